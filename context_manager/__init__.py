@@ -1,0 +1,1 @@
+"""The service: settings, composition, HTTP, GraphQL, CLI, context, audit."""

@@ -1,0 +1,1 @@
+"""Crawlers, their runner and schedule, extraction from text."""

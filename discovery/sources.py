@@ -1,0 +1,171 @@
+"""The organization's configuration of sources: `sources.toml`, read and checked."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from graph.claims import SourcePolicy, entity_id
+from graph.handling import Handling
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def _duration(text: object) -> object:
+    if isinstance(text, str) and text[:-1].isdigit() and text[-1:] in _UNITS:
+        return timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
+    raise ValueError(f"expected a duration such as '30s', '15m', '24h' or '7d', found {text!r}")
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HandlingTerms(_Strict):
+    """Where what a source holds may be processed, where no rule says it more strictly."""
+
+    jurisdictions: tuple[str, ...] | None = None
+    residency: tuple[str, ...] | None = None
+    certifications: tuple[str, ...] = ()
+    clearance: int = 0
+
+    def handling(self) -> Handling:
+        return Handling(
+            None if self.jurisdictions is None else frozenset(self.jurisdictions),
+            None if self.residency is None else frozenset(self.residency),
+            frozenset(self.certifications),
+            self.clearance,
+        )
+
+
+class CollectionConfig(_Strict):
+    """A place that access comes from."""
+
+    id: Name
+    name: str
+    readers: tuple[str, ...] = ()
+    """Ids of groups or persons who may view it (`group:hr`, `person:ada`)."""
+    inherits: Name | None = None
+    """A collection whose viewers also view this one."""
+
+
+class PlacementRule(_Strict):
+    """Where the entities of a part of the source are placed; the first rule that matches decides."""
+
+    pattern: str
+    """A glob over what the connector calls a part: a path, a table name, an attribute."""
+    collection: Name
+
+
+class ClassificationRule(_Strict):
+    """A declared classification of a part of the source."""
+
+    pattern: str
+    classification: Name
+    """Key of a classification, as `protected-health-information`."""
+
+
+class SourceConfig(_Strict):
+    """One source: the connector that reads it, when, with which rights, and how it is handled."""
+
+    name: Name
+    connector: str
+    collection: Name
+    """The collection of what no placement rule matches."""
+    every: Duration = timedelta(hours=1)
+    max_age: Duration = timedelta(hours=24)
+    """Grants of a source that completed no crawl for longer are suspended."""
+    trust: int = 50
+    grants: tuple[str, ...] = ()
+    """Access-bearing relationship types that it may claim."""
+    handling: HandlingTerms
+    placement: tuple[PlacementRule, ...] = ()
+    classification: tuple[ClassificationRule, ...] = ()
+    options: dict[str, Any] = {}
+    """The connector's own settings; paths are relative to the file."""
+
+    def policy(self) -> SourcePolicy:
+        collections = {self.collection, *(rule.collection for rule in self.placement)}
+        return SourcePolicy(
+            self.name,
+            frozenset(self.grants),
+            frozenset(entity_id("collection", key) for key in collections),
+            self.trust,
+            self.max_age,
+        )
+
+
+class OrganizationConfig(_Strict):
+    """`sources.toml`. `folder` is where it lies; connectors resolve their paths against it."""
+
+    name: str
+    issuer: Name
+    """Namespace of the accounts that the directory asserts: `account:<issuer>/<subject>`."""
+    administrator: str
+    """Id of the person who administers at first (`person:ada`)."""
+    asker_handling: HandlingTerms = HandlingTerms()
+    """Handling of a question, whoever asks it."""
+    collection: tuple[CollectionConfig, ...]
+    source: tuple[SourceConfig, ...]
+    folder: Path
+
+    def source_named(self, name: str) -> SourceConfig:
+        for source in self.source:
+            if source.name == name:
+                return source
+        known = ", ".join(source.name for source in self.source)
+        raise ConfigurationError(f"no source is named {name!r}; the configured ones are: {known}")
+
+
+class ConfigurationError(Exception):
+    """The configuration cannot be used; the message names the file, the key and what to write."""
+
+
+def load_organization(path: Path) -> OrganizationConfig:
+    """Read `sources.toml`. Raises ConfigurationError naming each wrong key."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"{path}: there is no such file; name one in ORGRAPH_SOURCES") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: expected TOML in UTF-8: {error}") from error
+    try:
+        config = OrganizationConfig.model_validate({**raw, "folder": path.parent.resolve()})
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)
+        )
+        raise ConfigurationError(f"{path}: {problems}") from error
+    _check_references(path, config)
+    return config
+
+
+def _check_references(path: Path, config: OrganizationConfig) -> None:
+    collections = [collection.id for collection in config.collection]
+    names = [source.name for source in config.source]
+    for kind, values in (("collection", collections), ("source", names)):
+        for value in values:
+            if values.count(value) > 1:
+                raise ConfigurationError(f"{path}: {kind} {value!r} is declared twice; keep one")
+    for source in config.source:
+        for key in (source.collection, *(rule.collection for rule in source.placement)):
+            if key not in collections:
+                raise ConfigurationError(
+                    f"{path}: source {source.name!r} places entities in collection {key!r}, "
+                    "which no [[collection]] declares; declare it or correct the name"
+                )
+    for collection in config.collection:
+        if collection.inherits is not None and collection.inherits not in collections:
+            raise ConfigurationError(
+                f"{path}: collection {collection.id!r} inherits from {collection.inherits!r}, "
+                "which no [[collection]] declares; declare it or correct the name"
+            )

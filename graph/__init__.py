@@ -1,0 +1,1 @@
+"""The store: Neo4j, facts and claims, revisions, authorization."""

@@ -1,0 +1,1 @@
+"""Nodes, placement, engines and embeddings."""

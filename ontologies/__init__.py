@@ -1,0 +1,1 @@
+"""OWL modules, shapes, the authorization model, and the loader that checks them."""
