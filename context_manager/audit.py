@@ -1,0 +1,83 @@
+"""The audit log: what was asked, by whom, read from what, placed where; and what came of it.
+
+One JSON object a line, appended and synced to disk before the call returns. Each record carries the
+SHA-256 of the line before it, so that a line that was edited or taken out shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+FIRST = "0" * 64
+
+
+class AuditError(Exception):
+    """The log cannot be written or is not intact; the message names the file, the line and what to do."""
+
+
+class AuditLog:
+    """Appends records; made once a process. A record that is not on disk was not written."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._lock = threading.Lock()
+        self._last = _repair(path)
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def append(self, kind: str, record: Mapping[str, Any]) -> None:
+        """Write one record durably. Raises AuditError; then nothing may be done that needs the record."""
+        with self._lock:
+            line = json.dumps(
+                {"kind": kind, "at": datetime.now(UTC).isoformat(), **record, "previous": self._last},
+                ensure_ascii=False,
+                sort_keys=True,
+            ).encode()
+            try:
+                written = os.write(self._fd, line + b"\n")
+                if written != len(line) + 1:
+                    raise OSError(f"only {written} of {len(line) + 1} bytes were written")
+                os.fsync(self._fd)
+            except OSError as error:
+                raise AuditError(f"{self.path}: the audit log cannot be written: {error}; free the disk") from error
+            self._last = hashlib.sha256(line).hexdigest()
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def verify(path: Path) -> int:
+    """Number of records of an intact log. Raises AuditError naming the first line that is not."""
+    return _scan(path)[0]
+
+
+def _repair(path: Path) -> str:
+    """Hash of the last whole line; a line that a crash left unfinished was never acted on and is cut off."""
+    if not path.exists():
+        return FIRST
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) != len(content):
+        os.truncate(path, len(whole))
+    return _scan(path)[1]
+
+
+def _scan(path: Path) -> tuple[int, str]:
+    last, count = FIRST, 0
+    with path.open("rb") as file:
+        for count, line in enumerate(file, start=1):
+            try:
+                previous = json.loads(line)["previous"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise AuditError(f"{path}:{count}: not an audit record; restore the file") from error
+            if previous != last:
+                raise AuditError(f"{path}:{count}: the record before it was changed or removed; restore the file")
+            last = hashlib.sha256(line.rstrip(b"\n")).hexdigest()
+    return count, last

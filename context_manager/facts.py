@@ -1,0 +1,108 @@
+"""Facts in plain words: what a context holds and an answer cites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from graph.claims import Value
+from graph.reads import EntityView, Neighbour
+from ontologies import Ontology
+
+#: Values that name or place an entity; they do not answer questions by themselves.
+_NOT_FACTS = frozenset({"name", "text", "heading", "position"})
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing the graph says, with what it takes to look it up."""
+
+    id: str
+    """`person:ada#jobTitle`, `person:ada/LEADS/organizational_unit:claims` or a passage's own id."""
+    statement: str
+    """The fact as a sentence, from the ontology's labels; for a passage, its text."""
+    title: str
+    """Name of the entity that it is about; for a passage, document and heading."""
+    entities: tuple[str, ...]
+    """Ids of the entities that it is made of: their handling is the fact's."""
+    sources: tuple[str, ...]
+    confidence: float
+    since: int
+    """Revision since which it is known."""
+    valid_from: datetime | None
+    valid_to: datetime | None
+    path: tuple[str, ...]
+    """How it was found: ids and relationship types from the match to here."""
+
+
+def facts_of(ontology: Ontology, entity: EntityView, path: tuple[str, ...]) -> Iterator[Fact]:
+    """The facts that an entity's own values state."""
+    if entity.class_name == "Passage":
+        yield _fact(entity, entity.id, str(entity.values["text"]), path)
+        return
+    for name, value in entity.values.items():
+        if name not in _NOT_FACTS:
+            label = ontology.values[name].label
+            statement = f"{entity.name}: {label} is {plain(value)}."
+            yield _fact(entity, f"{entity.id}#{name}", statement, path)
+
+
+def relationship_fact(
+    ontology: Ontology, entity: EntityView, neighbour: Neighbour, path: tuple[str, ...]
+) -> Fact:
+    """The fact that a relationship between two visible entities states."""
+    start, end = (entity, neighbour.entity) if neighbour.outgoing else (neighbour.entity, entity)
+    label = ontology.relationships[neighbour.type].label
+    return Fact(
+        f"{start.id}/{neighbour.type}/{end.id}",
+        f"{start.name} {label} {end.name}.",
+        start.name,
+        (start.id, end.id),
+        neighbour.sources,
+        neighbour.confidence,
+        neighbour.since,
+        neighbour.valid_from,
+        neighbour.valid_to,
+        path,
+    )
+
+
+def description(ontology: Ontology, entity: EntityView) -> str:
+    """What an entity is embedded as: its own values only, so that the text is of one audience."""
+    if entity.class_name == "Passage":
+        return f"{entity.name}\n{entity.values['text']}"
+    label = ontology.classes[entity.class_name].label
+    parts = [f"{entity.name} ({label})"]
+    parts += [
+        f"{ontology.values[name].label}: {plain(value)}"
+        for name, value in entity.values.items()
+        if name not in _NOT_FACTS
+    ]
+    return ". ".join(parts)
+
+
+def plain(value: Value) -> str:
+    """A value as a person would write it."""
+    if isinstance(value, tuple):
+        return ", ".join(plain(item) for item in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return value.date().isoformat() if value.time().isoformat() == "00:00:00" else value.isoformat()
+    return str(value)
+
+
+def _fact(entity: EntityView, fact_id: str, statement: str, path: tuple[str, ...]) -> Fact:
+    return Fact(
+        fact_id,
+        statement,
+        entity.name,
+        (entity.id,),
+        entity.sources,
+        entity.confidence,
+        entity.since,
+        entity.valid_from,
+        entity.valid_to,
+        path,
+    )
