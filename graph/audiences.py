@@ -1,0 +1,258 @@
+"""Audiences: numbers on nodes that name the place their access comes from."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from neo4j import AsyncTransaction
+
+from graph.authorization import Goal, RelationTuple, all_of, any_of, leaves, negate, type_of
+from graph.tuples import tuples_of
+from ontologies.authorization_model import (
+    AuthorizationModel,
+    Computed,
+    Direct,
+    Exclusion,
+    Intersection,
+    Rewrite,
+    TupleToUserset,
+    Union,
+)
+from ontologies.ontology import Ontology
+
+#: The relation that says who may see an entity.
+VIEWER = "viewer"
+
+
+@dataclass(frozen=True, slots=True)
+class Userset:
+    """Everyone with the relation to the object: `object#relation`."""
+
+    object: str
+    relation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """Everyone in one of them."""
+
+    of: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """Everyone in all of them."""
+
+    of: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Everyone else."""
+
+    of: Expression
+
+
+Expression = Userset | Or | And | Not
+
+
+def to_tree(expression: Expression) -> dict[str, Any]:
+    """As JSON: `{"userset": "object#relation"}`, `{"or": [...]}`, `{"and": [...]}`, `{"not": {...}}`."""
+    match expression:
+        case Userset(object, relation):
+            return {"userset": f"{object}#{relation}"}
+        case Or(of):
+            return {"or": [to_tree(part) for part in of]}
+        case And(of):
+            return {"and": [to_tree(part) for part in of]}
+        case Not(part):
+            return {"not": to_tree(part)}
+
+
+def from_tree(tree: object) -> Expression:
+    """The inverse of `to_tree`. Raises ValueError for anything else."""
+    match tree:
+        case {"userset": str(userset)} if "#" in userset:
+            object, _, relation = userset.rpartition("#")
+            return Userset(object, relation)
+        case {"or": [*parts]}:
+            return Or(tuple(map(from_tree, parts)))
+        case {"and": [*parts]}:
+            return And(tuple(map(from_tree, parts)))
+        case {"not": part}:
+            return Not(from_tree(part))
+    raise ValueError(f"not an audience's expression: {tree!r}; expected userset, or, and, not")
+
+
+def value_of(expression: Expression, value: Callable[[Goal], bool | None]) -> bool | None:
+    """Whether one belongs to the audience, from the values of its usersets; None: undetermined."""
+    match expression:
+        case Userset(object, relation):
+            return value((object, relation))
+        case Or(of):
+            return any_of(value_of(part, value) for part in of)
+        case And(of):
+            return all_of(value_of(part, value) for part in of)
+        case Not(part):
+            return negate(value_of(part, value))
+
+
+def places(model: AuthorizationModel) -> frozenset[str]:
+    """Types that access comes from: those that some type's viewers are taken from by a tupleset."""
+    return frozenset(
+        restriction.type
+        for relations in model.types.values()
+        for tupleset in _tuplesets(relations)
+        for direct in leaves(relations[tupleset])
+        if isinstance(direct, Direct)
+        for restriction in direct.restrictions
+    )
+
+
+def place_of(model: AuthorizationModel, id: str, tuples: Iterable[RelationTuple]) -> Expression | None:
+    """Where access to an entity comes from, given the tuples whose object it is; None: nobody sees it.
+
+    A place, and an entity with viewers of its own, are the place themselves, so that a change of
+    who views them touches no node. Any other entity has what its tuplesets lead to.
+    """
+    relations = model.types.get(type_of(id), {})
+    if VIEWER not in relations:
+        return None
+    if type_of(id) in places(model):
+        return Userset(id, VIEWER)
+    held: dict[str, list[str]] = defaultdict(list)
+    for entry in tuples:
+        held[entry.relation].append(entry.user)
+    if any(held.get(relation) for relation in _direct(relations)):
+        return Userset(id, VIEWER)
+    return _residual(relations, relations[VIEWER], held, frozenset({VIEWER}))
+
+
+async def assign(
+    tx: AsyncTransaction, ontology: Ontology, model: AuthorizationModel, ids: Sequence[str]
+) -> Mapping[str, int | None]:
+    """The audience of each entity, by the relationships that `tx` sees; new places get new numbers.
+
+    Writes `_Audience` and `_Meta.nextAudience` only; a caller that finds that an audience changed
+    must set the node's. Numbers begin at 0 and are never used again.
+    """
+    asking = [id for id in ids if type_of(id) not in places(model)]
+    held: dict[str, list[RelationTuple]] = defaultdict(list)
+    for entry in await tuples_of(tx, ontology, asking):
+        held[entry.object].append(entry)
+    expressions = {id: place_of(model, id, held[id]) for id in ids}
+    trees = {
+        expression: json.dumps(to_tree(expression), separators=(",", ":"), ensure_ascii=False)
+        for expression in expressions.values()
+        if expression is not None
+    }
+    numbers = await _numbers(tx, sorted(set(trees.values())))
+    return {
+        id: None if expression is None else numbers[trees[expression]]
+        for id, expression in expressions.items()
+    }
+
+
+async def _numbers(tx: AsyncTransaction, trees: Sequence[str]) -> Mapping[str, int]:
+    place = {tree: _name(from_tree(json.loads(tree))) for tree in trees}
+    found = await tx.run(
+        "MATCH (a:_Audience) WHERE a.place IN $places RETURN a.place AS place, a.number AS number",
+        places=list(place.values()),
+    )
+    known = {record["place"]: record["number"] async for record in found}
+    new = [tree for tree in trees if place[tree] not in known]
+    if new:
+        made = await tx.run(
+            """
+            MERGE (meta:_Meta)
+            SET meta.nextAudience = coalesce(meta.nextAudience, 0) + size($new)
+            WITH meta.nextAudience - size($new) AS first
+            UNWIND range(0, size($new) - 1) AS i
+            CREATE (a:_Audience {number: first + i, place: $new[i][0], expression: $new[i][1]})
+            RETURN a.place AS place, a.number AS number
+            """,
+            new=[[place[tree], tree] for tree in new],
+        )
+        known |= {record["place"]: record["number"] async for record in made}
+    return {tree: known[name] for tree, name in place.items()}
+
+
+def _name(expression: Expression) -> str:
+    match expression:
+        case Userset(object, relation):
+            return f"{object}#{relation}"
+        case Or(of):
+            return f"({' or '.join(map(_name, of))})"
+        case And(of):
+            return f"({' and '.join(map(_name, of))})"
+        case Not(part):
+            return f"not {_name(part)}"
+
+
+def _reached(relations: Mapping[str, Rewrite]) -> Mapping[str, Rewrite]:
+    """The relations of the same object that decide who views it."""
+    reached: dict[str, Rewrite] = {}
+    todo = [VIEWER] if VIEWER in relations else []
+    while todo:
+        relation = todo.pop()
+        if relation not in reached:
+            reached[relation] = relations[relation]
+            todo += [leaf.relation for leaf in leaves(relations[relation]) if isinstance(leaf, Computed)]
+    return reached
+
+
+def _tuplesets(relations: Mapping[str, Rewrite]) -> frozenset[str]:
+    return frozenset(
+        leaf.tupleset
+        for rewrite in _reached(relations).values()
+        for leaf in leaves(rewrite)
+        if isinstance(leaf, TupleToUserset)
+    )
+
+
+def _direct(relations: Mapping[str, Rewrite]) -> frozenset[str]:
+    return frozenset(
+        relation
+        for relation, rewrite in _reached(relations).items()
+        if any(isinstance(leaf, Direct) for leaf in leaves(rewrite))
+    )
+
+
+def _residual(
+    relations: Mapping[str, Rewrite],
+    rewrite: Rewrite,
+    held: Mapping[str, Sequence[str]],
+    within: frozenset[str],
+) -> Expression | None:
+    """What a rewrite leaves once its tuplesets are followed; None when nobody can satisfy it."""
+
+    def part(of: Rewrite) -> Expression | None:
+        return _residual(relations, of, held, within)
+
+    match rewrite:
+        case Direct():
+            return None
+        case Computed(relation):
+            if relation in within:
+                return None
+            return _residual(relations, relations[relation], held, within | {relation})
+        case TupleToUserset(tupleset, relation):
+            return _some([Userset(user, relation) for user in sorted(held.get(tupleset, ()))])
+        case Union(children):
+            return _some([found for child in children if (found := part(child)) is not None])
+        case Intersection(children):
+            parts = [part(child) for child in children]
+            found = [expression for expression in parts if expression is not None]
+            return And(tuple(found)) if len(found) == len(parts) else None
+        case Exclusion(base, subtract):
+            allowed, denied = part(base), part(subtract)
+            return allowed if allowed is None or denied is None else And((allowed, Not(denied)))
+
+
+def _some(parts: Sequence[Expression]) -> Expression | None:
+    unique = tuple(dict.fromkeys(parts))
+    return (unique[0] if len(unique) == 1 else Or(unique)) if unique else None

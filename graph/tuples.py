@@ -1,0 +1,150 @@
+"""Tuples of the live graph: what its access-bearing relationships mean, and who vouches for them.
+
+Only asserted relationships make tuples (those that carry sources), never inferred ones.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from neo4j import AsyncManagedTransaction, AsyncTransaction
+from neo4j.time import DateTime
+
+from graph.authorization import RelationTuple, type_of
+from graph.claims import SourcePolicy
+from ontologies.ontology import Binding, Ontology
+
+#: What the organization's configuration claims never ages.
+CONFIGURATION = "configuration"
+
+Transaction = AsyncTransaction | AsyncManagedTransaction
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedTuple:
+    """A tuple with the sources that claim it, and when it holds (None: open)."""
+
+    tuple: RelationTuple
+    sources: frozenset[str]
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+
+    def holds(self, now: datetime) -> bool:
+        return (self.valid_from is None or self.valid_from <= now) and (
+            self.valid_to is None or now < self.valid_to
+        )
+
+
+def bound(binding: Binding, start: str, end: str) -> RelationTuple | None:
+    """The tuple that the binding makes of `(start)-[:relationship]->(end)`; None when it makes none."""
+    object, user = (start, end) if binding.object_end == "start" else (end, start)
+    userset = binding.users.get(type_of(user))
+    if type_of(object) != binding.object_type or userset is None:
+        return None
+    return RelationTuple(object, binding.relation, f"{user}#{userset}" if userset else user)
+
+
+async def tuples_of(tx: Transaction, ontology: Ontology, ids: Sequence[str]) -> Sequence[RelationTuple]:
+    """The tuples whose object is one of the entities."""
+    by_type: dict[str, list[str]] = defaultdict(list)
+    for id in ids:
+        by_type[type_of(id)].append(id)
+    found = []
+    for binding in ontology.bindings:
+        objects = by_type.get(binding.object_type)
+        if not objects:
+            continue
+        near, far = ("start", "end") if binding.object_end == "start" else ("end", "start")
+        result = await tx.run(
+            f"""
+            UNWIND $ids AS id
+            MATCH (object:Entity {{id: id}})
+            MATCH {_ARROW[binding.object_end]}
+            WHERE size(r.sources) > 0
+            RETURN object.id AS {near}, user.id AS {far}
+            """,
+            ids=objects,
+            type=binding.relationship,
+        )
+        found += [bound(binding, record["start"], record["end"]) async for record in result]
+    return [entry for entry in found if entry is not None]
+
+
+_ARROW = {
+    "start": "(object)-[r:$($type)]->(user:Entity)",
+    "end": "(object)<-[r:$($type)]-(user:Entity)",
+}
+
+
+async def load_tuples(tx: Transaction, bindings: Iterable[Binding]) -> Sequence[ClaimedTuple]:
+    """All tuples that the bindings make; each holds while its relationship and both ends do."""
+    by_relationship: dict[str, list[Binding]] = defaultdict(list)
+    for binding in bindings:
+        by_relationship[binding.relationship].append(binding)
+    loaded = []
+    for relationship, its in by_relationship.items():
+        result = await tx.run(
+            """
+            MATCH (start:Entity)-[r:$($type)]->(end:Entity)
+            WHERE size(r.sources) > 0
+            RETURN start.id AS start, end.id AS end, r.sources AS sources,
+                   [r.validFrom, start.validFrom, end.validFrom] AS begins,
+                   [r.validTo, start.validTo, end.validTo] AS ends
+            """,
+            type=relationship,
+        )
+        async for record in result:
+            begins, ends = _instants(record["begins"]), _instants(record["ends"])
+            for binding in its:
+                entry = bound(binding, record["start"], record["end"])
+                if entry is not None:
+                    loaded.append(
+                        ClaimedTuple(
+                            entry,
+                            frozenset(record["sources"]),
+                            max(begins, default=None),
+                            min(ends, default=None),
+                        )
+                    )
+    return loaded
+
+
+def native(value: DateTime | datetime) -> datetime:
+    """Neo4j's instant as Python's, timezone-aware."""
+    instant = value.to_native() if isinstance(value, DateTime) else value
+    return instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc)
+
+
+def _instants(values: Iterable[DateTime | None]) -> list[datetime]:
+    return [native(value) for value in values if value is not None]
+
+
+def expiries(
+    policies: Mapping[str, SourcePolicy], completed: Mapping[str, datetime | None]
+) -> Mapping[str, datetime]:
+    """When each source's grants are suspended; a source that never completed or has no policy: never live."""
+    return {
+        name: at + policies[name].max_age
+        for name, at in completed.items()
+        if at is not None and name in policies
+    }
+
+
+def live_sources(expiry: Mapping[str, datetime], now: datetime) -> frozenset[str]:
+    """The sources within their maximum age, the configuration among them."""
+    return frozenset({CONFIGURATION, *(name for name, at in expiry.items() if now <= at)})
+
+
+def divide(
+    tuples: Iterable[ClaimedTuple], live: Collection[str], now: datetime
+) -> tuple[list[RelationTuple], list[RelationTuple]]:
+    """The tuples that hold now: those that a live source claims, and the suspended others."""
+    held: list[RelationTuple] = []
+    suspended: list[RelationTuple] = []
+    for entry in tuples:
+        if entry.holds(now):
+            (suspended if entry.sources.isdisjoint(live) else held).append(entry.tuple)
+    return held, suspended
