@@ -1,0 +1,176 @@
+"""A vLLM node that Orgraph runs by itself: on the CPU, on loopback, with a key, gone when we are."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import os
+import secrets
+import socket
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import aiohttp
+
+from graph.child_process import ChildProcess
+from inference.engine_client import EngineClient, NodeError
+from inference.mesh import CHAT, MeshNode
+from inference.model_files import Progress
+from inference.probe import complete_one_token
+
+HOST = "127.0.0.1"
+MODEL = "smollm2"
+_START_LIMIT = 600.0
+_BACK_OFF = (1.0, 5.0, 15.0, 60.0)
+_STEADY = 300.0
+"""Seconds up after which a crash counts as the first again."""
+
+
+class VllmError(Exception):
+    """vLLM cannot be started; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class VllmSettings:
+    """What fits the machine."""
+
+    port: int
+    kv_space_gib: int = 1
+    """Memory for the key-value cache."""
+    max_model_len: int = 2048
+    """Tokens of prompt and answer together."""
+
+
+class VllmServer:
+    """Starts the engine, restarts it when it crashes, and stops it."""
+
+    def __init__(self, declared: MeshNode, settings: VllmSettings, data: Path, progress: Progress) -> None:
+        """`declared` says what the node is; `self.node` is it with this engine's endpoint and model.
+
+        `data` is the folder for the log. `progress` gets a line whenever the start moves on.
+        """
+        self.node = replace(
+            declared,
+            endpoint=f"http://{HOST}:{settings.port}",
+            models=(MODEL,),
+            capabilities=frozenset({CHAT}),
+        )
+        self.api_key = secrets.token_urlsafe(32)
+        """Guards `/v1/*` alone: `/metrics` and `/health` answer whoever is on this machine."""
+        self._settings = settings
+        self._log = data / f"vllm-{settings.port}.log"
+        self._progress = progress
+        self._child: ChildProcess | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The engine's process; None when there is none."""
+        return None if self._child is None or self._child.exit_code() is not None else self._child.pid
+
+    async def start(self, model_folder: Path) -> None:
+        """Start the engine and wait until it completed a token; from then on it is kept running.
+
+        Raises VllmError when the package is missing, the port is taken, or the engine ends or gives
+        no token in time.
+        """
+        if importlib.util.find_spec("vllm") is None:
+            raise VllmError(
+                "vLLM is not installed: install the project with its extra `cpu` (`cuda` for NVIDIA)"
+            )
+        try:
+            await self._launch(model_folder)
+        except BaseException:
+            await self.stop()
+            raise
+        self._keeper = asyncio.create_task(self._keep(model_folder))
+
+    async def stop(self) -> None:
+        """End the engine. Harmless when it does not run."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+            self._keeper = None
+        if self._child is not None:
+            await asyncio.to_thread(self._child.stop)
+
+    async def _launch(self, model_folder: Path) -> None:
+        """Start the process and wait for its first token."""
+        self._refuse_taken_port()
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        child = self._child = await asyncio.to_thread(
+            ChildProcess, self._command(model_folder), self._log, environment=self._environment()
+        )
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        shown = ""
+        async with aiohttp.ClientSession() as session:
+            client = EngineClient(session, {self.node.id: self.api_key})
+            while True:
+                if (code := child.exit_code()) is not None:
+                    raise VllmError(
+                        f"vLLM on port {self._settings.port} ended before it was ready (exit code {code}); "
+                        f"it needs some 4 GB of memory, its full log is {self._log}:\n{child.log_tail()}"
+                    )
+                with contextlib.suppress(NodeError):
+                    await complete_one_token(client, self.node, loop.time() + 30)
+                    self._progress(f"vLLM is ready on {self.node.endpoint}")
+                    return
+                if loop.time() - started > _START_LIMIT:
+                    raise VllmError(
+                        f"vLLM on port {self._settings.port} completed no token in {_START_LIMIT:.0f} s; "
+                        f"its full log is {self._log}:\n{child.log_tail()}"
+                    )
+                if (line := child.log_tail(1)) != shown:
+                    shown = line
+                    self._progress(f"starting vLLM: {line}")
+                await asyncio.sleep(0.5)
+
+    async def _keep(self, model_folder: Path) -> None:
+        """Restart the engine whenever it ends, each time after a longer pause."""
+        loop = asyncio.get_running_loop()
+        crashes, since = 0, loop.time()
+        while True:
+            if self.pid is not None:
+                await asyncio.sleep(0.5)
+                continue
+            crashes = 0 if loop.time() - since > _STEADY else crashes
+            pause = _BACK_OFF[min(crashes, len(_BACK_OFF) - 1)]
+            crashes += 1
+            self._progress(f"vLLM ended; starting it again in {pause:.0f} s; its log is {self._log}")
+            await asyncio.sleep(pause)
+            try:
+                await self._launch(model_folder)
+            except VllmError as error:
+                self._progress(str(error))
+            since = loop.time()
+
+    def _refuse_taken_port(self) -> None:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, self._settings.port))
+            except OSError as error:
+                raise VllmError(
+                    f"vLLM cannot use port {self._settings.port} of {HOST} ({error.strerror}): "
+                    f"stop what uses it or set another port"
+                ) from None
+
+    def _command(self, model_folder: Path) -> list[str]:
+        return [
+            *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+            *("--host", HOST, "--port", str(self._settings.port)),
+            *("--model", str(model_folder), "--served-model-name", MODEL, "--dtype", "bfloat16"),
+            *("--max-model-len", str(self._settings.max_model_len), "--enforce-eager"),
+        ]
+
+    def _environment(self) -> dict[str, str]:
+        return os.environ | {
+            "VLLM_API_KEY": self.api_key,  # not an argument: those are shown to every user of the machine
+            "VLLM_CPU_KVCACHE_SPACE": str(self._settings.kv_space_gib),
+            "VLLM_NO_USAGE_STATS": "1",
+            "HF_HUB_OFFLINE": "1",
+        }
