@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from context_manager.words import FUNCTION_WORDS, stems
+from context_manager.words import stems
 
-#: A number with its separators, a date in digits, or a word; currency and per cent signs are not part of it.
-_TOKEN = re.compile(r"\d+(?:[.,:/-]\d+)*|[^\W\d_]+(?:['’-][^\W\d_]+)*")
+#: A number or date in digits, with its inner separators.
+_NUMBER = re.compile(r"\d+(?:[.,:/-]\d+)*")
+_BREAK = re.compile(r"(?<=[.!?;])\s+|\n+")
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a fact of the context says, and the name of what it says it of."""
+
+    title: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,33 +29,36 @@ class Sentence:
     cites: tuple[int, ...]
 
 
-def unsupported(sentence: Sentence, statements: Sequence[str]) -> tuple[str, ...]:
-    """Names, numbers, dates and other content words of a sentence that its cited facts do not contain.
+def missing(sentence: Sentence, statements: Sequence[Statement]) -> frozenset[str] | None:
+    """What the sentence says that no one line of a fact it cites says; empty when it is grounded.
 
-    `statements` are the facts of the context, title included. A citation that is not in the context
-    supports nothing. A sentence is grounded when it cites something and this is empty. Numbers must agree
-    to the digit (1,500 equals 1500, but not 15 or 1,500.50); words agree by their stems.
+    Compared are numbers and dates to the digit (1,500 is 1500, not 15 and not 1,500.50), names and all
+    other content words by their stems. All of them must occur together, in one sentence or line of one
+    cited fact with that fact's title: words put together from here and there say something new.
+    Of several lines the one that lacks least is told. None when the sentence says nothing or cites no fact
+    of the context.
     """
-    cited = " ".join(statements[i] for i in sentence.cites if 0 <= i < len(statements))
-    said = _TOKEN.findall(cited)
-    numbers = {_number(token) for token in said if token[0].isdigit()}
-    words = stems(cited)
-    return tuple(
-        token
-        for token in _TOKEN.findall(sentence.text)
-        if (
-            _number(token) not in numbers
-            if token[0].isdigit()
-            else token.lower() not in FUNCTION_WORDS and not stems(token) <= words
-        )
-    )
+    said = _content(sentence.text)
+    lines = [
+        _content(f"{statements[i].title}\n{line}")
+        for i in sentence.cites
+        if 0 <= i < len(statements)
+        for line in split(statements[i].text)
+    ]
+    if not said or not lines:
+        return None
+    return min((said - line for line in lines), key=len)
 
 
-def grounded(sentence: Sentence, statements: Sequence[str]) -> bool:
-    """True when the sentence cites a fact and everything it says is in the facts it cites."""
-    valid = [i for i in sentence.cites if 0 <= i < len(statements)]
-    return bool(valid) and bool(sentence.text.strip()) and not unsupported(sentence, statements)
+def split(text: str) -> Iterator[str]:
+    """The sentences and lines of a text, and the whole of it when it is short."""
+    if len(text) <= 200:
+        yield text
+    for part in _BREAK.split(text):
+        if part.strip():
+            yield part.strip()
 
 
-def _number(token: str) -> str:
-    return token.replace(",", "")
+def _content(text: str) -> frozenset[str]:
+    numbers = {number.replace(",", "") for number in _NUMBER.findall(text)}
+    return stems(_NUMBER.sub(" ", text)) | numbers

@@ -12,8 +12,14 @@ from spacy.lang.en.stop_words import STOP_WORDS
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 _STEMMER = snowballstemmer.stemmer("english")
 
+#: Among spaCy's stop words, but a sentence means something else without them.
+_TELLING = frozenset(
+    "no not never none neither nor nobody nothing nowhere without cannot "
+    "one two three four five six eight nine ten eleven twelve fifteen twenty forty fifty sixty hundred "
+    "first third last least most only".split()
+)
 #: Words that only hold a sentence together.
-FUNCTION_WORDS = frozenset(STOP_WORDS) | {"'s", "’s"}
+FUNCTION_WORDS = frozenset(STOP_WORDS) - _TELLING
 
 
 def words(text: str) -> list[str]:

@@ -1,0 +1,207 @@
+"""The types of the GraphQL API and how they are made from what the rooms return."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+
+import strawberry
+
+from context_manager import ask as asking
+from context_manager.facts import plain
+from context_manager.relevance import Match
+from graph.reads import EntityView, Neighbour
+from inference.placement import Placement as Placed
+
+if TYPE_CHECKING:
+    from context_manager.graphql_schema import Info
+
+MAX_PAGE = 100
+
+Outcome = strawberry.enum(asking.Outcome, description="How an ask ended.")
+
+
+@strawberry.enum(description="Which way a relationship points, seen from the entity.")
+class Direction(Enum):
+    OUT = "out"
+    IN = "in"
+
+
+@strawberry.type(description="A value of an entity.")
+class EntityValue:
+    name: str
+    label: str
+    value: list[str] = strawberry.field(description="In plain words; several where the property holds several.")
+
+
+@strawberry.type(description="An entity beside another, over one relationship.")
+class Related:
+    relationship: str
+    label: str = strawberry.field(description="Reads as a sentence from the entity to its neighbour.")
+    direction: Direction
+    entity: Annotated["Entity", strawberry.lazy("context_manager.graphql_types")]
+
+
+@strawberry.type(description="An entity that the asker may see. What they may not see looks as if it were not there.")
+class Entity:
+    id: strawberry.ID
+    class_name: str = strawberry.field(description="Its class in the ontology.")
+    name: str
+    values: list[EntityValue]
+    sources: list[str]
+    confidence: float
+    valid_from: datetime | None
+    valid_to: datetime | None
+
+    @strawberry.field(description="Its visible neighbours.")
+    async def neighbours(self, info: Info, first: int = 50) -> list[Related]:
+        return await info.context.neighbours(str(self.id), first)
+
+    @strawberry.field(description="Answers a question from this entity and what is around it.")
+    async def insight(self, info: Info, question: str) -> Answer:
+        return await info.context.ask(question, str(self.id))
+
+
+@strawberry.type(description="A page of entities, ordered by name.")
+class EntityPage:
+    items: list[Entity]
+    end_cursor: str | None = strawberry.field(description="Pass as `after` for the next page; null at the end.")
+    total_count: int = strawberry.field(description="How many the asker may see.")
+
+
+@strawberry.type(description="A class of the ontology and how many of it the asker may see.")
+class OntologyClass:
+    name: str
+    label: str
+    comment: str
+    superclasses: list[str]
+    count: int
+
+
+@strawberry.type(description="A fact, with what it takes to look it up.")
+class Fact:
+    id: strawberry.ID
+    statement: str
+    title: str
+    entities: list[strawberry.ID]
+    sources: list[str]
+    confidence: float
+    valid_from: datetime | None
+    valid_to: datetime | None
+    path: list[str] = strawberry.field(description="How it was found: ids and relationship types.")
+    score: float = strawberry.field(description="How well it matches the question, from the two texts alone.")
+
+
+@strawberry.type(description="What is known for a question: facts that the asker may see, best first.")
+class Context:
+    facts: list[Fact]
+    handling: Handling
+
+
+@strawberry.type(description="Where the facts may be processed. Null means anywhere.")
+class Handling:
+    jurisdictions: list[str] | None
+    residency: list[str] | None
+    certifications: list[str]
+    clearance: int
+
+
+@strawberry.type(description="Why a mesh node may, or may not, serve the request.")
+class Verdict:
+    node: str
+    permitted: bool
+    up: bool
+    reasons: list[str]
+    score: float
+
+
+@strawberry.type(description="An answer with the facts it cites, where it was made and why there.")
+class Answer:
+    id: strawberry.ID
+    outcome: Outcome
+    text: str
+    facts: list[Fact] = strawberry.field(description="The facts that the text rests on.")
+    node: str | None
+    model: str | None
+    handling: Handling
+    placement: list[Verdict] = strawberry.field(description="Each node of the mesh, and why or why not.")
+    notes: list[str]
+
+
+def entity_of(labels: dict[str, str], view: EntityView) -> Entity:
+    """`labels` are those of the ontology's value properties, by name."""
+    return Entity(
+        id=strawberry.ID(view.id),
+        class_name=view.class_name,
+        name=view.name,
+        values=[
+            EntityValue(
+                name=name,
+                label=labels[name],
+                value=[plain(v) for v in value] if isinstance(value, tuple) else [plain(value)],
+            )
+            for name, value in view.values.items()
+        ],
+        sources=list(view.sources),
+        confidence=view.confidence,
+        valid_from=view.valid_from,
+        valid_to=view.valid_to,
+    )
+
+
+def fact_of(match: Match) -> Fact:
+    fact = match.fact
+    return Fact(
+        id=strawberry.ID(fact.id),
+        statement=fact.statement,
+        title=fact.title,
+        entities=[strawberry.ID(id_) for id_ in fact.entities],
+        sources=list(fact.sources),
+        confidence=fact.confidence,
+        valid_from=fact.valid_from,
+        valid_to=fact.valid_to,
+        path=list(fact.path),
+        score=round(match.score, 4),
+    )
+
+
+def handling_of(handling: asking.Handling) -> Handling:
+    return Handling(
+        jurisdictions=None if handling.jurisdictions is None else sorted(handling.jurisdictions),
+        residency=None if handling.residency is None else sorted(handling.residency),
+        certifications=sorted(handling.certifications),
+        clearance=handling.clearance,
+    )
+
+
+def verdicts_of(placement: Placed | None) -> list[Verdict]:
+    return [
+        Verdict(node=v.name, permitted=v.permitted, up=v.up, reasons=list(v.reasons), score=v.score)
+        for v in (placement.verdicts if placement else ())
+    ]
+
+
+def answer_of(answer: asking.Answer) -> Answer:
+    return Answer(
+        id=strawberry.ID(answer.id),
+        outcome=answer.outcome,
+        text=answer.text,
+        facts=[fact_of(answer.context.facts[i]) for i in answer.cited],
+        node=answer.node,
+        model=answer.model,
+        handling=handling_of(answer.handling),
+        placement=verdicts_of(answer.placement),
+        notes=list(answer.notes),
+    )
+
+
+def related_of(
+    labels: dict[str, str], out_label: str, in_label: str, neighbour: Neighbour
+) -> Related:
+    return Related(
+        relationship=neighbour.type,
+        label=out_label if neighbour.outgoing else in_label,
+        direction=Direction.OUT if neighbour.outgoing else Direction.IN,
+        entity=entity_of(labels, neighbour.entity),
+    )

@@ -1,0 +1,160 @@
+"""The HTTP application: GraphQL, its pages, health, and the keys of the local issuer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from aiohttp import web
+from strawberry.aiohttp.views import GraphQLView
+from strawberry.schema import BaseSchema
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+
+from context_manager.ask import Asking
+from context_manager.graphql_schema import RequestContext
+from context_manager.health import Health
+from context_manager.identity import KeySet, TokenRefused, Verifier
+from graph.reads import Asker
+
+PAGES = Path(__file__).parent / "pages"
+_PACKAGES = Path(__file__).resolve().parent.parent / "browser" / "node_modules"
+#: What GraphiQL's page needs, by the name that it is served under.
+_GRAPHIQL = {
+    "react.js": _PACKAGES / "react" / "umd" / "react.production.min.js",
+    "react-dom.js": _PACKAGES / "react-dom" / "umd" / "react-dom.production.min.js",
+    "graphiql.js": _PACKAGES / "graphiql" / "graphiql.min.js",
+    "graphiql.css": _PACKAGES / "graphiql" / "graphiql.min.css",
+}
+_MAX_BODY = 256 * 1024
+#: Nothing is loaded from, or sent to, another host. GraphiQL sets styles and starts a worker from a blob.
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "font-src 'self' data:; worker-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_ASKER: web.RequestKey[Asker] = web.RequestKey("asker", Asker)
+
+
+class AuthenticatedGraphQL(GraphQLView[RequestContext, None]):
+    """Strawberry's view, with the asker proven before anything of the query is looked at."""
+
+    def __init__(self, schema: BaseSchema, service: Asking) -> None:
+        super().__init__(
+            schema,
+            graphql_ide=None,
+            allow_queries_via_get=False,
+            subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
+        )
+        self._service = service
+
+    async def get_context(
+        self, request: web.Request, response: web.Response | web.WebSocketResponse
+    ) -> RequestContext:
+        return RequestContext(self._service, request[_ASKER])
+
+
+def make_app(
+    schema: BaseSchema, service: Asking, verifier: Verifier, health: Health, local_keys: KeySet | None
+) -> web.Application:
+    """The application. `local_keys` is the key set of the local issuer, where there is one."""
+    app = web.Application(client_max_size=_MAX_BODY, middlewares=[_secure])
+    graphql = AuthenticatedGraphQL(schema, service)
+
+    async def ask_graphql(request: web.Request) -> web.StreamResponse:
+        try:
+            request[_ASKER] = await verifier.asker(_bearer(request))
+        except TokenRefused as error:
+            return _unauthorized(str(error))
+        return await graphql(request)
+
+    app.router.add_post("/graphql", ask_graphql)
+    app.router.add_get("/graphql", _page("graphiql.html"))
+    app.router.add_get("/", _page("index.html"))
+    for name in ("index.js", "index.css", "graphiql-start.js"):
+        app.router.add_get(f"/pages/{name}", _file(PAGES / name))
+    for name, path in _GRAPHIQL.items():
+        app.router.add_get(f"/graphiql/{name}", _file(path))
+    app.router.add_get("/health/live", _live)
+    app.router.add_get("/health/ready", _ready(health))
+    if local_keys is not None:
+        app.router.add_get("/.well-known/jwks.json", _json(local_keys))
+    return app
+
+
+@web.middleware
+async def _secure(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        response = await handler(request)
+    except web.HTTPRequestEntityTooLarge:
+        response = _error(413, f"the request is too large; at most {_MAX_BODY:,} bytes are read")
+    except web.HTTPException as error:
+        response = _error(error.status, error.reason)
+    if not response.prepared:
+        response.headers.update(_HEADERS)
+    return response
+
+
+def _bearer(request: web.Request) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise TokenRefused("send `Authorization: Bearer TOKEN`; get a token with `orgraph token PERSON`")
+    return token.strip()
+
+
+def _unauthorized(why: str) -> web.Response:
+    response = _error(401, why)
+    response.headers["WWW-Authenticate"] = 'Bearer realm="orgraph"'
+    return response
+
+
+def _error(status: int, message: str) -> web.Response:
+    return web.json_response({"errors": [{"message": message}]}, status=status)
+
+
+def _page(name: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    return _file(PAGES / name)
+
+
+def _file(path: Path) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def serve(_request: web.Request) -> web.StreamResponse:
+        if not path.is_file():
+            return _error(404, f"{path.name} is not installed; run `make env`")
+        return web.FileResponse(path)
+
+    return serve
+
+
+def _json(value: object) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def serve(_request: web.Request) -> web.StreamResponse:
+        return web.json_response(value)
+
+    return serve
+
+
+async def _live(_request: web.Request) -> web.StreamResponse:
+    return web.json_response({"status": "live"})
+
+
+def _ready(health: Health) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def serve(_request: web.Request) -> web.StreamResponse:
+        parts = await health.parts()
+        ready = all(part.ok for part in parts if part.essential)
+        return web.Response(
+            status=200 if ready else 503,
+            content_type="application/json",
+            text=json.dumps(
+                {
+                    "ready": ready,
+                    "parts": [
+                        {"name": p.name, "ok": p.ok, "essential": p.essential, "detail": p.detail} for p in parts
+                    ],
+                }
+            ),
+        )
+
+    return serve
