@@ -1,9 +1,13 @@
 """Fixtures that all rooms share."""
 
 import os
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+
+from graph.database import Database, connect
+from graph.neo4j_server import Neo4jServer, start
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -15,3 +19,31 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the inputs of others in {folder} (ORGRAPH_SHARED_DATA)")
     return folder
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the shared Neo4j go to one xdist worker (--dist loadgroup), which starts it."""
+    for item in items:
+        if "neo4j_server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.neo4j)
+            item.add_marker(pytest.mark.xdist_group("neo4j"))
+
+
+@pytest.fixture(scope="session")
+def neo4j_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
+    """The one Neo4j of the session; it ends with pytest, however pytest ends."""
+    server = start(tmp_path_factory.mktemp("data"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def neo4j(neo4j_server: Neo4jServer) -> AsyncIterator[Database]:
+    """A database with its indexes and nothing else."""
+    async with connect(neo4j_server.uri, neo4j_server.auth) as database:
+        await database.ensure_schema()
+        async with database.driver.session(database=database.name) as session:
+            wipe = "MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 5000 ROWS"
+            await (await session.run(wipe)).consume()
+        yield database

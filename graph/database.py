@@ -1,0 +1,111 @@
+"""The connection to Neo4j, embedded or not, and the indexes that everything else relies on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, LiteralString, TypeVar
+
+from neo4j import READ_ACCESS, AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction, Record
+from neo4j.exceptions import AuthError, ServiceUnavailable
+
+#: The SEARCH clause with filters needs it.
+MINIMUM_VERSION = (2026, 1)
+#: Of all-MiniLM-L6-v2.
+EMBEDDING_DIMENSIONS = 384
+
+Result = TypeVar("Result")
+
+_SCHEMA: tuple[LiteralString, ...] = (
+    "CREATE CONSTRAINT entity_id IF NOT EXISTS FOR (n:Entity) REQUIRE n.id IS UNIQUE",
+    "CREATE INDEX entity_audience IF NOT EXISTS FOR (n:Entity) ON (n.audience)",
+    "CREATE CONSTRAINT claim_key IF NOT EXISTS FOR (n:_Claim) REQUIRE n.key IS UNIQUE",
+    "CREATE INDEX claim_fact IF NOT EXISTS FOR (n:_Claim) ON (n.fact)",
+    "CREATE INDEX claim_start IF NOT EXISTS FOR (n:_Claim) ON (n.start)",
+    "CREATE INDEX claim_end IF NOT EXISTS FOR (n:_Claim) ON (n.end)",
+    "CREATE INDEX claim_scope IF NOT EXISTS FOR (n:_Claim) ON (n.source, n.scope)",
+    "CREATE CONSTRAINT quarantined_key IF NOT EXISTS FOR (n:_Quarantined) REQUIRE n.key IS UNIQUE",
+    "CREATE CONSTRAINT meta_one IF NOT EXISTS FOR (n:_Meta) REQUIRE n.one IS UNIQUE",
+    "CREATE CONSTRAINT revision_number IF NOT EXISTS FOR (n:_Revision) REQUIRE n.number IS UNIQUE",
+    "CREATE CONSTRAINT change_revision IF NOT EXISTS FOR (n:_Change) REQUIRE n.revision IS UNIQUE",
+    "CREATE CONSTRAINT audience_number IF NOT EXISTS FOR (n:_Audience) REQUIRE n.number IS UNIQUE",
+    "CREATE CONSTRAINT audience_place IF NOT EXISTS FOR (n:_Audience) REQUIRE n.place IS UNIQUE",
+    "CREATE CONSTRAINT source_scope IF NOT EXISTS FOR (n:_Source) REQUIRE (n.name, n.scope) IS UNIQUE",
+    "CREATE CONSTRAINT position_consumer IF NOT EXISTS FOR (n:_Position) REQUIRE n.consumer IS UNIQUE",
+    """CREATE FULLTEXT INDEX entity_text IF NOT EXISTS FOR (n:Entity)
+       ON EACH [n.name, n.description, n.text, n.heading, n.brief, n.jobTitle, n.givenName, n.familyName,
+                n.accountName, n.email, n.path, n.author]
+       OPTIONS {indexConfig: {`fulltext.analyzer`: 'english'}}""",
+    """CYPHER 25 CREATE VECTOR INDEX entity_embedding IF NOT EXISTS
+       FOR (n:Entity) ON (n.embedding) WITH [n.audience]
+       OPTIONS {indexConfig: {`vector.dimensions`: 384, `vector.similarity_function`: 'cosine',
+                              `vector.quantization.type`: 'NONE'}}""",
+)
+
+
+class DatabaseError(Exception):
+    """Neo4j cannot be used; the message names its address and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A database of a Neo4j. Every call has a session of its own, so that no read waits for
+    a commit that it does not need (sessions follow their own bookmarks)."""
+
+    driver: AsyncDriver
+    name: str
+
+    async def read(self, query: LiteralString, /, **parameters: Any) -> list[Record]:
+        """All records of a query, in a read transaction, repeated on transient errors."""
+
+        async def work(tx: AsyncManagedTransaction) -> list[Record]:
+            return [record async for record in await tx.run(query, parameters)]
+
+        return await self.read_transaction(work)
+
+    async def read_transaction(self, work: Callable[[AsyncManagedTransaction], Awaitable[Result]]) -> Result:
+        """`work` on one consistent read transaction, repeated on transient errors."""
+        async with self.driver.session(database=self.name, default_access_mode=READ_ACCESS) as session:
+            return await session.execute_read(work)
+
+    async def write_transaction(self, work: Callable[[AsyncManagedTransaction], Awaitable[Result]]) -> Result:
+        """`work` in one write transaction, repeated on transient errors: it must bear that."""
+        async with self.driver.session(database=self.name) as session:
+            return await session.execute_write(work)
+
+    async def ensure_schema(self) -> None:
+        """Create the constraints and indexes that are missing, and wait until they are online."""
+        async with self.driver.session(database=self.name) as session:
+            for statement in _SCHEMA:
+                await (await session.run(statement)).consume()
+            await (await session.run("CALL db.awaitIndexes(300)")).consume()
+
+
+@asynccontextmanager
+async def connect(uri: str, auth: tuple[str, str], name: str = "neo4j") -> AsyncIterator[Database]:
+    """The database `name` of the Neo4j at `uri`. Raises DatabaseError when it cannot be used."""
+    async with AsyncGraphDatabase.driver(uri, auth=auth, notifications_min_severity="OFF") as driver:
+        database = Database(driver, name)
+        try:
+            await _check_version(database, uri)
+        except AuthError as error:
+            raise DatabaseError(f"Neo4j at {uri} refuses user {auth[0]!r}: check the password") from error
+        except ServiceUnavailable as error:
+            raise DatabaseError(f"no Neo4j answers at {uri}: start it or correct the address") from error
+        yield database
+
+
+async def _check_version(database: Database, uri: str) -> None:
+    [record] = await database.read(
+        """CALL dbms.components() YIELD name, versions WHERE name = 'Neo4j Kernel'
+           RETURN versions[0] AS version"""
+    )
+    version = str(record["version"])
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) < MINIMUM_VERSION:
+        wanted = ".".join(f"{part:02}" for part in MINIMUM_VERSION)
+        raise DatabaseError(
+            f"Neo4j at {uri} is {version}; Orgraph needs {wanted} or newer (the SEARCH clause). Upgrade it, "
+            "or leave its address out of the settings to use the embedded one."
+        )

@@ -1,0 +1,37 @@
+"""The database has the indexes that reads rely on, and refuses what it cannot work with."""
+
+import pytest
+
+from graph.database import Database, DatabaseError, connect
+from graph.neo4j_server import Neo4jServer
+
+
+async def test_the_schema_can_be_ensured_again_and_its_indexes_are_online(neo4j: Database) -> None:
+    await neo4j.ensure_schema()
+    indexes = await neo4j.read("SHOW INDEXES YIELD name, type, state RETURN name, type, state")
+    kinds = {record["name"]: (record["type"], record["state"]) for record in indexes}
+    assert kinds["entity_text"] == ("FULLTEXT", "ONLINE")
+    assert kinds["entity_embedding"] == ("VECTOR", "ONLINE")
+    assert kinds["entity_id"] == ("RANGE", "ONLINE")
+
+
+async def test_vector_search_filters_by_audience_inside_the_index(neo4j: Database) -> None:
+    async with neo4j.driver.session() as session:
+        await session.run(
+            """UNWIND range(0, 9) AS i CREATE (n:Entity {id: 'document:' + i, audience: i % 2})
+               WITH n, i CALL db.create.setNodeVectorProperty(n, 'embedding', [j IN range(1, 384) |
+                   CASE WHEN j = 1 THEN 1.0 WHEN j = 2 THEN toFloat(i) ELSE 0.0 END])"""
+        )
+    found = await neo4j.read(
+        """CYPHER 25 MATCH (n:Entity) SEARCH n IN (VECTOR INDEX entity_embedding FOR $vector
+           WHERE n.audience IN $audiences LIMIT 3) SCORE AS score RETURN n.id AS id, score""",
+        vector=[1.0] + [0.0] * 383,
+        audiences=[1],
+    )
+    assert [record["id"] for record in found] == ["document:1", "document:3", "document:5"]
+
+
+async def test_a_wrong_password_and_an_empty_address_are_told_apart(neo4j_server: Neo4jServer) -> None:
+    with pytest.raises(DatabaseError, match="refuses user 'neo4j'"):
+        async with connect(neo4j_server.uri, ("neo4j", "wrong")):
+            pass
