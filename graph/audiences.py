@@ -15,12 +15,12 @@ from graph.tuples import tuples_of
 from ontologies.authorization_model import (
     AuthorizationModel,
     Computed,
-    Direct,
     Exclusion,
     Intersection,
     Rewrite,
     TupleToUserset,
     Union,
+    direct_restrictions,
 )
 from ontologies.ontology import Ontology
 
@@ -105,11 +105,9 @@ def places(model: AuthorizationModel) -> frozenset[str]:
     """Types that access comes from: those that some type's viewers are taken from by a tupleset."""
     return frozenset(
         restriction.type
-        for relations in model.types.values()
-        for tupleset in _tuplesets(relations)
-        for direct in leaves(relations[tupleset])
-        if isinstance(direct, Direct)
-        for restriction in direct.restrictions
+        for definition in model.types.values()
+        for tupleset in _tuplesets(definition.relations)
+        for restriction in direct_restrictions(definition.relations[tupleset])
     )
 
 
@@ -119,9 +117,9 @@ def place_of(model: AuthorizationModel, id: str, tuples: Iterable[RelationTuple]
     A place, and an entity with viewers of its own, are the place themselves, so that a change of
     who views them touches no node. Any other entity has what its tuplesets lead to.
     """
-    relations = model.types.get(type_of(id), {})
-    if VIEWER not in relations:
+    if not model.has(type_of(id), VIEWER):
         return None
+    relations = model.types[type_of(id)].relations
     if type_of(id) in places(model):
         return Userset(id, VIEWER)
     held: dict[str, list[str]] = defaultdict(list)
@@ -218,7 +216,7 @@ def _direct(relations: Mapping[str, Rewrite]) -> frozenset[str]:
     return frozenset(
         relation
         for relation, rewrite in _reached(relations).items()
-        if any(isinstance(leaf, Direct) for leaf in leaves(rewrite))
+        if direct_restrictions(rewrite)
     )
 
 
@@ -233,24 +231,21 @@ def _residual(
     def part(of: Rewrite) -> Expression | None:
         return _residual(relations, of, held, within)
 
+    result: Expression | None = None
     match rewrite:
-        case Direct():
-            return None
-        case Computed(relation):
-            if relation in within:
-                return None
-            return _residual(relations, relations[relation], held, within | {relation})
-        case TupleToUserset(tupleset, relation):
-            return _some([Userset(user, relation) for user in sorted(held.get(tupleset, ()))])
+        case Computed(relation) if relation not in within:
+            result = _residual(relations, relations[relation], held, within | {relation})
+        case TupleToUserset(relation, tupleset):
+            result = _some([Userset(user, relation) for user in sorted(held.get(tupleset, ()))])
         case Union(children):
-            return _some([found for child in children if (found := part(child)) is not None])
+            result = _some([found for child in children if (found := part(child)) is not None])
         case Intersection(children):
-            parts = [part(child) for child in children]
-            found = [expression for expression in parts if expression is not None]
-            return And(tuple(found)) if len(found) == len(parts) else None
+            parts = [found for child in children if (found := part(child)) is not None]
+            result = And(tuple(parts)) if len(parts) == len(children) else None
         case Exclusion(base, subtract):
             allowed, denied = part(base), part(subtract)
-            return allowed if allowed is None or denied is None else And((allowed, Not(denied)))
+            result = allowed if allowed is None or denied is None else And((allowed, Not(denied)))
+    return result
 
 
 def _some(parts: Sequence[Expression]) -> Expression | None:

@@ -10,7 +10,7 @@ exclusion it denies.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ontologies.authorization_model import (
@@ -21,7 +21,9 @@ from ontologies.authorization_model import (
     Intersection,
     Rewrite,
     TupleToUserset,
+    TypeRestriction,
     Union,
+    direct_restrictions,
 )
 
 Goal = tuple[str, str]
@@ -52,6 +54,9 @@ class _Users:
 
     named: dict[str, bool | None]
     usersets: dict[Goal, bool | None]
+
+
+_NOBODY = _Users({}, {})
 
 
 class Authorization:
@@ -87,22 +92,19 @@ class Authorization:
         else:
             users.named[entry.user] = value
 
-    def users(self, goal: Goal) -> _Users | None:
-        return self._users.get(goal)
+    def users(self, goal: Goal) -> _Users:
+        """The users that the goal's own tuples name."""
+        return self._users.get(goal, _NOBODY)
 
 
 def permits(model: AuthorizationModel, entry: RelationTuple) -> bool:
     """Whether the model lets a tuple like this exist: what its relation's `[...]` lists."""
-    rewrite = model.types.get(type_of(entry.object), {}).get(entry.relation)
+    if not model.has(type_of(entry.object), entry.relation):
+        return False
     subject, _, relation = entry.user.partition("#")
     kind, _, name = subject.partition(":")
-    wanted = (kind, relation or None, name == "*")
-    return rewrite is not None and any(
-        wanted == (r.type, r.relation, r.wildcard)
-        for direct in leaves(rewrite)
-        if isinstance(direct, Direct)
-        for r in direct.restrictions
-    )
+    restrictions = direct_restrictions(model.rewrite(type_of(entry.object), entry.relation))
+    return TypeRestriction(kind, relation, wildcard=name == "*") in restrictions
 
 
 def leaves(rewrite: Rewrite) -> Iterator[Direct | Computed | TupleToUserset]:
@@ -127,13 +129,13 @@ class Subject:
         self._user = user
         subject, _, relation = user.partition("#")
         if type_of(user) not in self._model.types or (
-            relation and relation not in self._model.types[type_of(user)]
+            relation and not self._model.has(type_of(user), relation)
         ):
             raise AuthorizationError(
                 f"{user!r} cannot be a user: expected `type:id` or `type:id#relation` "
                 "of a type and relation that the authorization model defines"
             )
-        self._wildcard = None if relation else f"{type_of(user)}:*"
+        self._wildcard = user if relation else f"{type_of(user)}:*"
         self._itself = (subject, relation) if relation else None
         self._settled: dict[Goal, bool | None] = {}
 
@@ -144,7 +146,7 @@ class Subject:
     def value(self, goal: Goal) -> bool | None:
         """True, False, or None where it is undetermined. AuthorizationError as for `check`."""
         object, relation = goal
-        if relation not in self._model.types.get(type_of(object), {}):
+        if not self._model.has(type_of(object), relation):
             raise AuthorizationError(
                 f"{object}#{relation}: the authorization model defines no relation {relation!r} "
                 f"on a type {type_of(object)!r}"
@@ -181,16 +183,12 @@ class Subject:
         self._settled.update(values)
 
     def _evaluate(self, goal: Goal, values: dict[Goal, bool | None], needs: list[Goal]) -> bool | None:
+        """The goal's value as far as `values` tell; goals that it rests on are added to `needs`."""
+        object, relation = goal
         if goal == self._itself:
             return True
-        object, relation = goal
-        rewrite = self._model.types.get(type_of(object), {}).get(relation)
-        return False if rewrite is None else self._rewritten(rewrite, goal, values, needs)
-
-    def _rewritten(
-        self, rewrite: Rewrite, goal: Goal, values: dict[Goal, bool | None], needs: list[Goal]
-    ) -> bool | None:
-        object, _ = goal
+        if not self._model.has(type_of(object), relation):
+            return False  # a tupleset may lead to types without the relation
 
         def below(subgoal: Goal) -> bool | None:
             if subgoal in self._settled:
@@ -198,34 +196,31 @@ class Subject:
             needs.append(subgoal)
             return values.get(subgoal)
 
-        match rewrite:
-            case Direct():
-                users = self._authorization.users(goal)
-                if users is None:
-                    return False
-                named = [users.named.get(name, False) for name in (self._user, self._wildcard) if name]
-                if True in named:
-                    return True
-                return any_of(
-                    (*named, *(all_of((held, below(g))) for g, held in users.usersets.items()))
-                )
-            case Computed(relation):
-                return below((object, relation))
-            case TupleToUserset(tupleset, relation):
-                users = self._authorization.users((object, tupleset))
-                named_ = users.named.items() if users else ()
-                return any_of(all_of((held, below((name, relation)))) for name, held in named_)
-            case Union(children):
-                return any_of(self._rewritten(child, goal, values, needs) for child in children)
-            case Intersection(children):
-                return all_of(self._rewritten(child, goal, values, needs) for child in children)
-            case Exclusion(base, subtract):
-                return all_of(
-                    (
-                        self._rewritten(base, goal, values, needs),
-                        negate(self._rewritten(subtract, goal, values, needs)),
-                    )
-                )
+        def rewritten(rewrite: Rewrite) -> bool | None:
+            match rewrite:
+                case Direct():
+                    return self._direct(goal, below)
+                case Computed(other):
+                    return below((object, other))
+                case TupleToUserset(other, tupleset):
+                    named = self._authorization.users((object, tupleset)).named
+                    return any_of(all_of((held, below((name, other)))) for name, held in named.items())
+                case Union(children):
+                    return any_of(map(rewritten, children))
+                case Intersection(children):
+                    return all_of(map(rewritten, children))
+                case Exclusion(base, subtract):
+                    # Both, eagerly: `needs` must be complete where the base is undetermined.
+                    return all_of((rewritten(base), negate(rewritten(subtract))))
+
+        return rewritten(self._model.rewrite(type_of(object), relation))
+
+    def _direct(self, goal: Goal, below: Callable[[Goal], bool | None]) -> bool | None:
+        users = self._authorization.users(goal)
+        named = any_of(users.named.get(name, False) for name in (self._user, self._wildcard))
+        if named:
+            return True
+        return any_of((named, *(all_of((held, below(goal))) for goal, held in users.usersets.items())))
 
 
 def any_of(values: Iterable[bool | None]) -> bool | None:

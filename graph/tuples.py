@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from neo4j import AsyncManagedTransaction, AsyncTransaction
 from neo4j.time import DateTime
@@ -115,7 +115,7 @@ async def load_tuples(tx: Transaction, bindings: Iterable[Binding]) -> Sequence[
 def native(value: DateTime | datetime) -> datetime:
     """Neo4j's instant as Python's, timezone-aware."""
     instant = value.to_native() if isinstance(value, DateTime) else value
-    return instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc)
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 def _instants(values: Iterable[DateTime | None]) -> list[datetime]:
