@@ -14,6 +14,7 @@ from rdflib.collection import Collection
 from rdflib.term import Node
 
 from ontologies.authorization_model import AuthorizationModel, parse_model
+from ontologies.check import check
 from ontologies.ontology import (
     ROOT,
     Binding,
@@ -23,6 +24,7 @@ from ontologies.ontology import (
     RelationshipType,
     ValueProperty,
 )
+from ontologies.shapes import Shapes, compile_shapes
 
 OG = Namespace("urn:orgraph:ontology:")
 
@@ -42,8 +44,18 @@ class OntologyError(Exception):
 
 @cache
 def load() -> Ontology:
-    """All modules, merged. Raises OntologyError (or ModelError) when they do not fit each other."""
-    return build(modules_graph(), read_bindings(BINDINGS, load_authorization()))
+    """All modules, merged and checked. Raises OntologyError, ModelError or ShapesError."""
+    ontology = build(modules_graph(), read_bindings(BINDINGS, load_authorization()))
+    problems = check(ontology, load_authorization(), compile_shapes(shapes_graph(), ontology))
+    if problems:
+        raise OntologyError("the ontology's parts do not fit each other: " + "; ".join(problems))
+    return ontology
+
+
+@cache
+def load_shapes() -> Shapes:
+    """The shapes, compiled to check states. Raises as `load` does."""
+    return compile_shapes(shapes_graph(), load())
 
 
 @cache
