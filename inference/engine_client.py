@@ -105,7 +105,7 @@ class EngineClient:
         except aiohttp.ClientConnectorError as error:
             why = (error.os_error.strerror or str(error.os_error)).lower()
             raise NodeUnreachable(node, _plain(why), "start its engine or correct its endpoint") from None
-        except aiohttp.InvalidURL:
+        except (aiohttp.InvalidURL, UnicodeError):
             raise _invalid_endpoint(node) from None
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionError):
             raise NodeUnreachable(node, "cut the connection", "look into its engine's log") from None

@@ -69,7 +69,7 @@ class NodeState:
     waiting: int | None = None
     """Requests in its queue."""
     at: datetime | None = None
-    """When it was probed."""
+    """When it was probed; the mesh writes this."""
 
 
 NOT_PROBED = NodeState(None, "not probed yet")

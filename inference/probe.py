@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from datetime import UTC, datetime
 
 from inference.engine_client import EngineClient, NodeAnsweredGarbage, NodeError
 from inference.mesh import CHAT, MeshNode, NodeState
@@ -31,7 +30,7 @@ class EngineProbe:
         try:
             await complete_one_token(self._client, node, deadline)
         except NodeError as error:
-            return NodeState(False, error.what, at=datetime.now(UTC))
+            return NodeState(False, error.what)
         try:
             metrics = await self._client.get_text(node, "/metrics", deadline)
         except NodeError:
@@ -41,7 +40,6 @@ class EngineProbe:
             "",
             running=_total(metrics, "vllm:num_requests_running"),
             waiting=_total(metrics, "vllm:num_requests_waiting"),
-            at=datetime.now(UTC),
         )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import importlib.util
 import os
+import re
 import secrets
 import socket
 import sys
@@ -26,6 +27,7 @@ _START_LIMIT = 600.0
 _BACK_OFF = (1.0, 5.0, 15.0, 60.0)
 _STEADY = 300.0
 """Seconds up after which a crash counts as the first again."""
+_LOG_LINE = re.compile(r" INFO .*?\[\w+\.py:\d+\]\s*(.+)")
 
 
 class VllmError(Exception):
@@ -124,9 +126,9 @@ class VllmServer:
                         f"vLLM on port {self._settings.port} completed no token in {_START_LIMIT:.0f} s; "
                         f"its full log is {self._log}:\n{child.log_tail()}"
                     )
-                if (line := child.log_tail(1)) != shown:
-                    shown = line
-                    self._progress(f"starting vLLM: {line}")
+                if (said := _LOG_LINE.findall(child.log_tail())) and said[-1] != shown:
+                    shown = said[-1]
+                    self._progress(f"starting vLLM: {shown}")
                 await asyncio.sleep(0.5)
 
     async def _keep(self, model_folder: Path) -> None:

@@ -1,0 +1,97 @@
+"""A test server, no engine: it says what a test tells it to say, well-formed or not, over a real socket.
+
+It stands where no engine can be made to fail on command. Whatever an engine does well is tested on vLLM.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+SECRET = "echo-of-the-prompt"
+"""Stands in every failing body: no error message may repeat it."""
+
+
+def response(body: bytes, status: str = "200 OK", headers: str = "") -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{headers}\r\n"
+    return head.encode() + body
+
+
+def completion(content: object, finish_reason: str = "stop") -> bytes:
+    """A chat completion that carries `content`."""
+    return response(
+        json.dumps(
+            {
+                "choices": [
+                    {"message": {"role": "assistant", "content": content}, "finish_reason": finish_reason}
+                ],
+                "usage": {"prompt_tokens": 7, "completion_tokens": 3},
+            }
+        ).encode()
+    )
+
+
+def metrics(text: str) -> bytes:
+    return response(text.encode())
+
+
+FAILS = response(SECRET.encode(), "500 Internal Server Error")
+REFUSES_KEY = response(b"", "401 Unauthorized")
+NOT_JSON = response(f"<html>{SECRET}</html>".encode())
+NOT_HTTP = b"SSH-2.0-OpenSSH_9.2\r\n"
+NO_COMPLETION = response(json.dumps({"object": SECRET}).encode())
+ENDLESS = response(b"[" + b"1," * (1 << 20))
+CUT = completion(SECRET)[:-20]
+SILENT_CUT = b""
+DEEP = response(b"[" * 200_000)
+
+
+@dataclass
+class OpenAIServer:
+    """Answers each path with the bytes set for it; an unset path hangs until the client goes."""
+
+    endpoint: str
+    answers: dict[str, bytes] = field(default_factory=dict)
+    delay: float = 0.0
+    """Seconds between the first half of an answer and the second."""
+    requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    """Path, headers (lower case), body of each."""
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a request has come; when a client went away from one that hung."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:])}
+            body = await reader.readexactly(int(headers.get("content-length", 0)))
+            path = head[0].split()[1]
+            self.requests.append((path, headers, body))
+            self.asked.set()
+            if path not in self.answers:
+                await reader.read()  # ends when the client does
+                self.left.set()
+            else:
+                answer = self.answers[path]
+                writer.write(answer[: len(answer) // 2])
+                await writer.drain()
+                await asyncio.sleep(self.delay)
+                writer.write(answer[len(answer) // 2 :])
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the client went away, as some tests want it to
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def openai_server() -> AsyncIterator[OpenAIServer]:
+    """A test server on a free port of loopback. It hangs until `answers` are set."""
+    double = OpenAIServer("")
+    server = await asyncio.start_server(double.serve, "127.0.0.1", 0)
+    double.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield double
+    finally:
+        server.close()
