@@ -1,0 +1,270 @@
+"""Processes, their steps, lanes and data from BPMN 2.0 (ISO/IEC 19510) models."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from xml.etree.ElementTree import Element, ParseError
+
+import defusedxml.ElementTree
+from defusedxml import DefusedXmlException
+
+from discovery.connector import Connector, Problem
+from discovery.files import UnreadableError, find, locate, read_bytes
+from discovery.options import Options, parse_options
+from discovery.patterns import Parts
+from discovery.sources import OrganizationConfig, SourceConfig
+from graph.claims import Claim, EntityClaim, RelationshipClaim, entity_id
+
+_MODEL = "http://www.omg.org/spec/BPMN/20100524/MODEL"
+_SUB_PROCESSES = {"subProcess", "transaction", "adHocSubProcess"}
+_ACTIVITIES = _SUB_PROCESSES | {
+    "task",
+    "userTask",
+    "manualTask",
+    "serviceTask",
+    "scriptTask",
+    "businessRuleTask",
+    "sendTask",
+    "receiveTask",
+    "callActivity",
+}
+_EVENTS = {"startEvent", "endEvent", "intermediateCatchEvent", "intermediateThrowEvent", "boundaryEvent"}
+_GATEWAYS = {"exclusiveGateway", "inclusiveGateway", "parallelGateway", "complexGateway", "eventBasedGateway"}
+_DATA = {"dataObject", "dataObjectReference", "dataStore", "dataStoreReference"}
+_STEPS: Mapping[str, tuple[str, str]] = {
+    **dict.fromkeys(_ACTIVITIES, ("Activity", "taskType")),
+    **dict.fromkeys(_EVENTS, ("ProcessEvent", "eventType")),
+    **dict.fromkeys(_GATEWAYS, ("Gateway", "gatewayType")),
+}
+# A data store may say in its name or documentation which discovered data it is.
+_DISCOVERED = re.compile(r"\b(?:dataset|table):([\w.-]+(?:/[\w.-]+)?)")
+
+
+class BpmnOptions(Options):
+    path: str
+    """A file or a glob."""
+
+
+def connect(organization: OrganizationConfig, source: SourceConfig) -> Connector:
+    return BpmnConnector(organization, source, parse_options(BpmnOptions, source))
+
+
+@dataclass(frozen=True)
+class BpmnConnector:
+    organization: OrganizationConfig
+    source: SourceConfig
+    options: BpmnOptions
+
+    def scopes(self) -> Sequence[str]:
+        return (self.options.path,)
+
+    def read(self, scope: str) -> Iterator[Claim | Problem]:
+        parts = Parts(self.organization, self.source)
+        yield from parts.classifications()
+        for found in find(locate(self.organization, scope)):
+            if isinstance(found, Problem):
+                yield found
+                continue
+            try:
+                root = _parse(found[0])
+            except UnreadableError as error:
+                yield Problem(found[1], str(error))
+            else:
+                yield from _Model(found[1], root, parts).claims()
+
+
+def _parse(path: Path) -> Element:
+    try:
+        root: Element = defusedxml.ElementTree.fromstring(read_bytes(path), forbid_dtd=True)
+    except ParseError as error:
+        raise UnreadableError(f"expected XML: {error}; export the model again") from error
+    except DefusedXmlException as error:
+        raise UnreadableError(
+            "document types and entities are refused in XML; export the model without"
+        ) from error
+    except (LookupError, ValueError) as error:
+        raise UnreadableError(
+            f"expected XML in a known encoding: {error}; export the model as UTF-8"
+        ) from error
+    if root.tag != f"{{{_MODEL}}}definitions":
+        raise UnreadableError(f"expected BPMN 2.0 definitions, found the root element {root.tag!r}")
+    return root
+
+
+def _kind(element: Element) -> str:
+    """Local name of an element of BPMN's model; empty for extensions and diagrams."""
+    tag = element.tag if isinstance(element.tag, str) else ""
+    return tag.removeprefix(f"{{{_MODEL}}}") if tag.startswith(f"{{{_MODEL}}}") else ""
+
+
+def _children(element: Element, kind: str) -> list[Element]:
+    return element.findall(f"{{{_MODEL}}}{kind}")
+
+
+def _text(element: Element) -> str:
+    return " ".join("".join(element.itertext()).split())
+
+
+def _documentation(element: Element) -> str:
+    return " ".join(text for child in _children(element, "documentation") if (text := _text(child)))
+
+
+@dataclass(frozen=True)
+class _Model:
+    """One file. Ids of elements are unique in it."""
+
+    file: str
+    root: Element
+    parts: Parts
+
+    @cached_property
+    def elements(self) -> Mapping[str, Element]:
+        return {id_: element for element in self.root.iter() if _kind(element) and (id_ := element.get("id"))}
+
+    def claims(self) -> Iterator[Claim | Problem]:
+        for element in self.root.iter():
+            if _kind(element) in _STEPS and not element.get("id"):
+                yield Problem(
+                    self.file, f"a {_kind(element)} named {element.get('name')!r} has no id; give it one"
+                )
+        for process in _children(self.root, "process"):
+            if not process.get("id"):
+                yield Problem(self.file, f"the process {process.get('name')!r} has no id; give it one")
+                continue
+            yield from self._process(process)
+        yield from self._data_objects()
+
+    def _id(self, type_name: str, element: Element) -> str:
+        stem = self.file.rpartition(".")[0] or self.file
+        return entity_id(type_name, f"{stem}/{element.get('id')}")
+
+    def _step_id(self, element: Element) -> str:
+        class_name = _STEPS[_kind(element)][0]
+        return self._id("process_event" if class_name == "ProcessEvent" else class_name.lower(), element)
+
+    def _evidence(self, element: Element) -> str:
+        return f"{self.file} element {element.get('id')}"
+
+    def _entity(self, element: Element, id_: str, class_name: str, **values: str) -> Iterator[Claim]:
+        name = " ".join((element.get("name") or "").split())
+        values["name"] = name or f"{_kind(element)} {element.get('id')}"
+        if documentation := _documentation(element):
+            values["description"] = documentation
+        evidence = self._evidence(element)
+        yield EntityClaim(id_, class_name, self.parts.collection(self.file), values, evidence)
+        yield from self.parts.classified(id_, evidence, self.file)
+
+    def _process(self, process: Element) -> Iterator[Claim | Problem]:
+        process_id = self._id("process", process)
+        yield from self._entity(process, process_id, "Process")
+        for element in process.iter():
+            kind = _kind(element)
+            if kind == "sequenceFlow":
+                yield from self._flow(element)
+            elif not element.get("id"):
+                continue
+            elif kind in _STEPS:
+                class_name, kind_property = _STEPS[kind]
+                step = self._step_id(element)
+                yield from self._entity(element, step, class_name, **{kind_property: kind})
+                yield RelationshipClaim(process_id, "HAS_STEP", step, self._evidence(element))
+                yield from self._data(element, step)
+                yield from self._attached(element, step)
+            elif kind == "lane":
+                lane = self._id("lane", element)
+                yield from self._entity(element, lane, "Lane")
+                yield RelationshipClaim(process_id, "HAS_LANE", lane, self._evidence(element))
+                yield from self._in_lane(element, lane)
+
+    def _referenced(self, element: Element, attribute: str, reference: str | None) -> Element | Problem:
+        """The element that a reference names. Qualified names may carry a prefix of this file."""
+        reference = (reference or "").strip()
+        target = self.elements.get(reference)
+        if target is None:
+            target = self.elements.get(reference.rpartition(":")[2])
+        if target is None:
+            return Problem(
+                self._evidence(element),
+                f"{attribute} refers to {reference!r}, which is not in this file; correct or remove it",
+            )
+        return target
+
+    def _flow(self, flow: Element) -> Iterator[Claim | Problem]:
+        ends = [self._referenced(flow, end, flow.get(end)) for end in ("sourceRef", "targetRef")]
+        steps = []
+        for end in ends:
+            if isinstance(end, Problem):
+                yield end
+            elif _kind(end) in _STEPS:
+                steps.append(self._step_id(end))
+            else:
+                yield Problem(
+                    self._evidence(flow), f"expected a step at each end, found {_kind(end)} {end.get('id')!r}"
+                )
+        if len(steps) == 2:
+            yield RelationshipClaim(steps[0], "FOLLOWED_BY", steps[1], self._evidence(flow))
+
+    def _attached(self, event: Element, step: str) -> Iterator[Claim | Problem]:
+        """A boundary event may follow the activity that it is attached to."""
+        if _kind(event) == "boundaryEvent":
+            activity = self._referenced(event, "attachedToRef", event.get("attachedToRef"))
+            if isinstance(activity, Problem):
+                yield activity
+            elif _kind(activity) in _STEPS:
+                yield RelationshipClaim(self._step_id(activity), "FOLLOWED_BY", step, self._evidence(event))
+
+    def _in_lane(self, lane: Element, lane_id: str) -> Iterator[Claim | Problem]:
+        for reference in _children(lane, "flowNodeRef"):
+            step = self._referenced(lane, "flowNodeRef", reference.text)
+            if isinstance(step, Problem):
+                yield step
+            elif _kind(step) in _STEPS:
+                yield RelationshipClaim(self._step_id(step), "IN_LANE", lane_id, self._evidence(lane))
+
+    def _data(self, step: Element, step_id: str) -> Iterator[Claim | Problem]:
+        """What the data associations of a step read or write; other ends (its own inputs) are no data."""
+        for association in ("dataInputAssociation", "dataOutputAssociation"):
+            end = "sourceRef" if association == "dataInputAssociation" else "targetRef"
+            for element in _children(step, association):
+                for reference in _children(element, end):
+                    data = self._referenced(step, f"{association} {end}", reference.text)
+                    if isinstance(data, Problem):
+                        yield data
+                    elif _kind(data) in _DATA:
+                        yield RelationshipClaim(
+                            step_id, "USES_DATA", self._data_id(data), self._evidence(step)
+                        )
+
+    def _data_objects(self) -> Iterator[Claim | Problem]:
+        """One for each data object or store, however many references the diagram draws of it."""
+        described = set()
+        for element in self.elements.values():
+            if _kind(element) not in _DATA:
+                continue
+            data = self._behind(element)
+            if isinstance(data, Problem):
+                yield data
+            elif (id_ := self._data_id(element)) not in described and id_.startswith("data_object:"):
+                described.add(id_)
+                named = element if element.get("name") else data
+                yield from self._entity(named, id_, "DataObject")
+
+    def _behind(self, reference: Element) -> Element | Problem:
+        """The data object or store that a reference draws; itself when it draws none."""
+        for attribute in ("dataObjectRef", "dataStoreRef"):
+            if (named := reference.get(attribute)) is not None:
+                return self._referenced(reference, attribute, named)
+        return reference
+
+    def _data_id(self, reference: Element) -> str:
+        """Discovered data that the model names as `table:crm/leads` or `dataset:crm`, else a data object."""
+        behind = self._behind(reference)
+        data = reference if isinstance(behind, Problem) else behind
+        words = " ".join((reference.get("name") or "", _documentation(reference), data.get("name") or ""))
+        if discovered := _DISCOVERED.search(words):
+            return entity_id("table" if "/" in discovered[1] else "dataset", discovered[1])
+        return self._id("data_object", data)

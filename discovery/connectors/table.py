@@ -1,0 +1,33 @@
+"""The connectors by their names in sources.toml."""
+
+from __future__ import annotations
+
+from discovery.connector import Connector
+from discovery.connectors import bpmn, codeowners, documents, ldif, mapping, sql
+from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
+from discovery.text import KnownNames, no_names
+
+CONNECTORS = {
+    "bpmn": bpmn.connect,
+    "codeowners": codeowners.connect,
+    "ldif": ldif.connect,
+    "mapping": mapping.connect,
+    "sql": sql.connect,
+}
+
+
+def build(
+    organization: OrganizationConfig, source: SourceConfig, known_names: KnownNames = no_names
+) -> Connector:
+    """The connector of a source; `known_names` is for those that look for names in text.
+
+    Raises ConfigurationError for an unknown connector or options that are wrong.
+    """
+    if source.connector == "documents":
+        return documents.connect(organization, source, known_names)
+    if source.connector not in CONNECTORS:
+        known = ", ".join(sorted((*CONNECTORS, "documents")))
+        raise ConfigurationError(
+            f"source {source.name!r}: there is no connector {source.connector!r}; there are: {known}"
+        )
+    return CONNECTORS[source.connector](organization, source)

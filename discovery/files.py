@@ -1,0 +1,111 @@
+"""Files that a source names: found within their folder only, read within bounds."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from discovery.connector import Problem, SourceError
+from discovery.patterns import matches
+from discovery.sources import ConfigurationError, OrganizationConfig
+
+#: Larger files are refused: everything is read into memory.
+MAX_BYTES = 64 * 1024 * 1024
+
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_MAGIC = re.compile(r"[*?]")
+
+
+class UnreadableError(Exception):
+    """A file that cannot be used; the message says what was expected and what to do."""
+
+
+def expand(text: str) -> str:
+    """Replace `$NAME` and `${NAME}`. Raises ConfigurationError for a variable that is not set."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if name not in os.environ:
+            raise ConfigurationError(
+                f"{text!r} uses the environment variable {name}, which is not set; set it or write the path"
+            )
+        return os.environ[name]
+
+    return _VARIABLE.sub(value, text)
+
+
+def locate(organization: OrganizationConfig, text: str) -> Path:
+    """The path that an option names, relative to the organization's folder."""
+    return organization.folder / expand(text)
+
+
+def find(path: Path) -> Iterator[tuple[Path, str] | Problem]:
+    """The file, or the files that the glob in `path` matches, each with its path from the glob's base.
+
+    What a symbolic link puts outside the base is a Problem, never read. Raises SourceError when
+    the base does not exist or nothing matches.
+    """
+    parts = path.parts
+    first = next((i for i, part in enumerate(parts) if _MAGIC.search(part)), None)
+    if first is not None:
+        yield from search(Path(*parts[:first]), ["/".join(parts[first:])])
+    elif path.is_file():
+        yield from _inside(path.parent, [path.name])
+    else:
+        raise SourceError(f"{path}: there is no such file; correct the path in sources.toml")
+
+
+def search(base: Path, globs: list[str]) -> Iterator[tuple[Path, str] | Problem]:
+    """Files below `base` that match one of the globs, in order of their paths; else as `find`."""
+    if not base.is_dir():
+        raise SourceError(f"{base}: expected a folder; correct the path in sources.toml")
+    names = [name for name in _walk(base) if any(matches(glob, name) for glob in globs)]
+    if not names:
+        raise SourceError(f"{base}: no file matches {', '.join(globs)}; correct the path in sources.toml")
+    yield from _inside(base, names)
+
+
+def _inside(base: Path, names: list[str]) -> Iterator[tuple[Path, str] | Problem]:
+    inside = base.resolve()
+    for name in names:
+        if (base / name).resolve().is_relative_to(inside):
+            yield base / name, name
+        else:
+            yield Problem(name, "a symbolic link leads out of the source's folder; put the file itself there")
+
+
+def _walk(base: Path) -> list[str]:
+    found = []
+    for folder, folders, files in os.walk(base, followlinks=False):
+        folders.sort()
+        found += [(Path(folder) / file).relative_to(base).as_posix() for file in files]
+    return sorted(found)
+
+
+def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """Content of a regular file of at most `limit` bytes. Raises UnreadableError."""
+    try:
+        if not path.is_file():
+            raise UnreadableError("expected a regular file; correct the path in sources.toml")
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise UnreadableError(
+            f"cannot be read: {error.strerror}; check that it exists and its permissions"
+        ) from error
+    if len(data) > limit:
+        raise UnreadableError(f"expected at most {limit} bytes, found more; split the file")
+    return data
+
+
+def read_text(path: Path, limit: int = MAX_BYTES) -> str:
+    """Content of a UTF-8 file, with or without byte order mark. Raises UnreadableError."""
+    try:
+        return read_bytes(path, limit).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnreadableError(
+            f"expected UTF-8, found byte {error.object[error.start]:#04x} at offset {error.start}; "
+            "save the file as UTF-8"
+        ) from error

