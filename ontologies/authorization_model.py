@@ -113,8 +113,7 @@ def direct_restrictions(rewrite: Rewrite) -> tuple[TypeRestriction, ...]:
 
 def parse_model(text: str, source: str = "model") -> AuthorizationModel:
     """Parse and resolve the DSL. `source` names the text in errors. Raises ModelError."""
-    parser = _Parser(tuple(_tokens(text, source)), source)
-    return parser.model()
+    return _Parser(tuple(_tokens(text)), source).model()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,8 @@ class _Token:
 
 _TOKEN = re.compile(
     r"(?P<space>[ \t\r\n\f]+)|(?P<comment>(?:(?<=\s)|\A)#[^\n]*)"
-    r"|(?P<word>but[ \t]+not(?![\w-])|[A-Za-z_](?:[/.-]?\w)*|\d+\.\d+|[\[\](),:#*])",
+    # What has no meaning is a word of one character, and refused where the parser expects another.
+    r"|(?P<word>but[ \t]+not(?![\w-])|[A-Za-z_](?:[/.-]?\w)*|\d+\.\d+|.)",
     re.ASCII,
 )
 _NAME = re.compile(r"[A-Za-z_](?:[/.-]?\w)*", re.ASCII)
@@ -136,24 +136,16 @@ _END = "the end of the text"
 _MAX_DEPTH = 50
 
 
-def _tokens(text: str, source: str) -> Iterator[_Token]:
-    place, line, line_start = 0, 1, 0
-    while place < len(text):
-        match = _TOKEN.match(text, place)
-        column = place - line_start + 1
-        if match is None:
-            raise ModelError(
-                f"{source}, line {line}, column {column}: {text[place]!r} has no meaning in the "
-                "OpenFGA DSL 1.1 (or is part of a condition); remove it"
-            )
+def _tokens(text: str) -> Iterator[_Token]:
+    line, line_start = 1, 0
+    for match in _TOKEN.finditer(text):
         if match["word"]:
-            yield _Token(" ".join(match["word"].split()), line, column)
+            yield _Token(" ".join(match["word"].split()), line, match.start() - line_start + 1)
         newlines = match[0].count("\n")
         if newlines:
             line += newlines
             line_start = match.start() + match[0].rindex("\n") + 1
-        place = match.end()
-    yield _Token(_END, line, place - line_start + 1)
+    yield _Token(_END, line, len(text) - line_start + 1)
 
 
 class _Parser:

@@ -60,7 +60,7 @@ def _check_bindings(ontology: Ontology, model: AuthorizationModel) -> Iterator[s
         if binding.relationship not in ontology.relationships:
             yield f"{place}: name a relationship type of the ontology"
         elif not model.has(binding.object_type, binding.relation):
-            yield f"{place}: the authorization model has no such relation; define it"
+            yield f"{place}: the model has no such relation; define it"
         else:
             yield from (f"{place}: {problem}" for problem in _misfits(ontology, model, binding))
     bound = {(binding.object_type, binding.relation) for binding in ontology.bindings}
