@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neo4j import AsyncTransaction
-
 from graph.authorization import Goal, RelationTuple, all_of, any_of, leaves, negate, type_of
-from graph.tuples import tuples_of
+from graph.tuples import Transaction, tuples_of
 from ontologies.authorization_model import (
     AuthorizationModel,
     Computed,
@@ -22,7 +20,7 @@ from ontologies.authorization_model import (
     Union,
     direct_restrictions,
 )
-from ontologies.ontology import Ontology
+from ontologies.ontology import Binding, Ontology
 
 #: The relation that says who may see an entity.
 VIEWER = "viewer"
@@ -101,6 +99,18 @@ def value_of(expression: Expression, value: Callable[[Goal], bool | None]) -> bo
             return negate(value_of(part, value))
 
 
+def usersets(expression: Expression) -> Iterator[Userset]:
+    """The leaves of an expression."""
+    match expression:
+        case Userset():
+            yield expression
+        case Or(of) | And(of):
+            for part in of:
+                yield from usersets(part)
+        case Not(part):
+            yield from usersets(part)
+
+
 def places(model: AuthorizationModel) -> frozenset[str]:
     """Types that access comes from: those that some type's viewers are taken from by a tupleset."""
     return frozenset(
@@ -131,16 +141,15 @@ def place_of(model: AuthorizationModel, id: str, tuples: Iterable[RelationTuple]
 
 
 async def assign(
-    tx: AsyncTransaction, ontology: Ontology, model: AuthorizationModel, ids: Sequence[str]
+    tx: Transaction, ontology: Ontology, model: AuthorizationModel, ids: Sequence[str]
 ) -> Mapping[str, int | None]:
     """The audience of each entity, by the relationships that `tx` sees; new places get new numbers.
 
     Writes `_Audience` and `_Meta.nextAudience` only; a caller that finds that an audience changed
     must set the node's. Numbers begin at 0 and are never used again.
     """
-    asking = [id for id in ids if type_of(id) not in places(model)]
     held: dict[str, list[RelationTuple]] = defaultdict(list)
-    for entry in await tuples_of(tx, ontology, asking):
+    for entry in await tuples_of(tx, _deciding(ontology, model), ids):
         held[entry.object].append(entry)
     expressions = {id: place_of(model, id, held[id]) for id in ids}
     trees = {
@@ -155,7 +164,19 @@ async def assign(
     }
 
 
-async def _numbers(tx: AsyncTransaction, trees: Sequence[str]) -> Mapping[str, int]:
+def _deciding(ontology: Ontology, model: AuthorizationModel) -> Sequence[Binding]:
+    """The bindings whose tuples decide where access to their object comes from."""
+    its_own = places(model)
+    return [
+        binding
+        for binding in ontology.bindings
+        if binding.object_type not in its_own
+        and model.has(binding.object_type, VIEWER)
+        and binding.relation in _considered(model.types[binding.object_type].relations)
+    ]
+
+
+async def _numbers(tx: Transaction, trees: Sequence[str]) -> Mapping[str, int]:
     place = {tree: _name(from_tree(json.loads(tree))) for tree in trees}
     found = await tx.run(
         "MATCH (a:_Audience) WHERE a.place IN $places RETURN a.place AS place, a.number AS number",
@@ -166,7 +187,7 @@ async def _numbers(tx: AsyncTransaction, trees: Sequence[str]) -> Mapping[str, i
     if new:
         made = await tx.run(
             """
-            MERGE (meta:_Meta)
+            MATCH (meta:_Meta)
             SET meta.nextAudience = coalesce(meta.nextAudience, 0) + size($new)
             WITH meta.nextAudience - size($new) AS first
             UNWIND range(0, size($new) - 1) AS i
@@ -214,10 +235,12 @@ def _tuplesets(relations: Mapping[str, Rewrite]) -> frozenset[str]:
 
 def _direct(relations: Mapping[str, Rewrite]) -> frozenset[str]:
     return frozenset(
-        relation
-        for relation, rewrite in _reached(relations).items()
-        if direct_restrictions(rewrite)
+        relation for relation, rewrite in _reached(relations).items() if direct_restrictions(rewrite)
     )
+
+
+def _considered(relations: Mapping[str, Rewrite]) -> frozenset[str]:
+    return _tuplesets(relations) | _direct(relations)
 
 
 def _residual(

@@ -9,13 +9,14 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import LiteralString
 
 from neo4j import AsyncManagedTransaction, AsyncTransaction
 from neo4j.time import DateTime
 
 from graph.authorization import RelationTuple, type_of
 from graph.claims import SourcePolicy
-from ontologies.ontology import Binding, Ontology
+from ontologies.ontology import Binding
 
 #: What the organization's configuration claims never ages.
 CONFIGURATION = "configuration"
@@ -47,36 +48,37 @@ def bound(binding: Binding, start: str, end: str) -> RelationTuple | None:
     return RelationTuple(object, binding.relation, f"{user}#{userset}" if userset else user)
 
 
-async def tuples_of(tx: Transaction, ontology: Ontology, ids: Sequence[str]) -> Sequence[RelationTuple]:
-    """The tuples whose object is one of the entities."""
+_OBJECT_AT: Mapping[str, LiteralString] = {
+    "start": """
+        UNWIND $ids AS id
+        MATCH (:Entity {id: id})-[r:$($type)]->(user:Entity)
+        WHERE size(r.sources) > 0
+        RETURN id AS start, user.id AS end
+        """,
+    "end": """
+        UNWIND $ids AS id
+        MATCH (:Entity {id: id})<-[r:$($type)]-(user:Entity)
+        WHERE size(r.sources) > 0
+        RETURN user.id AS start, id AS end
+        """,
+}
+
+
+async def tuples_of(
+    tx: Transaction, bindings: Iterable[Binding], ids: Iterable[str]
+) -> Sequence[RelationTuple]:
+    """The tuples that the bindings make whose object is one of the entities."""
     by_type: dict[str, list[str]] = defaultdict(list)
     for id in ids:
         by_type[type_of(id)].append(id)
     found = []
-    for binding in ontology.bindings:
+    for binding in bindings:
         objects = by_type.get(binding.object_type)
         if not objects:
             continue
-        near, far = ("start", "end") if binding.object_end == "start" else ("end", "start")
-        result = await tx.run(
-            f"""
-            UNWIND $ids AS id
-            MATCH (object:Entity {{id: id}})
-            MATCH {_ARROW[binding.object_end]}
-            WHERE size(r.sources) > 0
-            RETURN object.id AS {near}, user.id AS {far}
-            """,
-            ids=objects,
-            type=binding.relationship,
-        )
+        result = await tx.run(_OBJECT_AT[binding.object_end], ids=objects, type=binding.relationship)
         found += [bound(binding, record["start"], record["end"]) async for record in result]
     return [entry for entry in found if entry is not None]
-
-
-_ARROW = {
-    "start": "(object)-[r:$($type)]->(user:Entity)",
-    "end": "(object)<-[r:$($type)]-(user:Entity)",
-}
 
 
 async def load_tuples(tx: Transaction, bindings: Iterable[Binding]) -> Sequence[ClaimedTuple]:

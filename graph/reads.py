@@ -1,0 +1,327 @@
+"""Governed reads: every node of every pattern is visible to the asker, or it is as if it were not there.
+
+The visible set goes along as a byte string and `$visible[n.audience] = 1` stands on every node
+before anything is counted, ordered or limited. No audience, or one out of range, is invisible.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, LiteralString, TypeVar
+
+from neo4j import AsyncManagedTransaction, Record
+
+from graph.database import Database
+from graph.entity_view import EntityView, Neighbour, Page, entity_view, from_cursor, neighbour, to_cursor
+from graph.handling import Handling
+from graph.visibility import Authorizer, standing
+from ontologies.ontology import Ontology
+
+__all__ = [
+    "Asker",
+    "EntityView",
+    "HandlingInput",
+    "HandlingRule",
+    "Neighbour",
+    "Page",
+    "ReadOvertakenError",
+    "Reader",
+    "View",
+]
+
+#: How often a read starts again because access changed meanwhile.
+_ATTEMPTS = 5
+#: A Lucene query may have 1,024 clauses, and each term becomes one for every indexed property.
+_TERMS_A_QUERY = 40
+
+_Result = TypeVar("_Result")
+
+# What holds now and is visible; `n`, `m` and `r` are the names that the patterns use.
+_NODE: LiteralString = """$visible[n.audience] = 1
+    AND coalesce(n.validFrom <= $now, true) AND coalesce($now < n.validTo, true)"""
+_NEIGHBOUR: LiteralString = """$visible[m.audience] = 1
+    AND coalesce(m.validFrom <= $now, true) AND coalesce($now < m.validTo, true)
+    AND coalesce(r.validFrom <= $now, true) AND coalesce($now < r.validTo, true)"""
+_COLLECTION_OF: LiteralString = (
+    """
+CALL (n) {
+    OPTIONAL MATCH (n)-[r:IN_COLLECTION]->(m:Collection) WHERE """
+    + _NEIGHBOUR
+    + """
+    RETURN m.id AS collection ORDER BY collection LIMIT 1
+}
+"""
+)
+_ENTITY: LiteralString = "n {.*, embedding: null} AS entity, collection"
+
+
+class ReadOvertakenError(Exception):
+    """Access changed during every attempt of a read; it is worth trying again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """The account of a request, and the agent that acts for it, if any."""
+
+    account: str
+    agent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HandlingInput:
+    """What the handling of an entity rests on."""
+
+    sources: frozenset[str]
+    classifications: frozenset[str]
+    """Ids, those of what contains it among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandlingRule:
+    """A rule of a policy: the handling that it asks for what is classified so."""
+
+    classifications: frozenset[str]
+    handling: Handling
+    id: str
+
+
+class View:
+    """What one asker sees within one read. Denied and absent look alike in all of it."""
+
+    def __init__(
+        self, tx: AsyncManagedTransaction, ontology: Ontology, visible: bytes, now: datetime
+    ) -> None:
+        self._tx = tx
+        self._ontology = ontology
+        self._visible = visible
+        self._now = now
+
+    async def entity(self, id: str) -> EntityView | None:
+        """The entity, or None."""
+        records = await self._run(
+            "MATCH (n:Entity {id: $id}) WHERE " + _NODE + _COLLECTION_OF + "RETURN " + _ENTITY, id=id
+        )
+        return self._entity(records[0]) if records else None
+
+    async def entities(self, class_name: str, first: int, after: str | None = None) -> Page:
+        """At most `first` entities of a class, subclasses included, that come after a cursor.
+
+        Raises KeyError for a class that the ontology lacks, CursorError for what is no cursor.
+        """
+        name, id = from_cursor(after) if after is not None else ("", "")
+        label = self._ontology.classes[class_name].name
+        [counted] = await self._run(
+            "MATCH (n:Entity&$($label)) WHERE " + _NODE + " RETURN count(n) AS total", label=label
+        )
+        records = await self._run(
+            "MATCH (n:Entity&$($label)) WHERE "
+            + _NODE
+            + """ AND (n.name > $name OR n.name = $name AND n.id > $id)
+            WITH n ORDER BY n.name, n.id LIMIT $limit
+            """
+            + _COLLECTION_OF
+            + "RETURN "
+            + _ENTITY
+            + " ORDER BY n.name, n.id",
+            label=label,
+            name=name,
+            id=id,
+            limit=first + 1,
+        )
+        items = tuple(map(self._entity, records[:first]))
+        more = len(records) > first and items
+        return Page(items, to_cursor(items[-1]) if more else None, counted["total"])
+
+    async def class_counts(self) -> Mapping[str, int]:
+        """How many entities of each class, subclasses included; every class of the ontology is listed."""
+        records = await self._run(
+            "MATCH (n:Entity) WHERE " + _NODE + " RETURN labels(n) AS labels, count(n) AS count"
+        )
+        counts = dict.fromkeys(self._ontology.classes, 0)
+        for record in records:
+            for label in counts.keys() & set(record["labels"]):
+                counts[label] += record["count"]
+        return counts
+
+    async def neighbours(
+        self, ids: Collection[str], per_entity_limit: int
+    ) -> Mapping[str, tuple[Neighbour, ...]]:
+        """What is beside each of the entities, by relationship type and name; absent ones have nothing."""
+        records = await self._run(
+            "UNWIND $ids AS id MATCH (n:Entity {id: id}) WHERE "
+            + _NODE
+            + """
+            CALL (n) {
+                MATCH (n)-[r]-(m:Entity) WHERE type(r) IN $types AND """
+            + _NEIGHBOUR
+            + """
+                WITH n, r, m, startNode(r) = n AS outgoing
+                ORDER BY type(r), outgoing DESC, m.name, m.id LIMIT $limit
+                RETURN m, type(r) AS type, outgoing, properties(r) AS relationship
+            }
+            WITH id, m AS n, type, outgoing, relationship
+            """
+            + _COLLECTION_OF
+            + "RETURN id, type, outgoing, relationship, "
+            + _ENTITY
+            + " ORDER BY id, type, outgoing DESC, n.name, n.id",
+            ids=list(dict.fromkeys(ids)),
+            types=list(self._ontology.relationships),
+            limit=per_entity_limit,
+        )
+        found: dict[str, list[Neighbour]] = {id: [] for id in ids}
+        for record in records:
+            found[record["id"]].append(
+                neighbour(record["type"], record["outgoing"], record["relationship"], self._entity(record))
+            )
+        return {id: tuple(neighbours) for id, neighbours in found.items()}
+
+    async def full_text(self, text: str) -> tuple[EntityView, ...]:
+        """All entities that hold one of the words, by id.
+
+        The words are data: Lucene's operators mean nothing in them. The index's scores depend on
+        invisible entities, so they are neither shown nor used.
+        """
+        terms = _terms(text)
+        found: dict[str, EntityView] = {}
+        for start in range(0, len(terms), _TERMS_A_QUERY):
+            records = await self._run(
+                "CALL db.index.fulltext.queryNodes('entity_text', $terms) YIELD node AS n WITH n WHERE "
+                + _NODE
+                + _COLLECTION_OF
+                + "RETURN "
+                + _ENTITY,
+                terms=" ".join(terms[start : start + _TERMS_A_QUERY]),
+            )
+            found |= {entity.id: entity for entity in map(self._entity, records)}
+        return tuple(found[id] for id in sorted(found))
+
+    async def by_embedding(self, vector: Sequence[float], k: int) -> tuple[tuple[EntityView, float], ...]:
+        """The `k` entities whose embeddings are nearest, with their scores (0 to 1, the cosine's), best first.
+
+        Approximate as to recall, exact as to visibility and scores.
+        """
+        audiences = [number for number, byte in enumerate(self._visible) if byte]
+        if not audiences or k < 1:
+            return ()
+        # The index filters by audience, in the state last committed; the node is looked at again.
+        records = await self._run(
+            """CYPHER 25 MATCH (n:Entity)
+            SEARCH n IN (
+                VECTOR INDEX entity_embedding FOR $vector WHERE n.audience IN $audiences LIMIT $k
+            ) SCORE AS score
+            WITH n, score WHERE """
+            + _NODE
+            + _COLLECTION_OF
+            + "RETURN score, "
+            + _ENTITY
+            + " ORDER BY score DESC, n.id",
+            vector=list(vector),
+            audiences=audiences,
+            k=k,
+        )
+        return tuple((self._entity(record), record["score"]) for record in records)
+
+    async def handling_inputs(self, ids: Collection[str]) -> Mapping[str, HandlingInput]:
+        """Sources and classifications of entities; not cut to what the asker sees.
+
+        What contains an entity (its document, table, data set) lends it its classifications.
+        """
+        records = await self._run(
+            """
+            UNWIND $ids AS id
+            MATCH (n:Entity {id: id})
+            RETURN id, n.sources AS sources, COLLECT {
+                MATCH (n) (()<-[:HAS_PASSAGE|HAS_COLUMN|HAS_TABLE]-()){0,2}
+                      (:Entity)-[r:CLASSIFIED_AS]->(c:Classification)
+                WHERE coalesce($now < r.validTo, true)
+                RETURN DISTINCT c.id
+            } AS classifications
+            """,
+            ids=list(dict.fromkeys(ids)),
+        )
+        return {
+            record["id"]: HandlingInput(frozenset(record["sources"]), frozenset(record["classifications"]))
+            for record in records
+        }
+
+    async def handling_rules(self) -> tuple[HandlingRule, ...]:
+        """All handling rules, hidden ones too: a rule binds also where it may not be read."""
+        records = await self._run(
+            """
+            MATCH (h:HandlingRule) WHERE coalesce($now < h.validTo, true)
+            RETURN h.id AS id, h.jurisdiction AS jurisdictions, h.residency AS residency,
+                   coalesce(h.certification, []) AS certifications, coalesce(h.clearance, 0) AS clearance,
+                   COLLECT {
+                       MATCH (h)-[r:GOVERNS]->(c:Classification) WHERE coalesce($now < r.validTo, true)
+                       RETURN c.id
+                   } AS classifications
+            ORDER BY id
+            """
+        )
+        return tuple(
+            HandlingRule(
+                frozenset(record["classifications"]),
+                Handling(
+                    _any_or(record["jurisdictions"]),
+                    _any_or(record["residency"]),
+                    frozenset(record["certifications"]),
+                    record["clearance"],
+                ),
+                record["id"],
+            )
+            for record in records
+        )
+
+    async def _run(self, query: LiteralString, **parameters: Any) -> list[Record]:
+        result = await self._tx.run(query, {"visible": self._visible, "now": self._now, **parameters})
+        return [record async for record in result]
+
+    def _entity(self, record: Record) -> EntityView:
+        return entity_view(self._ontology, record["entity"], record["collection"])
+
+
+class Reader:
+    """Runs reads, each with the visible set of its asker at one access revision."""
+
+    def __init__(self, database: Database, ontology: Ontology, authorizer: Authorizer) -> None:
+        self._database = database
+        self._ontology = ontology
+        self._authorizer = authorizer
+
+    async def run(self, asker: Asker, work: Callable[[View], Awaitable[_Result]]) -> tuple[_Result, int]:
+        """What `work` makes of the asker's view, and the revision that it was read at.
+
+        `work` runs again where access changed meanwhile: it must bear that. Raises
+        ReadOvertakenError when that happens every time.
+        """
+
+        async def attempt(tx: AsyncManagedTransaction) -> tuple[_Result, int] | None:
+            now = datetime.now(UTC)
+            before = await standing(tx, asker.account, now)
+            visible = await self._authorizer.visible(asker.account, before, now)
+            result = await work(View(tx, self._ontology, visible, now))
+            after = await standing(tx, asker.account, now)
+            return (result, before.revision) if after.access == before.access else None
+
+        for _ in range(_ATTEMPTS):
+            outcome = await self._database.read_transaction(attempt)
+            if outcome is not None:
+                return outcome
+        raise ReadOvertakenError(
+            f"permissions changed during each of {_ATTEMPTS} attempts of this read; try again"
+        )
+
+
+def _terms(text: str) -> list[str]:
+    """Phrases for Lucene's parser: each word as written, and the parts that it may be indexed as."""
+    words = (term for word in text.split() for term in (word, *re.findall(r"\w+", word)))
+    quoted = (re.sub(r'[\\"]', " ", word) for word in words)
+    return [f'"{word}"' for word in dict.fromkeys(quoted) if re.search(r"\w", word)]
+
+
+def _any_or(values: list[str] | None) -> frozenset[str] | None:
+    return None if values is None else frozenset(values)
