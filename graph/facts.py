@@ -1,0 +1,227 @@
+"""Facts as they follow from claims: who states what, and what stands when several sources speak.
+
+Everything here is a pure function of the claims, so the same claims always make the same facts,
+whatever the order they came in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from graph.claims import Claim, EntityClaim, RelationshipClaim, Scalar, Value
+from ontologies.ontology import Ontology
+
+#: Derived from `EntityClaim.collection`; no source claims it as a relationship.
+IN_COLLECTION = "IN_COLLECTION"
+
+
+def fact_of(claim: Claim) -> str:
+    """What the claim is about: the entity's id, or `start TYPE end` (ids hold no white space)."""
+    if isinstance(claim, EntityClaim):
+        return claim.id
+    return f"{claim.start} {claim.type} {claim.end}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """A claim with who states it. A source states a fact once in each of its scopes."""
+
+    source: str
+    scope: str
+    trust: int
+    claim: Claim
+
+    @property
+    def fact(self) -> str:
+        return fact_of(self.claim)
+
+    @property
+    def key(self) -> str:
+        """Of its `_Claim` node: SHA-256 of source, scope and fact."""
+        return hashlib.sha256(json.dumps([self.source, self.scope, self.fact]).encode()).hexdigest()
+
+    @property
+    def rank(self) -> tuple[int, str, str]:
+        """The lowest decides contradictions: the most trusted, then the first by name."""
+        return (-self.trust, self.source, self.scope)
+
+    def to_row(self) -> dict[str, Any]:
+        """Properties of the `_Claim` node. Equal rows state the same."""
+        claim = self.claim
+        content: dict[str, Any] = {
+            "confidence": claim.confidence,
+            "validFrom": _encoded(claim.valid_from),
+            "validTo": _encoded(claim.valid_to),
+        }
+        if isinstance(claim, EntityClaim):
+            start, type_, end = claim.id, IN_COLLECTION, claim.collection
+            content |= {
+                "class": claim.class_name,
+                "values": {name: _encoded(value) for name, value in claim.values.items()},
+            }
+        else:
+            start, type_, end = claim.start, claim.type, claim.end
+        return {
+            "key": self.key,
+            "fact": self.fact,
+            "source": self.source,
+            "scope": self.scope,
+            "trust": self.trust,
+            "start": start,
+            "type": type_,
+            "end": end,
+            "evidence": claim.evidence,
+            "content": json.dumps(content, sort_keys=True, ensure_ascii=False),
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Stated:
+        content = json.loads(row["content"])
+        common: dict[str, Any] = {
+            "evidence": row["evidence"],
+            "confidence": content["confidence"],
+            "valid_from": _decoded(content["validFrom"]),
+            "valid_to": _decoded(content["validTo"]),
+        }
+        claim: Claim
+        if "class" in content:
+            values = {name: _decoded(value) for name, value in content["values"].items()}
+            claim = EntityClaim(row["start"], content["class"], row["end"], values, **common)
+        else:
+            claim = RelationshipClaim(row["start"], row["type"], row["end"], **common)
+        return cls(row["source"], row["scope"], row["trust"], claim)
+
+
+@dataclass(frozen=True, slots=True)
+class EntityFact:
+    """A live node. Values of properties that may have several are tuples."""
+
+    id: str
+    class_name: str
+    collection: str
+    values: Mapping[str, Value]
+    sources: tuple[str, ...]
+    confidence: float
+    valid_from: datetime | None
+    valid_to: datetime | None
+
+    def properties(self) -> dict[str, Any]:
+        """Of the live node, but for `id`, `since` and what is derived."""
+        plain = {name: list(v) if isinstance(v, tuple) else v for name, v in self.values.items()}
+        return plain | _about(self)
+
+    def to_json(self) -> dict[str, Any]:
+        values = {name: _encoded(value) for name, value in self.values.items()}
+        placed = {"class": self.class_name, "collection": self.collection, "values": values}
+        return placed | {name: _encoded(value) for name, value in _about(self).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class RelationshipFact:
+    """A live relationship."""
+
+    start: str
+    type: str
+    end: str
+    sources: tuple[str, ...]
+    confidence: float
+    valid_from: datetime | None
+    valid_to: datetime | None
+
+    @property
+    def id(self) -> str:
+        return f"{self.start} {self.type} {self.end}"
+
+    def properties(self) -> dict[str, Any]:
+        """Of the live relationship, but for `since`."""
+        return _about(self)
+
+    def to_json(self) -> dict[str, Any]:
+        ends = {"start": self.start, "type": self.type, "end": self.end}
+        return ends | {name: _encoded(value) for name, value in _about(self).items()}
+
+
+Fact = EntityFact | RelationshipFact
+
+
+def merge_entity(ontology: Ontology, stated: Collection[Stated]) -> EntityFact:
+    """What stands of an entity: of contradicting values the best ranked one, of several values all."""
+    ranked = sorted(stated, key=lambda one: one.rank)
+    claims = [one.claim for one in ranked if isinstance(one.claim, EntityClaim)]
+    values: dict[str, Value] = {}
+    lists: dict[str, dict[Scalar, None]] = {}
+    for claim in claims:
+        for name, value in claim.values.items():
+            several = value if isinstance(value, tuple) else (value,)
+            if ontology.values[name].many:
+                lists.setdefault(name, {}).update(dict.fromkeys(several))
+            elif several:
+                values.setdefault(name, _as(ontology.values[name].datatype, several[0]))
+    first = claims[0]
+    return EntityFact(
+        first.id,
+        first.class_name,
+        first.collection,
+        values | {name: tuple(several) for name, several in lists.items() if several},
+        _sources(ranked),
+        max(claim.confidence for claim in claims),
+        first.valid_from,
+        first.valid_to,
+    )
+
+
+def merge_relationship(stated: Collection[Stated]) -> RelationshipFact:
+    """What stands of a relationship; its interval is the best ranked claim's."""
+    ranked = sorted(stated, key=lambda one: one.rank)
+    claims = [one.claim for one in ranked if isinstance(one.claim, RelationshipClaim)]
+    first = claims[0]
+    return RelationshipFact(
+        first.start,
+        first.type,
+        first.end,
+        _sources(ranked),
+        max(claim.confidence for claim in claims),
+        first.valid_from,
+        first.valid_to,
+    )
+
+
+def placement(entity: EntityFact) -> RelationshipFact:
+    """The relationship that the entity's collection makes; the entity's interval is its own."""
+    return RelationshipFact(
+        entity.id, IN_COLLECTION, entity.collection, entity.sources, entity.confidence, None, None
+    )
+
+
+def _sources(ranked: Iterable[Stated]) -> tuple[str, ...]:
+    return tuple(sorted({one.source for one in ranked}))
+
+
+def _about(fact: Fact) -> dict[str, Any]:
+    return {
+        "sources": list(fact.sources),
+        "confidence": fact.confidence,
+        "validFrom": fact.valid_from,
+        "validTo": fact.valid_to,
+    }
+
+
+def _as(datatype: str, value: Scalar) -> Scalar:
+    return float(value) if datatype == "decimal" and isinstance(value, int) else value
+
+
+def _encoded(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return {"dateTime": value.astimezone(UTC).isoformat()}
+    return [_encoded(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return datetime.fromisoformat(value["dateTime"])
+    return tuple(_decoded(item) for item in value) if isinstance(value, list) else value
