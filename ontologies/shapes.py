@@ -93,7 +93,7 @@ class Shapes:
         """Every constraint and gate rule that the states break, in their order.
 
         `classes` maps ids to class names and holds every entity that will stand; the end of a
-        relationship that it lacks is pending, and neither `sh:class` nor a range is tested on it.
+        relationship that it lacks is pending: it counts, but neither `sh:class` nor a range is tested.
         """
         return [violation for state in states for violation in self._check(state, classes)]
 
