@@ -63,12 +63,14 @@ class Embedder:
     def _loaded(self) -> SentenceTransformer:
         if self._model is None:
             from sentence_transformers import SentenceTransformer  # noqa: PLC0415  torch: seconds, memory
+            from transformers.utils import logging  # noqa: PLC0415
 
-            self._model = SentenceTransformer(str(_model_folder()), device="cpu", local_files_only=True)
+            logging.disable_progress_bar()
+            self._model = SentenceTransformer(str(model_folder()), device="cpu", local_files_only=True)
         return self._model
 
 
-def _model_folder() -> Path:
+def model_folder() -> Path:
     """The packaged model, found by the list of installed files."""
     try:
         found = [f for f in files(PACKAGE) or () if f.name == "modules.json"]

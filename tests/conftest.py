@@ -9,6 +9,8 @@ import pytest
 from graph.database import Database, connect
 from graph.neo4j_server import Neo4jServer, start
 
+pytest_plugins = ["tests.vllm_fixture"]
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -40,10 +42,10 @@ def neo4j_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServ
 
 @pytest.fixture
 async def neo4j(neo4j_server: Neo4jServer) -> AsyncIterator[Database]:
-    """A database with its indexes and nothing else."""
+    """A database with its indexes and counters and nothing else."""
     async with connect(neo4j_server.uri, neo4j_server.auth) as database:
-        await database.ensure_schema()
         async with database.driver.session(database=database.name) as session:
             wipe = "MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 5000 ROWS"
             await (await session.run(wipe)).consume()
+        await database.ensure_schema()
         yield database

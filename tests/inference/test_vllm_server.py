@@ -1,0 +1,164 @@
+"""The managed vLLM answers in the form asked for, to who has its key, and says why it cannot start."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+from pydantic import BaseModel, Field
+
+from inference import vllm_server
+from inference.engine_client import EngineClient, NodeAnsweredGarbage
+from inference.gateway import ChatRequest, chat
+from inference.probe import EngineProbe
+from inference.vllm_server import VllmError, VllmServer, VllmSettings
+
+
+class Cited(BaseModel):
+    sentence: str = Field(max_length=80)
+    facts: list[str] = Field(max_length=2)
+
+
+def asking(question: str) -> ChatRequest[Cited]:
+    return ChatRequest(({"role": "user", "content": question},), Cited, max_tokens=300)
+
+
+def within(seconds: float) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+@pytest.fixture
+async def engine(vllm_node):
+    async with aiohttp.ClientSession() as session:
+        yield EngineClient(session, {vllm_node.node.id: vllm_node.api_key})
+
+
+async def test_the_model_keeps_to_the_schema(vllm_node, engine):
+    completion = await chat(engine, vllm_node.node, asking("[f1] Ada leads claims. Who leads?"), within(120))
+    assert completion.answer.sentence
+    assert completion.usage.completion_tokens > 0
+    assert completion.model == "smollm2"
+
+
+async def test_the_same_question_gets_the_same_answer(vllm_node, engine):
+    texts = [
+        (await chat(engine, vllm_node.node, asking("[f1] Ada leads claims. Who leads?"), within(120))).text
+        for _ in range(2)
+    ]
+    assert texts[0] == texts[1]
+
+
+async def test_a_probe_finds_the_real_engine_idle_with_its_load_known(vllm_node, engine):
+    state = await EngineProbe(engine, seconds=60)(vllm_node.node)
+    assert (state.up, state.running, state.waiting) == (True, 0, 0)
+
+
+async def test_nobody_is_answered_without_the_key(vllm_node):
+    async with aiohttp.ClientSession() as session:
+        for keys in ({}, {vllm_node.node.id: "another"}):
+            with pytest.raises(NodeAnsweredGarbage, match="HTTP 401; configure its API key"):
+                await chat(EngineClient(session, keys), vllm_node.node, asking("?"), within(30))
+
+
+async def test_a_prompt_beyond_the_context_is_refused_and_the_engine_goes_on(vllm_node, engine):
+    with pytest.raises(NodeAnsweredGarbage, match=r"HTTP 400; .* too long"):
+        await chat(engine, vllm_node.node, asking("word " * 5000), within(60))
+    assert (await EngineProbe(engine, seconds=60)(vllm_node.node)).up is True
+
+
+def test_the_key_is_not_among_the_arguments_that_every_user_can_read(vllm_node):
+    arguments = Path(f"/proc/{vllm_node.pid}/cmdline")
+    if not arguments.exists():
+        pytest.skip("needs /proc")
+    assert vllm_node.api_key.encode() not in arguments.read_bytes()
+
+
+@pytest.fixture
+def server(make_node, free_port, tmp_path):
+    """One that is not started yet, with the lines that it says to people."""
+    said: list[str] = []
+    made = VllmServer(make_node(endpoint=None), VllmSettings(port=free_port), tmp_path / "data", said.append)
+    return made, said
+
+
+async def test_a_taken_port_is_named_before_anything_starts(server):
+    managed, _ = server
+    port = int(managed.node.endpoint.rpartition(":")[2])
+    with (
+        socket.create_server(("127.0.0.1", port)),
+        pytest.raises(VllmError, match=rf"port {port} .*another port"),
+    ):
+        await managed.start(Path("unused"))
+    assert managed.pid is None
+
+
+async def test_a_missing_package_is_named_with_the_extra_that_has_it(server, monkeypatch):
+    monkeypatch.setattr(vllm_server.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(VllmError, match="extra `cpu`"):
+        await server[0].start(Path("unused"))
+
+
+def run_instead(monkeypatch, script: str) -> None:
+    """Have the server start a script in place of the engine: what must end or answer on command."""
+    monkeypatch.setattr(VllmServer, "_command", lambda self, _: [sys.executable, "-c", script])
+
+
+async def test_an_engine_that_ends_early_is_reported_with_the_end_of_its_log(server, monkeypatch):
+    run_instead(monkeypatch, "import sys; sys.exit('not enough memory for the cache')")
+    managed, _ = server
+    with pytest.raises(VllmError, match=r"(?s)exit code 1.*not enough memory for the cache"):
+        await managed.start(Path("unused"))
+    assert managed.pid is None
+
+
+ENGINE = """
+import http.server, os, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        allowed = self.headers["Authorization"] == "Bearer " + os.environ["VLLM_API_KEY"]
+        body = b'{"choices": [{"message": {"content": "."}}]}'
+        self.send_response(200 if allowed else 401)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.HTTPServer(("127.0.0.1", PORT), Handler).serve_forever()
+"""
+
+
+async def test_an_engine_that_crashes_is_started_again_and_stopped_in_the_end(server, monkeypatch):
+    monkeypatch.setattr(vllm_server, "_BACK_OFF", (0.01,))
+    managed, said = server
+    run_instead(monkeypatch, ENGINE.replace("PORT", managed.node.endpoint.rpartition(":")[2]))
+    await managed.start(Path("unused"))
+    first = managed.pid
+    os.kill(first, signal.SIGKILL)
+    async with asyncio.timeout(30):
+        while sum("is ready" in line for line in said) < 2:  # noqa: ASYNC110  it tells by a callback
+            await asyncio.sleep(0.02)
+    assert managed.pid not in (None, first)
+    assert any("ended; starting it again" in line for line in said)
+    await managed.stop()
+    assert managed.pid is None
+
+
+async def test_an_engine_that_cannot_come_back_is_tried_on_and_said(server, monkeypatch):
+    monkeypatch.setattr(vllm_server, "_BACK_OFF", (0.01,))
+    managed, said = server
+    run_instead(monkeypatch, ENGINE.replace("PORT", managed.node.endpoint.rpartition(":")[2]))
+    await managed.start(Path("unused"))
+    run_instead(monkeypatch, "import sys; sys.exit('the model is gone')")
+    os.kill(managed.pid, signal.SIGKILL)
+    async with asyncio.timeout(30):
+        while sum("the model is gone" in line for line in said) < 2:  # noqa: ASYNC110  as above
+            await asyncio.sleep(0.02)
+    await managed.stop()
+    assert managed.pid is None
+
+
+async def test_what_was_not_started_can_be_stopped(server):
+    await server[0].stop()
