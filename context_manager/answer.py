@@ -58,12 +58,15 @@ def check(written: Written, facts: Sequence[Fact]) -> Checked:
     statements = statements_of(facts)
     kept, dropped = [], []
     for one in written.sentences:
-        sentence = Sentence(one.text.strip(), tuple(number - 1 for number in one.facts))
+        cites = tuple(number - 1 for number in dict.fromkeys(one.facts) if 1 <= number <= len(facts))
+        sentence = Sentence(one.text.strip(), cites)
         lacking = missing(sentence, statements)
         if lacking is None:
             dropped.append("A sentence was dropped: it cites no fact of the context.")
         elif lacking:
-            dropped.append(f"A sentence was dropped: the facts it cites do not say {', '.join(sorted(lacking))}.")
+            dropped.append(
+                f"A sentence was dropped: the facts it cites do not say {', '.join(sorted(lacking))}."
+            )
         else:
             kept.append(sentence)
     return Checked(tuple(kept), tuple(dropped))
@@ -76,6 +79,8 @@ def statements_of(facts: Sequence[Fact]) -> tuple[Statement, ...]:
 
 def in_plain_words(facts: Sequence[Fact]) -> str:
     """The facts themselves as an answer, which says that it is."""
-    lines = [f"- {fact.statement}" if fact.title in fact.statement else f"- {fact.title}: {fact.statement}"
-             for fact in facts]
+    lines = [
+        f"- {fact.statement}" if fact.title in fact.statement else f"- {fact.title}: {fact.statement}"
+        for fact in facts
+    ]
     return "The facts that match best:\n" + "\n".join(lines)

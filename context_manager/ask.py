@@ -1,25 +1,26 @@
-"""A question from end to end: visible facts, their handling, a permitted node, a checked answer, on record."""
+"""A question from end to end: visible facts, their handling, a permitted node, a checked answer."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from context_manager.answer import Draft, prompt, settle
+from context_manager.answer import Written, check, in_plain_words, prompt
 from context_manager.audit import AuditLog
-from context_manager.context import Context, assemble
+from context_manager.context import Context, assemble, find
+from context_manager.grounding import Sentence
 from context_manager.handling import Handlings
-from context_manager.relevance import Question, question_of
+from context_manager.relevance import Question, match, question_of, relevant
 from graph.handling import Handling
-from graph.reads import Asker, Reader, View
+from graph.reads import Asker, EntityView, Reader, View
 from inference.embeddings import Embedder
 from inference.engine_client import EngineClient
-from inference.gateway import NoNodeAnswered, chat_on_first
+from inference.gateway import ChatRequest, NoNodeAnswered, chat_on_first
 from inference.mesh import CHAT, EMBEDDING, Mesh
 from inference.placement import Placement, Requirement, place
 from ontologies import Ontology
@@ -31,7 +32,7 @@ _DEADLINE_S = 60.0
 _NOT_KNOWN = "Not known: no fact that you may see answers this."
 
 
-class QuestionRefused(Exception):
+class QuestionRefused(Exception):  # noqa: N818  named for what happened
     """The question cannot be asked as it is; the message says what was expected."""
 
 
@@ -48,23 +49,39 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Retrieval:
+    """A question's context, its handling, and where the question was embedded."""
+
+    context: Context
+    handling: Handling
+    embedding: Placement
+    question: Question | None
+    """None when it could not be embedded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What an answer will say."""
+
+    outcome: Outcome
+    text: str
+    cited: tuple[int, ...] = ()
+    """Places in the context's facts, of those that the text rests on."""
+    node: str | None = None
+    model: str | None = None
+    notes: tuple[str, ...] = ()
+    """What a reader must know: dropped sentences, nodes that failed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What the asker gets. An answer inherits the handling of what it was made from."""
 
     id: str
-    outcome: Outcome
-    text: str
-    context: Context
-    cited: tuple[int, ...]
-    """Places in the context's facts, of those that the text rests on."""
-    handling: Handling
-    embedding: Placement
+    retrieval: Retrieval
     placement: Placement | None
     """Of the model; None where none was needed."""
-    node: str | None
-    model: str | None
-    notes: tuple[str, ...]
-    """What a reader must know: dropped sentences, nodes that failed."""
+    draft: Draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,100 +97,182 @@ class Asking:
     audit: AuditLog
 
 
-@dataclass(frozen=True, slots=True)
-class Retrieval:
-    """A question's context and where the question was embedded."""
+async def embed(service: Asking, text: str) -> tuple[list[float] | None, Placement]:
+    """The embedding of an asker's text and where it was made; None where no node may make it.
 
-    context: Context
-    handling: Handling
-    embedding: Placement
-
-
-async def retrieve(
-    service: Asking, asker: Asker, text: str, about: str | None = None
-) -> Retrieval:
-    """The facts that the asker may see for a question; about one entity's neighbourhood, if given.
-
-    Raises QuestionRefused for a question that is empty or too long. Where the question may not be
-    embedded on any node, the context is empty and the embedding's placement says why.
+    Raises QuestionRefused for a text that is empty or too long.
     """
     if not text.strip():
-        raise QuestionRefused("the question is empty; write one")
+        raise QuestionRefused("the text is empty; write a question or words to look for")
     if len(text) > MAX_QUESTION:
         raise QuestionRefused(
-            f"the question has {len(text):,} characters; at most {MAX_QUESTION:,} are read: shorten it"
+            f"the text has {len(text):,} characters; at most {MAX_QUESTION:,} are read: shorten it"
         )
+    placement = place(Requirement(service.handlings.of_question, EMBEDDING), service.mesh.snapshot())
+    if placement.node is None:
+        return None, placement
+    return (await service.embedder.embed([text]))[0], placement
+
+
+async def search(view: View, text: str, vector: Sequence[float], first: int) -> list[EntityView]:
+    """The visible entities that match a text by words or meaning, best first."""
+    return (await find(view, question_of(text, vector)))[:first]
+
+
+async def retrieve(service: Asking, asker: Asker, text: str, about: str | None = None) -> Retrieval:
+    """The facts that the asker may see for a question; those around one entity, if `about` names it.
+
+    Where the question may not be embedded on any node, the context is empty and the placement says why.
+    Raises as `embed`.
+    """
     own = service.handlings.of_question
-    embedding = place(Requirement(own, EMBEDDING), service.mesh.snapshot())
-    if embedding.node is None:
-        return Retrieval(Context((), 0), own, embedding)
-    question = question_of(text, (await service.embedder.embed([text]))[0])
+    vector, embedding = await embed(service, text)
+    if vector is None:
+        return Retrieval(Context((), 0), own, embedding, None)
+    question = question_of(text, vector)
 
     async def work(view: View) -> tuple[Context, Handling]:
-        matches = await assemble(view, service.ontology, question, service.embedder, about)
-        handling = await service.handlings.of_facts(view, [m.fact for m in matches])
-        return Context(matches, 0), handling
+        facts = await assemble(view, service.ontology, question, service.embedder, about)
+        handling = await service.handlings.of_facts(view, [match.fact for match in facts])
+        return Context(facts, 0), handling
 
     (context, handling), revision = await service.reader.run(asker, work)
-    return Retrieval(Context(context.facts, revision), handling.meet(own), embedding)
+    return Retrieval(Context(context.facts, revision), handling.meet(own), embedding, question)
 
 
 async def ask(service: Asking, asker: Asker, text: str, about: str | None = None) -> Answer:
     """Answer a question. The intent is on record before a byte goes to a node, the outcome after.
 
-    Raises QuestionRefused, and AuditError when the record cannot be written: then nothing is sent.
+    Raises as `embed`, and AuditError when a record cannot be written: without the intent nothing is sent,
+    without the closing nothing is answered.
     """
     retrieval = await retrieve(service, asker, text, about)
+    placement = await _placement(service, retrieval)
     answer_id = str(uuid.uuid4())
-    context, handling = retrieval.context, retrieval.handling
-    placement = (
-        place(Requirement(handling, CHAT), service.mesh.snapshot()) if context.facts else None
+    intent = _intent(asker, text, about, retrieval, placement)
+    await asyncio.to_thread(service.audit.append, "intent", {"ask": answer_id, **intent})
+    draft = await _draft(service, text, retrieval, placement)
+    closing = _closing(retrieval, draft)
+    await asyncio.to_thread(service.audit.append, "closing", {"ask": answer_id, **closing})
+    return Answer(answer_id, retrieval, placement, draft)
+
+
+async def _placement(service: Asking, retrieval: Retrieval) -> Placement | None:
+    """Where the model may run; what was found dead is looked at once more before it is called so."""
+    if not retrieval.context.facts:
+        return None
+    requirement = Requirement(retrieval.handling, CHAT)
+    placement = place(requirement, service.mesh.snapshot())
+    if placement.node is None and any(verdict.permitted for verdict in placement.verdicts):
+        permitted = [verdict.node_id for verdict in placement.verdicts if verdict.permitted]
+        placement = place(requirement, await service.mesh.refresh(permitted))
+    return placement
+
+
+async def _draft(service: Asking, text: str, retrieval: Retrieval, placement: Placement | None) -> Draft:
+    if placement is None:
+        if retrieval.embedding.node is None:
+            return Draft(Outcome.REFUSED, f"Refused: {retrieval.embedding.refusal()}")
+        return Draft(Outcome.NOT_KNOWN, _NOT_KNOWN)
+    if placement.node is None:
+        return Draft(Outcome.REFUSED, f"Refused: {placement.refusal()}")
+    facts = [match.fact for match in retrieval.context.facts]
+    try:
+        completion = await chat_on_first(
+            service.engines,
+            placement.candidates,
+            ChatRequest(prompt(text, facts), Written, _MAX_TOKENS),
+            deadline=asyncio.get_running_loop().time() + _DEADLINE_S,
+        )
+    except NoNodeAnswered as error:
+        return _in_plain_words(retrieval, notes=(f"No model answered: {error}.",))
+    checked = check(completion.answer, facts)
+    node, model = completion.node.name, completion.model
+    answering = await _answering(service, retrieval, checked.sentences)
+    aside = len(checked.sentences) - len(answering)
+    notes = (*checked.dropped, *["A sentence was dropped: it is beside the question."] * aside)
+    if not answering:
+        return _in_plain_words(retrieval, node, model, notes)
+    return Draft(
+        Outcome.ANSWERED,
+        " ".join(sentence.text for sentence in answering),
+        tuple(dict.fromkeys(i for sentence in answering for i in sentence.cites)),
+        node,
+        model,
+        notes,
     )
+
+
+async def _answering(service: Asking, retrieval: Retrieval, sentences: Sequence[Sentence]) -> list[Sentence]:
+    """The sentences that pass the bound of relevance, as the facts themselves had to."""
+    question = retrieval.question
+    if question is None or not sentences:
+        return []
+    vectors = await service.embedder.embed([sentence.text for sentence in sentences])
+    return [
+        sentence
+        for sentence, vector in zip(sentences, vectors, strict=True)
+        for cited in [retrieval.context.facts[sentence.cites[0]].fact]
+        if relevant([match(question, replace(cited, statement=sentence.text), question.meaning(vector))], 1)
+    ]
+
+
+def _in_plain_words(
+    retrieval: Retrieval, node: str | None = None, model: str | None = None, notes: tuple[str, ...] = ()
+) -> Draft:
+    best = retrieval.context.best()
+    text = in_plain_words([retrieval.context.facts[i].fact for i in best])
+    return Draft(Outcome.FACTS, text, best, node, model, notes)
+
+
+def _intent(
+    asker: Asker, text: str, about: str | None, retrieval: Retrieval, placement: Placement | None
+) -> dict[str, Any]:
     node = placement.node if placement else None
-    await _record(
-        service.audit,
-        "intent",
-        {
-            "ask": answer_id,
-            "account": asker.account,
-            "agent": asker.agent,
-            "question": text,
-            "about": about,
-            "revision": context.revision,
-            "facts": [match.fact.id for match in context.facts],
-            "handling": _handling_record(handling),
-            "decision": "visible facts only",
-            "embedded_on": retrieval.embedding.node.id if retrieval.embedding.node else None,
-            "placement": _placement_record(placement),
-            "node": node.id if node else None,
-            "model": node.models[0] if node and node.models else None,
+    return {
+        "account": asker.account,
+        "agent": asker.agent,
+        "question": text,
+        "about": about,
+        "revision": retrieval.context.revision,
+        "facts": [match.fact.id for match in retrieval.context.facts],
+        "decision": {
+            "visible_facts": len(retrieval.context.facts),
+            "handling": {
+                "jurisdictions": _sorted(retrieval.handling.jurisdictions),
+                "residency": _sorted(retrieval.handling.residency),
+                "certifications": sorted(retrieval.handling.certifications),
+                "clearance": retrieval.handling.clearance,
+            },
         },
-    )
-    draft = await _draft(service, text, context, placement, retrieval.embedding)
-    answer = Answer(
-        answer_id,
-        draft.outcome,
-        draft.text,
-        context,
-        draft.cited,
-        handling,
-        retrieval.embedding,
-        placement,
-        draft.node,
-        draft.model,
-        draft.notes,
-    )
-    await _record(
-        service.audit,
-        "closing",
-        {
-            "ask": answer_id,
-            "outcome": answer.outcome.value,
-            "answer_sha256": hashlib.sha256(answer.text.encode()).hexdigest(),
-            "cited": [context.facts[i].fact.id for i in answer.cited],
-            "node": answer.node,
-            "model": answer.model,
-            "notes": list(answer.notes),
+        "embedding": _placement_record(retrieval.embedding),
+        "placement": _placement_record(placement),
+        "model": node.models[0] if node and node.models else None,
+    }
+
+
+def _closing(retrieval: Retrieval, draft: Draft) -> dict[str, Any]:
+    return {
+        "outcome": draft.outcome.value,
+        "answer_sha256": hashlib.sha256(draft.text.encode()).hexdigest(),
+        "cited": [retrieval.context.facts[i].fact.id for i in draft.cited],
+        "node": draft.node,
+        "model": draft.model,
+        "notes": list(draft.notes),
+    }
+
+
+def _placement_record(placement: Placement | None) -> dict[str, Any] | None:
+    if placement is None:
+        return None
+    return {
+        "node": placement.node.id if placement.node else None,
+        "verdicts": {
+            v.node_id: {"permitted": v.permitted, "up": v.up, "why": list(v.reasons)}
+            for v in placement.verdicts
         },
-    )
-    return answer
+    }
+
+
+def _sorted(values: frozenset[str] | None) -> list[str] | None:
+    return None if values is None else sorted(values)

@@ -46,7 +46,9 @@ class AuditLog:
                     raise OSError(f"only {written} of {len(line) + 1} bytes were written")
                 os.fsync(self._fd)
             except OSError as error:
-                raise AuditError(f"{self.path}: the audit log cannot be written: {error}; free the disk") from error
+                raise AuditError(
+                    f"{self.path}: the audit log cannot be written: {error}; free the disk"
+                ) from error
             self._last = hashlib.sha256(line).hexdigest()
 
     def close(self) -> None:
@@ -78,6 +80,8 @@ def _scan(path: Path) -> tuple[int, str]:
             except (ValueError, KeyError, TypeError) as error:
                 raise AuditError(f"{path}:{count}: not an audit record; restore the file") from error
             if previous != last:
-                raise AuditError(f"{path}:{count}: the record before it was changed or removed; restore the file")
+                raise AuditError(
+                    f"{path}:{count}: the record before it was changed or removed; restore the file"
+                )
             last = hashlib.sha256(line.rstrip(b"\n")).hexdigest()
     return count, last

@@ -34,6 +34,8 @@ class Fact:
     valid_to: datetime | None
     path: tuple[str, ...]
     """How it was found: ids and relationship types from the match to here."""
+    synonyms: str = ""
+    """Other words for its property or relationship, from the ontology: a question may use them."""
 
 
 def facts_of(ontology: Ontology, entity: EntityView, path: tuple[str, ...]) -> Iterator[Fact]:

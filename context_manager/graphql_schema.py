@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import strawberry
-from graphql import GraphQLError
 from strawberry.dataloader import DataLoader
 from strawberry.extensions import (
     MaskErrors,
@@ -22,6 +21,7 @@ from context_manager import graphql_types as types
 from context_manager.audit import AuditError
 from graph.reads import Asker, EntityView, Neighbour, View
 from graph.revision_token import RevisionTokens
+from graphql import GraphQLError
 from inference.placement import Placement
 
 T = TypeVar("T")
@@ -51,9 +51,7 @@ class RequestContext:
         found = await self._neighbours.load((id_, page_size(first)))
         relationships = self.service.ontology.relationships
         return [
-            types.related_of(
-                self.labels, relationships[n.type].label, relationships[n.type].inverse_label, n
-            )
+            types.related_of(self.labels, relationships[n.type].label, relationships[n.type].inverse_label, n)
             for n in found
         ]
 
@@ -62,7 +60,7 @@ class RequestContext:
             answer = await asking.ask(self.service, self.asker, question, about)
         except (asking.QuestionRefused, AuditError) as error:
             raise GraphQLError(str(error)) from error
-        self._note(answer.context.revision, answer.embedding, answer.placement)
+        self._note(answer.retrieval, answer.placement)
         return types.answer_of(answer)
 
     async def context(self, question: str) -> types.Context:
@@ -70,7 +68,7 @@ class RequestContext:
             found = await asking.retrieve(self.service, self.asker, question)
         except asking.QuestionRefused as error:
             raise GraphQLError(str(error)) from error
-        self._note(found.context.revision, found.embedding, None)
+        self._note(found, None)
         return types.Context(
             facts=[types.fact_of(match) for match in found.context.facts],
             handling=types.handling_of(found.handling),
@@ -85,9 +83,9 @@ class RequestContext:
         self.placements.append(("embedding", placement))
         return vector
 
-    def _note(self, revision: int, embedding: Placement, placement: Placement | None) -> None:
-        self.revisions.append(revision)
-        self.placements.append(("embedding", embedding))
+    def _note(self, retrieval: asking.Retrieval, placement: Placement | None) -> None:
+        self.revisions.append(retrieval.context.revision)
+        self.placements.append(("embedding", retrieval.embedding))
         if placement is not None:
             self.placements.append(("answer", placement))
 
@@ -159,10 +157,7 @@ class Query:
         vector = await info.context.embed(text)
         if vector is None:
             return []
-        service = info.context.service
-        found = await info.context.read(
-            lambda view: asking.search(view, service, text, vector, size)
-        )
+        found = await info.context.read(lambda view: asking.search(view, text, vector, size))
         return [info.context.entity(view) for view in found]
 
     @strawberry.field(description="The facts known for a question, as a model would get them.")

@@ -11,6 +11,7 @@ import strawberry
 from context_manager import ask as asking
 from context_manager.facts import plain
 from context_manager.relevance import Match
+from graph import handling as graph_handling
 from graph.reads import EntityView, Neighbour
 from inference.placement import Placement as Placed
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_PAGE = 100
 
-Outcome = strawberry.enum(asking.Outcome, description="How an ask ended.")
+strawberry.enum(asking.Outcome, description="How an ask ended.")
 
 
 @strawberry.enum(description="Which way a relationship points, seen from the entity.")
@@ -32,7 +33,9 @@ class Direction(Enum):
 class EntityValue:
     name: str
     label: str
-    value: list[str] = strawberry.field(description="In plain words; several where the property holds several.")
+    value: list[str] = strawberry.field(
+        description="In plain words; several where the property holds several."
+    )
 
 
 @strawberry.type(description="An entity beside another, over one relationship.")
@@ -40,10 +43,12 @@ class Related:
     relationship: str
     label: str = strawberry.field(description="Reads as a sentence from the entity to its neighbour.")
     direction: Direction
-    entity: Annotated["Entity", strawberry.lazy("context_manager.graphql_types")]
+    entity: Annotated[Entity, strawberry.lazy("context_manager.graphql_types")]
 
 
-@strawberry.type(description="An entity that the asker may see. What they may not see looks as if it were not there.")
+@strawberry.type(
+    description="An entity that the asker may see. What they may not see looks as if it were not there."
+)
 class Entity:
     id: strawberry.ID
     class_name: str = strawberry.field(description="Its class in the ontology.")
@@ -66,7 +71,9 @@ class Entity:
 @strawberry.type(description="A page of entities, ordered by name.")
 class EntityPage:
     items: list[Entity]
-    end_cursor: str | None = strawberry.field(description="Pass as `after` for the next page; null at the end.")
+    end_cursor: str | None = strawberry.field(
+        description="Pass as `after` for the next page; null at the end."
+    )
     total_count: int = strawberry.field(description="How many the asker may see.")
 
 
@@ -119,7 +126,7 @@ class Verdict:
 @strawberry.type(description="An answer with the facts it cites, where it was made and why there.")
 class Answer:
     id: strawberry.ID
-    outcome: Outcome
+    outcome: asking.Outcome
     text: str
     facts: list[Fact] = strawberry.field(description="The facts that the text rests on.")
     node: str | None
@@ -166,7 +173,7 @@ def fact_of(match: Match) -> Fact:
     )
 
 
-def handling_of(handling: asking.Handling) -> Handling:
+def handling_of(handling: graph_handling.Handling) -> Handling:
     return Handling(
         jurisdictions=None if handling.jurisdictions is None else sorted(handling.jurisdictions),
         residency=None if handling.residency is None else sorted(handling.residency),
@@ -183,22 +190,21 @@ def verdicts_of(placement: Placed | None) -> list[Verdict]:
 
 
 def answer_of(answer: asking.Answer) -> Answer:
+    draft, retrieval = answer.draft, answer.retrieval
     return Answer(
         id=strawberry.ID(answer.id),
-        outcome=answer.outcome,
-        text=answer.text,
-        facts=[fact_of(answer.context.facts[i]) for i in answer.cited],
-        node=answer.node,
-        model=answer.model,
-        handling=handling_of(answer.handling),
+        outcome=draft.outcome,
+        text=draft.text,
+        facts=[fact_of(retrieval.context.facts[i]) for i in draft.cited],
+        node=draft.node,
+        model=draft.model,
+        handling=handling_of(retrieval.handling),
         placement=verdicts_of(answer.placement),
-        notes=list(answer.notes),
+        notes=list(draft.notes),
     )
 
 
-def related_of(
-    labels: dict[str, str], out_label: str, in_label: str, neighbour: Neighbour
-) -> Related:
+def related_of(labels: dict[str, str], out_label: str, in_label: str, neighbour: Neighbour) -> Related:
     return Related(
         relationship=neighbour.type,
         label=out_label if neighbour.outgoing else in_label,

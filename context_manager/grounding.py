@@ -35,14 +35,12 @@ def missing(sentence: Sentence, statements: Sequence[Statement]) -> frozenset[st
     Compared are numbers and dates to the digit (1,500 is 1500, not 15 and not 1,500.50), names and all
     other content words by their stems. All of them must occur together, in one sentence or line of one
     cited fact with that fact's title: words put together from here and there say something new.
-    Of several lines the one that lacks least is told. None when the sentence says nothing or cites no fact
-    of the context.
+    Of several lines the one that lacks least is told. None when the sentence says nothing or cites nothing.
     """
     said = _content(sentence.text)
     lines = [
         _content(f"{statements[i].title}\n{line}")
         for i in sentence.cites
-        if 0 <= i < len(statements)
         for line in split(statements[i].text)
     ]
     if not said or not lines:

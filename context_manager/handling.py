@@ -22,22 +22,19 @@ class Handlings:
 
     async def of_facts(self, view: View, facts: Iterable[Fact]) -> Handling:
         """The meet over all facts. A fact of an undeclared source is forbidden everywhere."""
-        ids = {entity for fact in facts for entity in fact.entities}
+        found = list(facts)
+        ids = {entity for fact in found for entity in fact.entities}
         if not ids:
             return UNRESTRICTED
         inputs = await view.handling_inputs(ids)
         rules = await view.handling_rules()
+        classifications = {c for entity in inputs.values() for c in entity.classifications}
         return meet_all(
-            handling
-            for id_ in ids
-            for handling in (
-                self._of_sources(inputs[id_].sources if id_ in inputs else ()),
-                *(
-                    rule.handling
-                    for rule in rules
-                    if id_ in inputs and rule.classifications & frozenset(inputs[id_].classifications)
-                ),
-            )
+            [
+                *(self._of_sources(fact.sources) for fact in found),
+                *(self._of_sources(inputs[id_].sources if id_ in inputs else ()) for id_ in ids),
+                *(rule.handling for rule in rules if rule.classifications & classifications),
+            ]
         )
 
     def _of_sources(self, sources: Iterable[str]) -> Handling:

@@ -121,10 +121,12 @@ def _page(name: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
 
 
 def _file(path: Path) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    installed = path.is_file()
+
     async def serve(_request: web.Request) -> web.StreamResponse:
-        if not path.is_file():
-            return _error(404, f"{path.name} is not installed; run `make env`")
-        return web.FileResponse(path)
+        if installed:
+            return web.FileResponse(path)
+        return _error(404, f"{path.name} is not installed; run `make env`")
 
     return serve
 
@@ -151,7 +153,8 @@ def _ready(health: Health) -> Callable[[web.Request], Awaitable[web.StreamRespon
                 {
                     "ready": ready,
                     "parts": [
-                        {"name": p.name, "ok": p.ok, "essential": p.essential, "detail": p.detail} for p in parts
+                        {"name": p.name, "ok": p.ok, "essential": p.essential, "detail": p.detail}
+                        for p in parts
                     ],
                 }
             ),

@@ -27,7 +27,7 @@ KeySet = Mapping[str, Any]
 """A JSON Web Key Set (RFC 7517)."""
 
 
-class TokenRefused(Exception):
+class TokenRefused(Exception):  # noqa: N818  named for what happened
     """The token proves nobody; the message says why and what to do."""
 
 
@@ -52,7 +52,7 @@ class Verifier:
             claims = jwt.decode(
                 token,
                 key.key,
-                algorithms=[_ALGORITHMS[key.key_type]],
+                algorithms=[key.algorithm_name],
                 audience=self.audience,
                 issuer=self.issuer,
                 leeway=_CLOCK_SKEW_S,
@@ -76,7 +76,9 @@ def _header(token: str) -> Mapping[str, Any]:
     try:
         return jwt.get_unverified_header(token)
     except jwt.InvalidTokenError as error:
-        raise TokenRefused("the bearer token is not a JSON Web Token; get one with `orgraph token`") from error
+        raise TokenRefused(
+            "the bearer token is not a JSON Web Token; get one with `orgraph token`"
+        ) from error
 
 
 def _actor(claims: Mapping[str, Any]) -> str | None:

