@@ -11,7 +11,7 @@ MAX_WORDS = 200
 #: Words. A passage of at least so many is closed at the end of a group of blocks.
 ENOUGH_WORDS = 80
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)|\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from graph.claims import SourcePolicy, entity_id
 from graph.handling import Handling
+from graph.tuples import CONFIGURATION
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+ReaderId = Annotated[str, Field(pattern=r"^(group|person):\S+$")]
+PersonId = Annotated[str, Field(pattern=r"^person:\S+$")]
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -52,7 +55,7 @@ class CollectionConfig(_Strict):
 
     id: Name
     name: str
-    readers: tuple[str, ...] = ()
+    readers: tuple[ReaderId, ...] = ()
     """Ids of groups or persons who may view it (`group:hr`, `person:ada`)."""
     inherits: Name | None = None
     """A collection whose viewers also view this one."""
@@ -110,11 +113,12 @@ class OrganizationConfig(_Strict):
     name: str
     issuer: Name
     """Namespace of the accounts that the directory asserts: `account:<issuer>/<subject>`."""
-    administrator: str
+    administrator: PersonId
     """Id of the person who administers at first (`person:ada`)."""
     asker_handling: HandlingTerms = HandlingTerms()
     """Handling of a question, whoever asks it."""
-    collection: tuple[CollectionConfig, ...]
+    collection: Annotated[tuple[CollectionConfig, ...], Field(min_length=1)]
+    """The first one also holds the organization itself."""
     source: tuple[SourceConfig, ...]
     folder: Path
 
@@ -156,6 +160,10 @@ def _check_references(path: Path, config: OrganizationConfig) -> None:
         for value in values:
             if values.count(value) > 1:
                 raise ConfigurationError(f"{path}: {kind} {value!r} is declared twice; keep one")
+    if CONFIGURATION in names:
+        raise ConfigurationError(
+            f"{path}: {CONFIGURATION!r} is the name of this file as a source; name the source otherwise"
+        )
     for source in config.source:
         for key in (source.collection, *(rule.collection for rule in source.placement)):
             if key not in collections:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from threading import Lock
 from typing import Any
@@ -19,12 +19,27 @@ def no_names() -> Mapping[str, str]:
     return {}
 
 
-def mentions(texts: Iterable[str], known: Mapping[str, str]) -> Iterator[frozenset[str]]:
-    """For each text, the ids of the known entities whose full names it has as a PERSON or an ORG."""
+def mentions(texts: Sequence[str], known: Mapping[str, str]) -> Iterator[frozenset[str]]:
+    """For each text, the ids of the known entities whose full names it has as a PERSON or an ORG.
+
+    Only the texts in which the words of a known name occur go to the model, which is slow.
+    """
     ids = {_normal(name): id_ for name, id_ in known.items()}
+    named = [_has_name(text, ids) for text in texts]
+    found = _found((text for text, has in zip(texts, named, strict=True) if has), ids)
+    for has in named:
+        yield next(found) if has else frozenset()
+
+
+def _found(texts: Iterable[str], ids: Mapping[str, str]) -> Iterator[frozenset[str]]:
     for document in _model().pipe(texts, batch_size=64):
         names = (_normal(entity.text) for entity in document.ents if entity.label_ in _LABELS)
         yield frozenset(ids[name] for name in names if name in ids)
+
+
+def _has_name(text: str, ids: Mapping[str, str]) -> bool:
+    normal = " ".join(text.split()).casefold()
+    return any(name in normal for name in ids)
 
 
 def _normal(name: str) -> str:

@@ -13,7 +13,7 @@ MAX_VALUES = 1_000_000
 
 
 def load_yaml(text: str) -> Any:
-    """Mappings, lists and scalars. Raises UnreadableError for what is no YAML, or too large, or of odd types."""
+    """Mappings, lists and scalars. Raises UnreadableError for what is no YAML, or is too large."""
     # Not the C loader: it recurses without bound.
     loader = yaml.SafeLoader(text)
     try:

@@ -113,7 +113,7 @@ class DocumentsConnector:
         collection, under = parts.collection(name), Counter[str]()
         for position, passage in enumerate(text.passages):
             # Counted under its own heading, so that an edit elsewhere leaves its id.
-            section = slug(passage.heading[-1] if passage.heading else f"page {passage.page or 1}")[:60]
+            section = slug(_section(passage))[:60] or "section"
             under[section] += 1
             id_ = entity_id("passage", f"{self.source.name}/{name}/{section}-{under[section]}")
             evidence = f"{name}:{passage.line}" if passage.page is None else f"{name} page {passage.page}"
@@ -129,6 +129,12 @@ class DocumentsConnector:
             yield EntityClaim(id_, "Passage", collection, values, evidence)
             yield RelationshipClaim(document, "HAS_PASSAGE", id_, evidence)
             yield from parts.classified(id_, evidence, name)
+
+
+def _section(passage: PassageText) -> str:
+    if passage.heading:
+        return passage.heading[-1]
+    return "introduction" if passage.page is None else f"page {passage.page}"
 
 
 def _read(path: Path, name: str) -> _Text:
@@ -174,7 +180,7 @@ def _targets(name: str, links: Sequence[str], names: Set[str]) -> Set[str]:
 
 
 def _mentions(passages: Sequence[EntityClaim], known: Mapping[str, str]) -> Iterator[Claim]:
-    texts = (str(passage.values["text"]) for passage in passages)
+    texts = [str(passage.values["text"]) for passage in passages]
     for passage, ids in zip(passages, mentions(texts, known), strict=True):
         for id_ in sorted(ids):
             yield RelationshipClaim(passage.id, "MENTIONS", id_, passage.evidence)

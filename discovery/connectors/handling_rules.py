@@ -66,5 +66,5 @@ def handling_rules(stated: object, key: str, document: EntityClaim) -> Iterator[
         values = {"name": name, **rule.values()}
         yield EntityClaim(id_, "HandlingRule", document.collection, values, evidence)
         yield RelationshipClaim(id_, "STATED_IN", document.id, evidence)
-        for key in rule.applies_to:
-            yield RelationshipClaim(id_, "GOVERNS", entity_id("classification", key), evidence)
+        for applied in rule.applies_to:
+            yield RelationshipClaim(id_, "GOVERNS", entity_id("classification", applied), evidence)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from discovery import configuration
 from discovery.connector import Connector
 from discovery.connectors import bpmn, codeowners, documents, ldif, mapping, sql
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
 from discovery.text import KnownNames, no_names
+from graph.tuples import CONFIGURATION
 
 CONNECTORS = {
     "bpmn": bpmn.connect,
@@ -23,6 +25,8 @@ def build(
 
     Raises ConfigurationError for an unknown connector or options that are wrong.
     """
+    if source.name == CONFIGURATION:
+        return configuration.connect(organization, source)
     if source.connector == "documents":
         return documents.connect(organization, source, known_names)
     if source.connector not in CONNECTORS:

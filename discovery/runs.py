@@ -1,0 +1,41 @@
+"""The record of crawls in Neo4j: one `_Run` node each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from neo4j import AsyncManagedTransaction
+
+from discovery.runner import RunReport
+from graph.database import Database
+
+
+async def record_run(database: Database, report: RunReport) -> None:
+    """Keep what became of a crawl, apart from the live nodes."""
+    properties = {
+        "source": report.source,
+        "started": report.started,
+        "ended": report.started + report.duration,
+        "outcome": report.outcome,
+        "error": report.error or "; ".join(scope.why for scope in report.scopes if scope.why) or None,
+        "claims": sum(scope.claims for scope in report.scopes),
+        "added": sum(scope.added for scope in report.scopes),
+        "changed": sum(scope.changed for scope in report.scopes),
+        "retracted": sum(scope.retracted for scope in report.scopes),
+        "problems": [f"{problem.place}: {problem.message}" for problem in report.problems],
+        "quarantined": len(report.violations),
+    }
+
+    async def create(transaction: AsyncManagedTransaction) -> None:
+        await (await transaction.run("CREATE (r:_Run) SET r = $properties", properties=properties)).consume()
+
+    await database.write_transaction(create)
+
+
+async def last_completed(database: Database) -> Mapping[str, datetime]:
+    """When each source last completed a crawl, by its name."""
+    records = await database.read(
+        """MATCH (r:_Run {outcome: 'complete'}) RETURN r.source AS source, max(r.ended) AS ended"""
+    )
+    return {record["source"]: record["ended"].to_native() for record in records}
