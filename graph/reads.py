@@ -200,7 +200,7 @@ class View:
         return tuple(found[id] for id in sorted(found))
 
     async def by_embedding(self, vector: Sequence[float], k: int) -> tuple[tuple[EntityView, float], ...]:
-        """The `k` entities whose embeddings are nearest, with their scores (0 to 1, the cosine's), best first.
+        """The `k` entities whose embeddings are nearest, best first, with scores from 0 to 1.
 
         Approximate as to recall, exact as to visibility and scores.
         """

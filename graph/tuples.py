@@ -124,20 +124,17 @@ def _instants(values: Iterable[DateTime | None]) -> list[datetime]:
     return [native(value) for value in values if value is not None]
 
 
-def expiries(
-    policies: Mapping[str, SourcePolicy], completed: Mapping[str, datetime | None]
-) -> Mapping[str, datetime]:
-    """When each source's grants are suspended; a source that never completed or has no policy: never live."""
-    return {
-        name: at + policies[name].max_age
-        for name, at in completed.items()
-        if at is not None and name in policies
-    }
+def live_sources(
+    policies: Mapping[str, SourcePolicy], completed: Mapping[str, datetime], now: datetime
+) -> frozenset[str]:
+    """The sources within their maximum age since they completed a crawl, the configuration always.
 
-
-def live_sources(expiry: Mapping[str, datetime], now: datetime) -> frozenset[str]:
-    """The sources within their maximum age, the configuration among them."""
-    return frozenset({CONFIGURATION, *(name for name, at in expiry.items() if now <= at)})
+    One that no policy names is not live, whatever it completed.
+    """
+    fresh = (
+        name for name, at in completed.items() if name in policies and now <= at + policies[name].max_age
+    )
+    return frozenset({CONFIGURATION, *fresh})
 
 
 def divide(

@@ -19,7 +19,7 @@ from graph.audiences import Expression, from_tree, usersets, value_of
 from graph.authorization import Authorization, Goal, Subject, leaves, type_of
 from graph.claims import SourcePolicy
 from graph.database import Database
-from graph.tuples import ClaimedTuple, Transaction, divide, expiries, live_sources, load_tuples
+from graph.tuples import ClaimedTuple, Transaction, divide, live_sources, load_tuples, native
 from ontologies.authorization_model import (
     AuthorizationModel,
     Computed,
@@ -42,8 +42,8 @@ class Standing:
     next_audience: int
     enabled: bool
     """Whether the account exists and is not disabled."""
-    completed: Mapping[str, datetime | None]
-    """When each source last completed a crawl."""
+    completed: Mapping[str, datetime]
+    """When each source last completed a crawl of all its scopes; those that never did are left out."""
 
     @property
     def access(self) -> tuple[int, bool]:
@@ -62,15 +62,23 @@ async def standing(tx: Transaction, account: str, now: datetime) -> Standing:
                account IS NOT NULL AND NOT coalesce(account.disabled, false)
                  AND coalesce(account.validFrom <= $now, true) AND coalesce($now < account.validTo, true)
                  AS enabled,
-               COLLECT { MATCH (s:_Source) RETURN [s.name, s.completedAt] } AS sources
+               COLLECT {
+                   MATCH (s:_Source)
+                   WITH s.name AS name, min(s.completedAt) AS at, count(*) - count(s.completedAt) AS never
+                   WHERE never = 0
+                   RETURN [name, at]
+               } AS completed
         """,
         account=account,
         now=now,
     )
     record = await result.single(strict=True)
-    completed: dict[str, datetime | None] = {}
     return Standing(
-        record["revision"], record["accessRevision"], record["nextAudience"], record["enabled"], completed
+        record["revision"] or 0,
+        record["accessRevision"] or 0,
+        record["nextAudience"] or 0,
+        record["enabled"],
+        {name: native(at) for name, at in record["completed"]},
     )
 
 
@@ -153,7 +161,7 @@ class Authorizer:
         loaded = await self._load(at)
         if not at.enabled:
             return bytes(loaded.next_audience)
-        live = live_sources(expiries(self._policies, at.completed), now)
+        live = live_sources(self._policies, at.completed, now)
         compiled = self._compiled
         if compiled is None or not compiled.current(loaded, live, now):
             compiled = self._compiled = self._compile(loaded, live, now)

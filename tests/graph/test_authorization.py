@@ -151,9 +151,7 @@ def test_the_consolidated_matrix_of_openfga(shared_data: Path) -> None:
     assert ran >= 597
 
 
-def _listings(
-    stage: dict[str, Any], held: list[RelationTuple]
-) -> Iterator[tuple[dict[str, Any], set[str]]]:
+def _listings(stage: dict[str, Any], held: list[RelationTuple]) -> Iterator[tuple[dict[str, Any], set[str]]]:
     for listing in stage.get("listObjectsAssertions") or ():
         if "errorCode" in listing or listing.get("contextualTuples"):
             continue
