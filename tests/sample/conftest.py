@@ -1,0 +1,97 @@
+"""The sample organization, read once: its files, and what its connectors claim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from ldif import LDIFParser
+
+from discovery.connector import Problem
+from discovery.connectors.table import build
+from discovery.sources import OrganizationConfig, load_organization
+from graph.claims import EntityClaim, RelationshipClaim
+
+SAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "sample"
+
+Entry = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Crawl:
+    """What all connectors said."""
+
+    organization: OrganizationConfig
+    entities: dict[str, EntityClaim]
+    relationships: Sequence[RelationshipClaim]
+    problems: Sequence[str]
+
+    def ends(self, start: str, *types: str) -> set[str]:
+        return {r.end for r in self.relationships if r.start == start and r.type in types}
+
+    def groups(self, person: str) -> set[str]:
+        """Groups of a person, nested ones included."""
+        found: set[str] = set()
+        ahead = self.ends(person, "MEMBER_OF")
+        while ahead:
+            found |= ahead
+            ahead = {outer for group in ahead for outer in self.ends(group, "SUBGROUP_OF")} - found
+        return found
+
+    def collections(self, person: str) -> set[str]:
+        """Ids of the collections that a person may view."""
+        groups = self.groups(person)
+        viewed = {c.id for c in self.organization.collection if groups & set(c.readers)}
+        while more := {c.id for c in self.organization.collection if c.inherits in viewed} - viewed:
+            viewed |= more
+        return {f"collection:{key}" for key in viewed}
+
+    def visible_text(self, person: str) -> str:
+        """All names and values of the entities that a person may view."""
+        viewed = self.collections(person)
+        return "\n".join(
+            str(value)
+            for entity in self.entities.values()
+            if entity.collection in viewed
+            for value in entity.values.values()
+        )
+
+
+@pytest.fixture(scope="session")
+def sample() -> Path:
+    return SAMPLE
+
+
+@pytest.fixture(scope="session")
+def directory(sample: Path) -> dict[str, Entry]:
+    """Entries of the directory by distinguished name, in lower case."""
+    with (sample / "directory.ldif").open("rb") as file:
+        records = LDIFParser(file, strict=True).parse()
+        return {dn.lower(): dict(entry) for dn, entry in records if dn}  # the version line has none
+
+
+@pytest.fixture(scope="session")
+def having(directory: dict[str, Entry]) -> Callable[[str], list[Entry]]:
+    """The entries of an object class."""
+    return lambda name: [entry for entry in directory.values() if name in entry["objectClass"]]
+
+
+@pytest.fixture(scope="session")
+def crawl(sample: Path) -> Crawl:
+    organization = load_organization(sample / "sources.toml")
+    entities: dict[str, EntityClaim] = {}
+    relationships: list[RelationshipClaim] = []
+    problems: list[str] = []
+    for source in organization.source:
+        connector = build(organization, source)
+        for scope in connector.scopes():
+            for said in connector.read(scope):
+                if isinstance(said, Problem):
+                    problems.append(f"{source.name} {said.place}: {said.message}")
+                elif isinstance(said, EntityClaim):
+                    entities[said.id] = said
+                else:
+                    relationships.append(said)
+    return Crawl(organization, entities, relationships, problems)
