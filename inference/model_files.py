@@ -40,7 +40,7 @@ async def ensure_model(cache: Path, progress: Progress) -> Path:
     if _is_converted(folder, digest):
         return folder
     progress(f"converting {gguf.name} to safetensors, once")
-    child = await asyncio.to_thread(_start_conversion, gguf, digest, folder)
+    child = _start_conversion(gguf, digest, folder)
     try:
         shown = ""
         while (code := child.exit_code()) is None:

@@ -10,12 +10,13 @@ import re
 import secrets
 import socket
 import sys
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
 
-from graph.child_process import ChildProcess
+from graph.child_process import ChildProcess, ChildStartError
 from inference.engine_client import EngineClient, NodeError
 from inference.mesh import CHAT, MeshNode
 from inference.model_files import Progress
@@ -66,6 +67,7 @@ class VllmServer:
         self._progress = progress
         self._child: ChildProcess | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -82,6 +84,7 @@ class VllmServer:
             raise VllmError(
                 "vLLM is not installed: install the project with its extra `cpu` (`cuda` for NVIDIA)"
             )
+        self._scratch = tempfile.TemporaryDirectory(prefix="orgraph-vllm-")
         try:
             await self._launch(model_folder)
         except BaseException:
@@ -98,14 +101,24 @@ class VllmServer:
             self._keeper = None
         if self._child is not None:
             await asyncio.to_thread(self._child.stop)
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
 
     async def _launch(self, model_folder: Path) -> None:
         """Start the process and wait for its first token."""
         self._refuse_taken_port()
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        child = self._child = await asyncio.to_thread(
-            ChildProcess, self._command(model_folder), self._log, environment=self._environment()
-        )
+        # Not in a thread: a cancellation then would lose hold of the child.
+        try:
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            child = self._child = ChildProcess(
+                self._command(model_folder), self._log, environment=self._environment()
+            )
+        except (OSError, ChildStartError) as error:
+            raise VllmError(
+                f"vLLM's process could not be started, its log in {self._log}: {error}"
+            ) from error
+        self._progress("starting vLLM, which takes a minute or two")
         loop = asyncio.get_running_loop()
         started = loop.time()
         shown = ""
@@ -122,6 +135,7 @@ class VllmServer:
                     self._progress(f"vLLM is ready on {self.node.endpoint}")
                     return
                 if loop.time() - started > _START_LIMIT:
+                    await asyncio.to_thread(child.stop)
                     raise VllmError(
                         f"vLLM on port {self._settings.port} completed no token in {_START_LIMIT:.0f} s; "
                         f"its full log is {self._log}:\n{child.log_tail()}"
@@ -170,7 +184,10 @@ class VllmServer:
         ]
 
     def _environment(self) -> dict[str, str]:
+        # vLLM leaves its sockets and temporary files behind.
+        scratch = tempfile.gettempdir() if self._scratch is None else self._scratch.name
         return os.environ | {
+            "TMPDIR": scratch,
             "VLLM_API_KEY": self.api_key,  # not an argument: those are shown to every user of the machine
             "VLLM_CPU_KVCACHE_SPACE": str(self._settings.kv_space_gib),
             "VLLM_NO_USAGE_STATS": "1",

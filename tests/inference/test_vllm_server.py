@@ -130,6 +130,22 @@ http.server.HTTPServer(("127.0.0.1", PORT), Handler).serve_forever()
 """
 
 
+async def test_an_engine_that_never_completes_a_token_is_ended_and_reported(server, monkeypatch):
+    monkeypatch.setattr(vllm_server, "_START_LIMIT", 0.0)
+    run_instead(monkeypatch, "import time; time.sleep(600)")
+    managed, _ = server
+    with pytest.raises(VllmError, match="completed no token"):
+        await managed.start(Path("unused"))
+    assert managed.pid is None
+
+
+async def test_a_data_folder_that_cannot_be_written_is_named(make_node, free_port, tmp_path):
+    (tmp_path / "data").write_text("a file where the folder should be")
+    managed = VllmServer(make_node(), VllmSettings(port=free_port), tmp_path / "data", lambda _: None)
+    with pytest.raises(VllmError, match=str(tmp_path)):
+        await managed.start(Path("unused"))
+
+
 async def test_an_engine_that_crashes_is_started_again_and_stopped_in_the_end(server, monkeypatch):
     monkeypatch.setattr(vllm_server, "_BACK_OFF", (0.01,))
     managed, said = server
@@ -158,6 +174,21 @@ async def test_an_engine_that_cannot_come_back_is_tried_on_and_said(server, monk
             await asyncio.sleep(0.02)
     await managed.stop()
     assert managed.pid is None
+
+
+async def test_stopping_in_the_middle_of_a_start_leaves_no_process_and_no_file(server, monkeypatch):
+    run_instead(monkeypatch, "import time; time.sleep(600)")
+    managed, said = server
+    starting = asyncio.create_task(managed.start(Path("unused")))
+    while not said:  # noqa: ASYNC110  it tells by a callback
+        await asyncio.sleep(0.02)
+    pid, scratch = managed.pid, managed._scratch.name
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert not os.path.exists(scratch)  # noqa: ASYNC240, PTH110  one look
 
 
 async def test_what_was_not_started_can_be_stopped(server):
