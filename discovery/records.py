@@ -30,6 +30,8 @@ def read_document(path: Path, name: str) -> Any:
     A CSV file is a list of mappings; `_line` is the line that a row ends on.
     """
     text, suffix = read_text(path), path.suffix.lower()
+    if not text.strip():  # an export that broke off must not be taken for one without records
+        raise UnreadableError("expected records, found an empty file; export it again")
     if suffix in (".yml", ".yaml"):
         return load_yaml(text)
     if suffix == ".json":

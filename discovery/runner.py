@@ -8,14 +8,15 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Literal
+from datetime import UTC, datetime
 
 from discovery.connector import Connector, Problem, SourceError
 from discovery.connectors.table import build
+from discovery.reports import RunReport, ScopeReport
+from discovery.runs import entity_names, record_run
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
-from discovery.text import KnownNames, no_names
-from graph.claims import Claim, Violation, WriteReport
+from graph.claims import Claim
+from graph.database import Database
 from graph.store import FactStore
 
 log = logging.getLogger(__name__)
@@ -24,64 +25,6 @@ log = logging.getLogger(__name__)
 BATCH = 500
 #: Batches read ahead of the one that is written.
 _AHEAD = 4
-
-Outcome = Literal["complete", "partial", "failed"]
-_WORST: Sequence[Outcome] = ("complete", "partial", "failed")
-
-
-@dataclass(frozen=True, slots=True)
-class ScopeReport:
-    """How one scope went. Only a complete one had what it no longer says retracted."""
-
-    scope: str
-    outcome: Outcome = "complete"
-    why: str | None = None
-    """Why it failed."""
-    claims: int = 0
-    added: int = 0
-    changed: int = 0
-    retracted: int = 0
-    unchanged: int = 0
-    problems: tuple[Problem, ...] = ()
-    violations: tuple[Violation, ...] = ()
-
-    def plus(self, written: WriteReport) -> ScopeReport:
-        return replace(
-            self,
-            added=self.added + written.added,
-            changed=self.changed + written.changed,
-            retracted=self.retracted + written.retracted,
-            unchanged=self.unchanged + written.unchanged,
-            violations=self.violations + written.quarantined,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class RunReport:
-    """How one crawl of a source went."""
-
-    source: str
-    started: datetime
-    duration: timedelta
-    scopes: tuple[ScopeReport, ...]
-    error: str | None = None
-    """Why the source could not be read at all, or its crawl not be recorded."""
-
-    @property
-    def outcome(self) -> Outcome:
-        """The worst of its scopes'."""
-        if self.error is not None:
-            return "failed"
-        return max((scope.outcome for scope in self.scopes), key=_WORST.index, default="complete")
-
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        return tuple(problem for scope in self.scopes for problem in scope.problems)
-
-    @property
-    def violations(self) -> tuple[Violation, ...]:
-        return tuple(violation for scope in self.scopes for violation in scope.violations)
-
 
 Progress = Callable[[str, ScopeReport], None]
 """Called with the source's name and its scope so far, after each batch."""
@@ -93,11 +36,11 @@ def no_progress(source: str, scope: ScopeReport) -> None:
 
 @dataclass(frozen=True)
 class Runner:
-    """Crawls the sources of an organization into a store."""
+    """Crawls the sources of an organization into a store, and keeps a record of each crawl."""
 
     organization: OrganizationConfig
     store: FactStore
-    known_names: KnownNames = no_names
+    database: Database
     progress: Progress = no_progress
 
     async def run(self, source: SourceConfig) -> RunReport:
@@ -106,15 +49,19 @@ class Runner:
         scopes: list[ScopeReport] = []
         error = None
         try:
-            connector = await asyncio.to_thread(build, self.organization, source, self.known_names)
+            names = await entity_names(self.database)
+            connector = await asyncio.to_thread(build, self.organization, source, names)
             for scope in await asyncio.to_thread(connector.scopes):
                 scopes.append(await self._scope(source, connector, scope))
-        except (ConfigurationError, SourceError) as expected:
-            error = str(expected)
-        except Exception as unexpected:
-            log.exception("source %s", source.name)
-            error = _unexpected(unexpected)
-        return RunReport(source.name, started, datetime.now(UTC) - started, tuple(scopes), error)
+        except Exception as failure:  # noqa: BLE001 - it must end only this source
+            error = _why(source.name, failure)
+        report = RunReport(source.name, started, datetime.now(UTC) - started, tuple(scopes), error)
+        try:
+            await record_run(self.database, report)
+        except Exception as failure:  # noqa: BLE001 - as above
+            unrecorded = f"the crawl could not be recorded: {_why(source.name, failure)}"
+            return replace(report, error="; ".join(filter(None, (error, unrecorded))))
+        return report
 
     async def run_all(self, sources: Iterable[SourceConfig]) -> tuple[RunReport, ...]:
         """One after the other, in the order given; a failure ends only its own source."""
@@ -136,15 +83,16 @@ class Runner:
                 if report.problems:
                     return replace(report, outcome="partial")
                 return report.plus(await crawl.complete())
-        except SourceError as error:
-            return replace(report, outcome="failed", why=str(error))
-        except Exception as error:
-            log.exception("source %s, scope %s", source.name, scope)
-            return replace(report, outcome="failed", why=_unexpected(error))
+        except Exception as failure:  # noqa: BLE001 - it must end only this scope
+            return replace(report, outcome="failed", why=_why(source.name, failure))
 
 
-def _unexpected(error: Exception) -> str:
-    return f"{type(error).__name__}: {error} (unexpected; the log has the place)"
+def _why(source: str, failure: Exception) -> str:
+    """The message of an error that names what to do; for any other, its type, and its place in the log."""
+    if isinstance(failure, (ConfigurationError, SourceError)):
+        return str(failure)
+    log.error("source %s", source, exc_info=failure)
+    return f"{type(failure).__name__}: {failure} (unexpected; the log has the place)"
 
 
 async def _read(connector: Connector, scope: str) -> AsyncIterator[Sequence[Claim | Problem]]:

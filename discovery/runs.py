@@ -1,4 +1,4 @@
-"""The record of crawls in Neo4j: one `_Run` node each."""
+"""What crawls keep in Neo4j, one `_Run` node each, and the names that they look for in text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 
 from neo4j import AsyncManagedTransaction
 
-from discovery.runner import RunReport
+from discovery.reports import RunReport
 from graph.database import Database
 
 
@@ -39,3 +39,13 @@ async def last_completed(database: Database) -> Mapping[str, datetime]:
         """MATCH (r:_Run {outcome: 'complete'}) RETURN r.source AS source, max(r.ended) AS ended"""
     )
     return {record["source"]: record["ended"].to_native() for record in records}
+
+
+async def entity_names(database: Database) -> Mapping[str, str]:
+    """Ids of persons, organizations and units by their names; a name that two of them have is left out."""
+    records = await database.read(
+        """MATCH (n:Entity) WHERE n:Person OR n:Organization OR n:OrganizationalUnit
+           WITH n.name AS name, collect(n.id) AS ids WHERE size(ids) = 1
+           RETURN name, ids[0] AS id"""
+    )
+    return {record["name"]: record["id"] for record in records}

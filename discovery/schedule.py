@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from discovery.runner import RunReport
+from discovery.reports import RunReport
 from discovery.sources import SourceConfig
 from graph.tuples import CONFIGURATION
 

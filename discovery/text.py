@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from threading import Lock
 from typing import Any
 
-KnownNames = Callable[[], Mapping[str, str]]
-"""Ids of entities that can be mentioned, by their full names; asked once for each crawl."""
-
 _LABELS = {"PERSON", "ORG"}
 _LOADING = Lock()
-
-
-def no_names() -> Mapping[str, str]:
-    """For where nothing is known that could be mentioned."""
-    return {}
 
 
 def mentions(texts: Sequence[str], known: Mapping[str, str]) -> Iterator[frozenset[str]]:

@@ -241,17 +241,20 @@ class _Model:
 
     def _data_objects(self) -> Iterator[Claim | Problem]:
         """One for each data object or store, however many references the diagram draws of it."""
-        described = set()
+        drawn: dict[str, Element] = {}
         for element in self.elements.values():
             if _kind(element) not in _DATA:
                 continue
             data = self._behind(element)
             if isinstance(data, Problem):
                 yield data
-            elif (id_ := self._data_id(element)) not in described and id_.startswith("data_object:"):
-                described.add(id_)
-                named = element if element.get("name") else data
-                yield from self._entity(named, id_, "DataObject")
+                continue
+            id_ = self._data_id(element)
+            if not drawn.setdefault(id_, element).get("name"):
+                drawn[id_] = element  # what names it describes it best
+        for id_, element in drawn.items():
+            if id_.startswith("data_object:"):
+                yield from self._entity(element, id_, "DataObject")
 
     def _behind(self, reference: Element) -> Element | Problem:
         """The data object or store that a reference draws; itself when it draws none."""

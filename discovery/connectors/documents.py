@@ -21,7 +21,7 @@ from discovery.patterns import Parts
 from discovery.pdf import read_pdf
 from discovery.slugs import slug
 from discovery.sources import OrganizationConfig, SourceConfig
-from discovery.text import KnownNames, mentions, no_names
+from discovery.text import mentions
 from graph.claims import Claim, EntityClaim, RelationshipClaim, Value, entity_id
 
 _CLASSES = {"document": "Document", "policy": "Policy", "plan_summary": "PlanSummary"}
@@ -39,8 +39,9 @@ class DocumentsOptions(Options):
 
 
 def connect(
-    organization: OrganizationConfig, source: SourceConfig, known_names: KnownNames = no_names
+    organization: OrganizationConfig, source: SourceConfig, known_names: Mapping[str, str]
 ) -> Connector:
+    """`known_names`: ids of the entities that the text may mention, by their full names."""
     return DocumentsConnector(organization, source, parse_options(DocumentsOptions, source), known_names)
 
 
@@ -60,7 +61,7 @@ class DocumentsConnector:
     organization: OrganizationConfig
     source: SourceConfig
     options: DocumentsOptions
-    known_names: KnownNames
+    known_names: Mapping[str, str]
 
     def scopes(self) -> Sequence[str]:
         return (" ".join((self.options.path, *self.options.glob)),)
@@ -71,7 +72,7 @@ class DocumentsConnector:
         yield from (item for item in found if isinstance(item, Problem))
         files = [item for item in found if not isinstance(item, Problem)]
         names = frozenset(name for _, name in files)
-        known = self.known_names() if self.options.mentions else {}
+        known = self.known_names if self.options.mentions else {}
         yield from parts.classifications()
         for start in range(0, len(files), _BATCH):
             passages: list[EntityClaim] = []

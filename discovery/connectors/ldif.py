@@ -105,6 +105,8 @@ class LdifConnector:
                     yield entry
                 else:
                     entries.append(entry)
+        if not entries:  # an export that broke off must not be taken for a directory without people
+            yield Problem(scope, "expected at least one entry, found none; export the directory again")
         yield from _Directory(self.organization, self.source, self.options, entries).claims()
 
 

@@ -61,6 +61,8 @@ class SqlConnector:
             with engine.connect() as connection:
                 inspector = inspect(connection)
                 names = self._names(inspector)
+                if not names:
+                    yield Problem(self._shown, "expected at least one table, found none; check url and rights")
                 yield from self._dataset(inspector, names)
         except (SQLAlchemyError, sqlite3.Error) as error:
             raise SourceError(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from discovery import configuration
 from discovery.connector import Connector
 from discovery.connectors import bpmn, codeowners, documents, ldif, mapping, sql
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
-from discovery.text import KnownNames, no_names
 from graph.tuples import CONFIGURATION
 
 CONNECTORS = {
@@ -19,9 +20,9 @@ CONNECTORS = {
 
 
 def build(
-    organization: OrganizationConfig, source: SourceConfig, known_names: KnownNames = no_names
+    organization: OrganizationConfig, source: SourceConfig, known_names: Mapping[str, str]
 ) -> Connector:
-    """The connector of a source; `known_names` is for those that look for names in text.
+    """The connector of a source; `known_names`, ids by full names, is for those that look into text.
 
     Raises ConfigurationError for an unknown connector or options that are wrong.
     """

@@ -10,7 +10,6 @@ import pytest
 from discovery.connector import Problem
 from discovery.connectors.table import build
 from discovery.sources import OrganizationConfig, SourceConfig
-from discovery.text import no_names
 from graph.claims import EntityClaim, RelationshipClaim
 
 
@@ -52,8 +51,8 @@ def organization(folder: Path, *sources: Mapping[str, Any]) -> OrganizationConfi
     )
 
 
-def crawl(config: OrganizationConfig, source: SourceConfig, known_names=no_names) -> Said:
-    connector = build(config, source, known_names)
+def crawl(config: OrganizationConfig, source: SourceConfig, known_names=None) -> Said:
+    connector = build(config, source, known_names or {})
     items = [item for scope in connector.scopes() for item in connector.read(scope)]
     claims = [item for item in items if not isinstance(item, Problem)]
     ids = [claim.id for claim in claims if isinstance(claim, EntityClaim)]
@@ -66,7 +65,7 @@ def crawl(config: OrganizationConfig, source: SourceConfig, known_names=no_names
 def say() -> Callable[..., Said]:
     """`say(folder, connector, options, **source)`: build that connector and read all it says."""
 
-    def read(folder: Path, connector: str, options: Mapping[str, Any], known_names=no_names, **source) -> Said:
+    def read(folder: Path, connector: str, options: Mapping[str, Any], known_names=None, **source) -> Said:
         declared = {"name": "source", "connector": connector, "options": options, **source}
         config = organization(folder, declared)
         return crawl(config, config.source[0], known_names)

@@ -1,0 +1,68 @@
+"""What became of a crawl."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+from discovery.connector import Problem
+from graph.claims import Violation, WriteReport
+
+Outcome = Literal["complete", "partial", "failed"]
+_WORST: Sequence[Outcome] = ("complete", "partial", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeReport:
+    """How one scope went. Only a complete one had what it no longer says retracted."""
+
+    scope: str
+    outcome: Outcome = "complete"
+    why: str | None = None
+    """Why it failed."""
+    claims: int = 0
+    added: int = 0
+    changed: int = 0
+    retracted: int = 0
+    unchanged: int = 0
+    problems: tuple[Problem, ...] = ()
+    violations: tuple[Violation, ...] = ()
+
+    def plus(self, written: WriteReport) -> ScopeReport:
+        return replace(
+            self,
+            added=self.added + written.added,
+            changed=self.changed + written.changed,
+            retracted=self.retracted + written.retracted,
+            unchanged=self.unchanged + written.unchanged,
+            violations=self.violations + written.quarantined,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """How one crawl of a source went."""
+
+    source: str
+    started: datetime
+    duration: timedelta
+    scopes: tuple[ScopeReport, ...]
+    error: str | None = None
+    """Why the source could not be read at all, or its crawl not be recorded."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst of its scopes'."""
+        if self.error is not None:
+            return "failed"
+        return max((scope.outcome for scope in self.scopes), key=_WORST.index, default="complete")
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return tuple(problem for scope in self.scopes for problem in scope.problems)
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        return tuple(violation for scope in self.scopes for violation in scope.violations)

@@ -1,0 +1,146 @@
+"""Processes: steps in their order, who does them, and what data they use."""
+
+import pytest
+
+from discovery.connector import SourceError
+
+MODEL = """<?xml version="1.0" encoding="UTF-8"?>
+<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" id="d" targetNamespace="urn:x">
+  <dataStore id="store" name="Quotes"/>
+  <process id="quoting" name="Quoting">
+    <documentation>How a quote is made.</documentation>
+    <laneSet id="lanes"><lane id="broker" name="Broker">
+      <flowNodeRef>begin</flowNodeRef><flowNodeRef>collect</flowNodeRef>
+    </lane></laneSet>
+    <startEvent id="begin" name="Asked for a quote"/>
+    <userTask id="collect" name="Collect the census">
+      <dataInputAssociation id="in"><sourceRef>census</sourceRef><targetRef>input</targetRef></dataInputAssociation>
+      <dataOutputAssociation id="out"><targetRef>quotes</targetRef></dataOutputAssociation>
+      <ioSpecification><dataInput id="input"/></ioSpecification>
+    </userTask>
+    <exclusiveGateway id="enough" name="Enough?"/>
+    <subProcess id="compare" name="Compare"><task id="read" name="Read the plans"/></subProcess>
+    <boundaryEvent id="late" name="Too late" attachedToRef="compare"/>
+    <endEvent id="end"/>
+    <sequenceFlow id="f1" sourceRef="begin" targetRef="collect"/>
+    <sequenceFlow id="f2" sourceRef="collect" targetRef="enough"/>
+    <sequenceFlow id="f3" sourceRef="enough" targetRef="end"/>
+    <dataObject id="censusData"/>
+    <dataObjectReference id="census" name="Census" dataObjectRef="censusData"/>
+    <dataStoreReference id="quotes" name="table:benefits/quotes" dataStoreRef="store"/>
+  </process>
+</definitions>
+"""
+
+
+def write(folder, text, name="quoting.bpmn"):
+    (folder / name).write_text(text, encoding="utf-8")
+    return {"path": name}
+
+
+def test_a_model_becomes_a_process_with_its_steps(say, tmp_path):
+    said = say(tmp_path, "bpmn", write(tmp_path, MODEL))
+    assert said.problems == []
+    process = "process:quoting/quoting"
+    assert said.entities[process].values == {"name": "Quoting", "description": "How a quote is made."}
+    assert said.entities["activity:quoting/collect"].values["taskType"] == "userTask"
+    assert said.entities["process_event:quoting/begin"].values["eventType"] == "startEvent"
+    assert said.entities["gateway:quoting/enough"].values["gatewayType"] == "exclusiveGateway"
+    assert said.entities["activity:quoting/collect"].evidence == "quoting.bpmn element collect"
+    assert len(said.typed("HAS_STEP")) == 7
+    assert said.typed("FOLLOWED_BY") == {
+        ("process_event:quoting/begin", "activity:quoting/collect"),
+        ("activity:quoting/collect", "gateway:quoting/enough"),
+        ("gateway:quoting/enough", "process_event:quoting/end"),
+        ("activity:quoting/compare", "process_event:quoting/late"),
+    }
+    assert said.typed("IN_LANE") == {
+        ("process_event:quoting/begin", "lane:quoting/broker"),
+        ("activity:quoting/collect", "lane:quoting/broker"),
+    }
+
+
+def test_a_step_uses_data_objects_and_the_tables_that_a_store_names(say, tmp_path):
+    said = say(tmp_path, "bpmn", write(tmp_path, MODEL))
+    assert said.typed("USES_DATA") == {
+        ("activity:quoting/collect", "data_object:quoting/censusData"),
+        ("activity:quoting/collect", "table:benefits/quotes"),
+    }
+    assert said.entities["data_object:quoting/censusData"].values["name"] == "Census"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "element", "reference"),
+    [
+        ('targetRef="enough"', 'targetRef="gone"', "f2", "targetRef refers to 'gone'"),
+        ("<flowNodeRef>begin<", "<flowNodeRef>gone<", "broker", "flowNodeRef refers to 'gone'"),
+        ('attachedToRef="compare"', 'attachedToRef="gone"', "late", "attachedToRef refers to 'gone'"),
+        ("<sourceRef>census<", "<sourceRef>gone<", "collect", "sourceRef refers to 'gone'"),
+        ('dataObjectRef="censusData"', 'dataObjectRef="gone"', "census", "dataObjectRef refers to 'gone'"),
+    ],
+)
+def test_a_dangling_reference_is_named_and_the_rest_goes_on(say, tmp_path, before, after, element, reference):
+    assert before in MODEL
+    said = say(tmp_path, "bpmn", write(tmp_path, MODEL.replace(before, after)))
+    [problem] = said.problems
+    assert problem.place == f"quoting.bpmn element {element}"
+    assert reference in problem.message
+    assert len(said.typed("HAS_STEP")) == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("no xml at all", "expected XML"),
+        (MODEL[:400], "expected XML"),
+        ("<a/>", "found the root element 'a'"),
+        (
+            '<!DOCTYPE d [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
+            '<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL">&x;</definitions>',
+            "document types and entities are refused",
+        ),
+        (
+            '<!DOCTYPE d [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>'
+            '<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL">&b;</definitions>',
+            "document types and entities are refused",
+        ),
+    ],
+)
+def test_a_file_that_is_no_model_is_named_and_the_others_are_read(say, tmp_path, text, says):
+    write(tmp_path, MODEL)
+    write(tmp_path, text, "broken.bpmn")
+    said = say(tmp_path, "bpmn", {"path": "*.bpmn"})
+    [problem] = said.problems
+    assert problem.place == "broken.bpmn"
+    assert says in problem.message
+    assert len(said.of("Process")) == 1
+
+
+def test_a_link_out_of_the_folder_is_not_followed(say, tmp_path):
+    (tmp_path / "outside.bpmn").write_text(MODEL)
+    folder = tmp_path / "processes"
+    folder.mkdir()
+    write(folder, MODEL)
+    (folder / "link.bpmn").symlink_to(tmp_path / "outside.bpmn")
+    said = say(tmp_path, "bpmn", {"path": "processes/*.bpmn"})
+    assert [problem.place for problem in said.problems] == ["link.bpmn"]
+    assert {e.evidence.split()[0] for e in said.entities.values()} == {"quoting.bpmn"}
+
+
+def test_a_glob_without_files_fails_the_scope(say, tmp_path):
+    with pytest.raises(SourceError, match="no file matches"):
+        say(tmp_path, "bpmn", {"path": "*.bpmn"})
+
+
+@pytest.mark.shared_data
+def test_the_interchange_groups_reference_models_are_read_whole(say, shared_data):
+    said = say(shared_data / "bpmn-miwg" / "Reference", "bpmn", {"path": "*.bpmn"})
+    assert said.problems == []
+    assert len(said.of("Process")) == 37
+    assert len(said.typed("HAS_STEP")) == sum(
+        len(said.of(name)) for name in ("Activity", "ProcessEvent", "Gateway")
+    )
+    known = set(said.entities)
+    assert all(end in known for pair in said.typed("FOLLOWED_BY") | said.typed("USES_DATA") for end in pair)
+    names = {e.values["name"] for i, e in said.entities.items() if i.startswith("activity:C.1.0/")}
+    assert "Approve Invoice" in names
