@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pytest
 from ldif import LDIFParser
 
+from discovery.configuration import all_sources
 from discovery.connector import Problem
 from discovery.connectors.table import build
 from discovery.sources import OrganizationConfig, load_organization
-from graph.claims import EntityClaim, RelationshipClaim
+from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 
 SAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "sample"
 
@@ -24,9 +26,16 @@ class Crawl:
     """What all connectors said."""
 
     organization: OrganizationConfig
-    entities: dict[str, EntityClaim]
-    relationships: Sequence[RelationshipClaim]
+    claims: Sequence[tuple[SourcePolicy, Claim]]
     problems: Sequence[str]
+
+    @cached_property
+    def entities(self) -> dict[str, EntityClaim]:
+        return {claim.id: claim for _, claim in self.claims if isinstance(claim, EntityClaim)}
+
+    @cached_property
+    def relationships(self) -> Sequence[RelationshipClaim]:
+        return [claim for _, claim in self.claims if isinstance(claim, RelationshipClaim)]
 
     def ends(self, start: str, *types: str) -> set[str]:
         return {r.end for r in self.relationships if r.start == start and r.type in types}
@@ -81,17 +90,14 @@ def having(directory: dict[str, Entry]) -> Callable[[str], list[Entry]]:
 @pytest.fixture(scope="session")
 def crawl(sample: Path) -> Crawl:
     organization = load_organization(sample / "sources.toml")
-    entities: dict[str, EntityClaim] = {}
-    relationships: list[RelationshipClaim] = []
+    claims: list[tuple[SourcePolicy, Claim]] = []
     problems: list[str] = []
-    for source in organization.source:
-        connector = build(organization, source)
+    for source in all_sources(organization):
+        connector = build(organization, source, {})
         for scope in connector.scopes():
             for said in connector.read(scope):
                 if isinstance(said, Problem):
                     problems.append(f"{source.name} {said.place}: {said.message}")
-                elif isinstance(said, EntityClaim):
-                    entities[said.id] = said
                 else:
-                    relationships.append(said)
-    return Crawl(organization, entities, relationships, problems)
+                    claims.append((source.policy(), said))
+    return Crawl(organization, claims, problems)
