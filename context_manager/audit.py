@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 FIRST = "0" * 64
+_ROOM = 1 << 20
+"""Bytes that must be free on the disk."""
 
 
 class AuditError(Exception):
@@ -50,6 +52,11 @@ class AuditLog:
                     f"{self.path}: the audit log cannot be written: {error}; free the disk"
                 ) from error
             self._last = hashlib.sha256(line).hexdigest()
+
+    def writable(self) -> bool:
+        """True while the file is the one that this log writes and its disk has room."""
+        status, disk = os.fstat(self._fd), os.fstatvfs(self._fd)
+        return status.st_nlink > 0 and disk.f_bavail * disk.f_frsize > _ROOM
 
     def close(self) -> None:
         os.close(self._fd)

@@ -28,7 +28,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, toml_file=FILE, extra="forbid", frozen=True)
 
-    data: Path = Path(".orgraph")
+    data_folder: Path = Path(".orgraph")
     """Folder of everything that the service keeps: the graph, keys, models, the audit log."""
     sources: Path = ROOT / "deploy" / "sample" / "sources.toml"
     """The organization and its sources."""
@@ -37,12 +37,16 @@ class Settings(BaseSettings):
 
     neo4j_uri: str | None = None
     """An existing Neo4j; without one, the embedded one is started."""
+    neo4j_port: int | None = None
+    """Bolt port of the embedded one; without one, any that is free."""
     neo4j_user: str = "neo4j"
     neo4j_password_file: Path | None = None
     neo4j_database: str = "neo4j"
 
     vllm: bool = True
     """Start the managed vLLM node on CPU."""
+    vllm_node: str = "mesh_node:boston-cpu"
+    """Which of the declared mesh nodes it is."""
     vllm_port: int = 8000
 
     oidc_issuer: str | None = None

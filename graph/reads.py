@@ -225,6 +225,18 @@ class View:
         )
         return tuple((self._entity(record), record["score"]) for record in records)
 
+    async def similarities(self, ids: Collection[str], vector: Sequence[float]) -> Mapping[str, float]:
+        """The cosine of a vector with the embedding of each of the entities that has one."""
+        records = await self._run(
+            "UNWIND $ids AS id MATCH (n:Entity {id: id}) WHERE "
+            + _NODE
+            + """ AND n.embedding IS NOT NULL
+            RETURN id, 2 * vector.similarity.cosine(n.embedding, $vector) - 1 AS cosine""",
+            ids=list(dict.fromkeys(ids)),
+            vector=list(vector),
+        )
+        return {record["id"]: record["cosine"] for record in records}
+
     async def handling_inputs(self, ids: Collection[str]) -> Mapping[str, HandlingInput]:
         """Sources and classifications of entities; not cut to what the asker sees.
 

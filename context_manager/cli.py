@@ -1,0 +1,213 @@
+"""The command line: `orgraph`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from context_manager.audit import AuditError
+from context_manager.client import ASK, ServiceError, query, ready
+from context_manager.core import open_core
+from context_manager.demo import show_demo
+from context_manager.display import progress, report_as_json, show_answer, show_crawls
+from context_manager.identity import LocalIssuer, TokenRefused
+from context_manager.running import running_service
+from context_manager.service import Service, open_service, serve
+from context_manager.settings import Settings, SettingsError, describe, load_settings
+from discovery.reports import RunReport
+from discovery.schedule import in_order
+from discovery.sources import ConfigurationError, load_organization
+from graph.database import DatabaseError
+from graph.neo4j_jars import JarError
+from graph.neo4j_server import Neo4jStartError
+from ontologies import OntologyError
+
+T = TypeVar("T")
+
+#: What can be wrong with the surroundings; each says itself what and what to do.
+_EXPECTED = (
+    AuditError,
+    ConfigurationError,
+    DatabaseError,
+    JarError,
+    Neo4jStartError,
+    OntologyError,
+    ServiceError,
+    SettingsError,
+    TokenRefused,
+)
+
+app = typer.Typer(help="One graph that authorizes and explains.", no_args_is_help=True, add_completion=False)
+out = Console()
+err = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
+
+
+@app.callback()
+def main(verbose: Annotated[bool, typer.Option("--verbose", help="Log what goes on.")] = False) -> None:
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
+
+
+@app.command()
+def demo() -> None:
+    """Bring everything up on the sample organization, ask two questions as two people, then serve."""
+    _run(_serving(partial(show_demo, out)))
+
+
+@app.command("serve")
+def serve_command() -> None:
+    """Serve until Ctrl-C; what is due is crawled first."""
+
+    async def show(service: Service) -> None:
+        show_crawls(out, service.crawled)
+        out.print(f"Serving on {service.url}; Ctrl-C stops it.")
+
+    _run(_serving(show))
+
+
+@app.command()
+def discover(
+    source: Annotated[str | None, typer.Argument(help="One source; all, without.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Crawl a source now, whether it is due or not."""
+
+    async def work(settings: Settings) -> list[RunReport]:
+        with progress(err) as step:
+            async with open_core(settings, step) as core:
+                sources = in_order(s for s in core.sources if source in (None, s.name))
+                if not sources:
+                    core.organization.source_named(source or "")
+                return [await core.runner.run(one) for one in sources]
+
+    reports = _run(work(load_settings_or_exit()))
+    if as_json:
+        typer.echo(json.dumps([report_as_json(report) for report in reports]))
+    else:
+        show_crawls(out, reports)
+    if any(report.outcome == "failed" for report in reports):
+        raise typer.Exit(1)
+
+
+@app.command()
+def ask(
+    question: str,
+    person: Annotated[str, typer.Option("--as", help="Account name of the person who asks.")],
+    as_json: AsJson = False,
+) -> None:
+    """Ask a running service a question, with a token of the local issuer."""
+    settings = load_settings_or_exit()
+    token = _issuer(settings).mint(person, settings.oidc_audience)
+    answer = _run(query(_url(settings), token, ASK, {"question": question}))["ask"]
+    if as_json:
+        typer.echo(json.dumps(answer))
+    else:
+        show_answer(out, answer)
+
+
+@app.command()
+def token(
+    person: Annotated[str | None, typer.Argument(help="Account name of a person.")] = None,
+    admin: Annotated[bool, typer.Option("--admin", help="For the administrator of the settings.")] = False,
+    agent: Annotated[str | None, typer.Option(help="Agent that acts for the person.")] = None,
+) -> None:
+    """Mint a token of the local issuer."""
+    settings = load_settings_or_exit()
+    if (person is None) is not admin:
+        _fail("name a person, or say --admin: one of the two")
+    if admin:
+        person = _run(_administrator(settings))
+    typer.echo(_issuer(settings).mint(str(person), settings.oidc_audience, agent))
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Each setting with its origin, and each part of the running service."""
+    settings = load_settings_or_exit()
+    running = running_service(settings.data_folder)
+    health = _run(ready(running.url)) if running else None
+    described = describe(settings)
+    if as_json:
+        listed = [{"name": name, "value": value, "origin": origin} for name, value, origin in described]
+        typer.echo(json.dumps({"settings": listed, "service": health}))
+        return
+    table = Table("Setting", "Value", "Origin", title="Settings")
+    for row in described:
+        table.add_row(*row)
+    out.print(table)
+    if health is None:
+        out.print(f"No service runs on {settings.data_folder}.")
+        return
+    parts = Table("Part", "", "Detail", title="ready" if health["ready"] else "NOT READY")
+    for part in health["parts"]:
+        parts.add_row(part["name"], "[green]ok[/]" if part["ok"] else "[red]down[/]", part["detail"])
+    out.print(parts)
+
+
+def load_settings_or_exit() -> Settings:
+    try:
+        return load_settings()
+    except SettingsError as error:
+        _fail(str(error))
+
+
+async def _serving(show: Callable[[Service], Awaitable[None]]) -> None:
+    settings = load_settings_or_exit()
+    async with _until_interrupted(), AsyncExitStack() as stack:
+        with progress(err) as step:
+            service = await stack.enter_async_context(open_service(settings, step))
+        stack.callback(out.print, "Stopping…")
+        await serve(service, partial(show, service))
+
+
+@asynccontextmanager
+async def _until_interrupted() -> AsyncIterator[None]:
+    """Ctrl-C and SIGTERM end the block in order, so that every child is stopped."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  there is one in any coroutine
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    with suppress(asyncio.CancelledError):
+        yield
+
+
+async def _administrator(settings: Settings) -> str:
+    organization = load_organization(settings.sources)
+    return (settings.administrator or organization.administrator).partition(":")[2]
+
+
+def _issuer(settings: Settings) -> LocalIssuer:
+    if settings.oidc_issuer is not None:
+        _fail(f"tokens come from {settings.oidc_issuer} here; the local issuer mints none")
+    return LocalIssuer(settings.data_folder / "keys")
+
+
+def _url(settings: Settings) -> str:
+    running = running_service(settings.data_folder)
+    return running.url if running else f"http://{settings.host}:{settings.port}"
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return asyncio.run(work)
+    except _EXPECTED as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    err.print(f"[red]orgraph:[/] {message}", highlight=False)
+    raise typer.Exit(1)

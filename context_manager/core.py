@@ -1,0 +1,98 @@
+"""The graph and what crawls it: the part of the service that `orgraph discover` needs too."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from context_manager.running import running_service
+from context_manager.settings import Settings, SettingsError
+from discovery.configuration import all_sources
+from discovery.reports import RunReport
+from discovery.runner import Progress as CrawlProgress
+from discovery.runner import Runner, no_progress
+from discovery.runs import last_completed
+from discovery.schedule import due
+from discovery.sources import OrganizationConfig, SourceConfig, load_organization
+from graph.database import Database, connect
+from graph.neo4j_server import USER, embedded_neo4j
+from graph.store import FactStore
+from ontologies import Ontology, load, load_authorization
+from ontologies.loader import load_shapes
+
+Progress = Callable[[str], None]
+"""Gets a line whenever a long step moves on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The graph and what crawls it: all that `orgraph discover` needs."""
+
+    settings: Settings
+    organization: OrganizationConfig
+    uri: str
+    """Of Neo4j."""
+    database: Database
+    ontology: Ontology
+    store: FactStore
+    runner: Runner
+
+    @property
+    def sources(self) -> tuple[SourceConfig, ...]:
+        """The configuration itself, then what it declares."""
+        return all_sources(self.organization)
+
+    async def crawl_due(self, progress: Progress) -> tuple[RunReport, ...]:
+        """Crawl what is due, so that no grant is stale."""
+        completed = await last_completed(self.database)
+        reports = []
+        for source in due(self.sources, completed, datetime.now(UTC)):
+            progress(f"crawling {source.name}")
+            reports.append(await self.runner.run(source))
+        return tuple(reports)
+
+
+@asynccontextmanager
+async def open_core(
+    settings: Settings, progress: Progress, crawl_progress: CrawlProgress = no_progress
+) -> AsyncIterator[Core]:
+    """Neo4j with the store on it. An embedded one that a running service has started is joined."""
+    organization = load_organization(settings.sources)
+    ontology, model = load(), load_authorization()
+    async with AsyncExitStack() as stack:
+        uri, auth = await _neo4j(settings, stack, progress)
+        database = await stack.enter_async_context(connect(uri, auth, settings.neo4j_database))
+        await database.ensure_schema()
+        store = FactStore(database, load_shapes(), model)
+        await store.resume()
+        runner = Runner(organization, store, database, crawl_progress)
+        yield Core(settings, organization, uri, database, ontology, store, runner)
+
+
+async def _neo4j(
+    settings: Settings, stack: AsyncExitStack, progress: Progress
+) -> tuple[str, tuple[str, str]]:
+    if settings.neo4j_uri is not None:
+        return settings.neo4j_uri, (settings.neo4j_user, _password(settings))
+    if (running := running_service(settings.data_folder)) is not None:
+        return running.neo4j_uri, (
+            USER,
+            (settings.data_folder / "neo4j" / "password").read_text("ascii").strip(),
+        )
+    server = await stack.enter_async_context(
+        embedded_neo4j(settings.data_folder, port=settings.neo4j_port, progress=progress)
+    )
+    return server.uri, server.auth
+
+
+def _password(settings: Settings) -> str:
+    if settings.neo4j_password_file is None:
+        raise SettingsError(
+            "neo4j_uri is set: name the file that holds its password (ORGRAPH_NEO4J_PASSWORD_FILE)"
+        )
+    try:
+        return settings.neo4j_password_file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"neo4j_password_file: {error}") from error

@@ -1,0 +1,62 @@
+"""The checks behind /health/ready: one for each part of the service."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+from context_manager.audit import AuditLog
+from context_manager.core import Core
+from context_manager.health import Health, Part
+from context_manager.indexer import backlog
+from discovery.runs import last_completed
+from discovery.sources import SourceConfig
+from graph.feed import current_revision
+from graph.tuples import CONFIGURATION
+from inference.mesh import Mesh
+
+
+def health_of(core: Core, mesh: Mesh, audit: AuditLog) -> Health:
+    """Every part of a service that runs."""
+
+    async def graph() -> list[Part]:
+        return [
+            Part("graph", True, True, f"Neo4j answers; {await current_revision(core.database)} revisions")
+        ]
+
+    async def crawls() -> list[Part]:
+        completed, now = await last_completed(core.database), datetime.now(UTC)
+        return [_crawled(source, completed.get(source.name), now) for source in core.sources]
+
+    async def embeddings() -> list[Part]:
+        behind = await backlog(core.database)
+        return [Part("embeddings", behind == 0, False, f"{behind} revisions behind")]
+
+    async def nodes() -> list[Part]:
+        return [
+            Part(f"mesh node {node.name}", state.up is True, False, state.why or "up")
+            for node, state in mesh.snapshot().members
+        ]
+
+    async def log_file() -> list[Part]:
+        return [Part("audit", await asyncio.to_thread(audit.writable), True, str(audit.path))]
+
+    return Health(
+        (
+            ("graph", graph),
+            ("crawls", crawls),
+            ("embeddings", embeddings),
+            ("mesh", nodes),
+            ("audit", log_file),
+        )
+    )
+
+
+def _crawled(source: SourceConfig, completed: datetime | None, now: datetime) -> Part:
+    name, essential = f"source {source.name}", bool(source.grants)
+    if completed is None:
+        return Part(name, False, essential, "no crawl was ever complete; see `orgraph discover`")
+    age = now - completed
+    fresh = source.name == CONFIGURATION or age <= source.max_age
+    suspended = "" if fresh else "; its grants are suspended"
+    return Part(name, fresh, essential, f"complete {age.total_seconds():.0f} s ago{suspended}")

@@ -1,0 +1,232 @@
+"""The composition: every part of the service, started in order and stopped in the reverse one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from os import getpid
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+from cryptography.fernet import Fernet
+
+from context_manager.ask import Asking
+from context_manager.audit import AuditLog
+from context_manager.core import Core, Progress, open_core
+from context_manager.graphql_schema import build_schema
+from context_manager.handling import handlings_of
+from context_manager.http_app import make_app
+from context_manager.identity import LOCAL_ISSUER, LocalIssuer, Verifier, write_secret
+from context_manager.indexer import index_forever, index_pending
+from context_manager.key_set import RemoteKeys
+from context_manager.mesh_nodes import declare_nodes
+from context_manager.part_checks import health_of
+from context_manager.running import Running, announced
+from context_manager.settings import Settings, SettingsError
+from discovery.reports import RunReport
+from discovery.runner import Progress as CrawlProgress
+from discovery.runner import no_progress
+from discovery.runs import last_completed
+from discovery.schedule import start_schedule
+from discovery.sources import OrganizationConfig
+from graph.database import Database
+from graph.feed import current_revision, wait_beyond
+from graph.reads import Reader
+from graph.revision_token import RevisionTokens
+from graph.tuples import CONFIGURATION
+from graph.visibility import Authorizer
+from inference.embeddings import MODEL as EMBEDDING_MODEL
+from inference.embeddings import Embedder
+from inference.engine_client import EngineClient
+from inference.mesh import CHAT, Mesh, MeshNode, local_node
+from inference.model_files import ModelFilesError, ensure_model
+from inference.probe import EngineProbe
+from inference.vllm_server import VllmError, VllmServer, VllmSettings
+from ontologies import load_authorization
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The running service."""
+
+    core: Core
+    asking: Asking
+    local_issuer: LocalIssuer | None
+    app: web.Application
+    crawled: tuple[RunReport, ...]
+    """What was due at the start, and how its crawl went."""
+
+    @property
+    def url(self) -> str:
+        """Where it serves HTTP."""
+        return f"http://{self.core.settings.host}:{self.core.settings.port}"
+
+
+@asynccontextmanager
+async def open_service(
+    settings: Settings, progress: Progress, crawl_progress: CrawlProgress = no_progress
+) -> AsyncIterator[Service]:
+    """Everything but the HTTP site. What is due is crawled before this yields; the rest goes on behind."""
+    async with AsyncExitStack() as stack:
+        core = await stack.enter_async_context(open_core(settings, progress, crawl_progress))
+        stack.enter_context(announced(settings.data_folder, _running(core)))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        audit = AuditLog(settings.data_folder / "audit.jsonl")
+        stack.callback(audit.close)
+        embedder = Embedder()
+        stack.callback(embedder.close)
+
+        vllm = _managed_vllm(settings, progress)
+        keys = {} if vllm is None else {vllm.node.id: vllm.api_key}
+        engines = EngineClient(session, keys)
+        mesh = Mesh(_own_node(settings), EngineProbe(engines))
+        starting = None
+        if vllm is not None:
+            starting = asyncio.create_task(_start_vllm(vllm, settings, progress))
+            stack.push_async_callback(_cancelled, starting)
+            stack.push_async_callback(vllm.stop)
+
+        reports = await core.crawl_due(progress)
+        await declare_nodes(core.database, mesh, vllm.node if vllm else None)
+        progress("embedding what is new")
+        await index_pending(
+            core.database, core.ontology, embedder, lambda n: progress(f"embedding what is new: {n} entities")
+        )
+        if starting is not None:
+            await starting
+        await mesh.refresh()
+
+        asking = _asking(core, embedder, mesh, engines, audit)
+        verifier, issuer = _identity(settings, core.organization, session)
+        health = health_of(core, mesh, audit)
+        app = make_app(
+            build_schema(RevisionTokens(_revision_key(settings.data_folder))),
+            asking,
+            verifier,
+            health,
+            issuer.key_set if issuer else None,
+        )
+        for task in (
+            mesh.watch(),
+            index_forever(core.database, core.ontology, embedder),
+            _redeclare(core.database, mesh, vllm.node if vllm else None),
+        ):
+            stack.push_async_callback(_cancelled, asyncio.create_task(task))
+        scheduler = start_schedule(core.sources, await last_completed(core.database), core.runner.run)
+        stack.callback(scheduler.shutdown, wait=False)
+        yield Service(core, asking, issuer, app, reports)
+
+
+async def serve(service: Service, started: Callable[[], Awaitable[None]]) -> None:
+    """Serve HTTP until cancelled; `started` runs once it does. SettingsError when the port is taken."""
+    settings = service.core.settings
+    runner = web.AppRunner(service.app, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise SettingsError(
+                f"port {settings.port} of {settings.host} cannot be used ({error.strerror}): "
+                "stop what listens there, or set another port (ORGRAPH_PORT)"
+            ) from error
+        await started()
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+
+
+def _managed_vllm(settings: Settings, progress: Progress) -> VllmServer | None:
+    if not settings.vllm:
+        return None
+    declared = MeshNode(
+        id=settings.vllm_node,
+        name=settings.vllm_node.partition(":")[2],
+        jurisdiction="",
+        region="",
+        certifications=frozenset(),
+        clearance=0,
+        silicon="",
+        endpoint=None,
+        models=(),
+        capabilities=frozenset({CHAT}),
+    )
+    return VllmServer(declared, VllmSettings(settings.vllm_port), settings.data_folder / "logs", progress)
+
+
+async def _start_vllm(vllm: VllmServer, settings: Settings, progress: Progress) -> None:
+    """Without a model the rest goes on: asks are refused, and health says why."""
+    try:
+        await vllm.start(await ensure_model(settings.data_folder / "models", progress))
+    except (ModelFilesError, VllmError) as error:
+        progress(str(error))
+
+
+def _own_node(settings: Settings) -> MeshNode:
+    return local_node(
+        jurisdiction=settings.node_jurisdiction,
+        region=settings.node_region,
+        certifications=frozenset(settings.node_certifications),
+        clearance=settings.node_clearance,
+        silicon="cpu",
+        models=(EMBEDDING_MODEL,),
+    )
+
+
+def _asking(core: Core, embedder: Embedder, mesh: Mesh, engines: EngineClient, audit: AuditLog) -> Asking:
+    policies = [source.policy() for source in core.sources]
+    authorizer = Authorizer(core.database, core.ontology, load_authorization(), policies)
+    return Asking(
+        core.ontology,
+        Reader(core.database, core.ontology, authorizer),
+        embedder,
+        mesh,
+        engines,
+        handlings_of(core.organization, CONFIGURATION),
+        audit,
+    )
+
+
+def _identity(
+    settings: Settings, organization: OrganizationConfig, session: aiohttp.ClientSession
+) -> tuple[Verifier, LocalIssuer | None]:
+    audience, namespace = settings.oidc_audience, organization.issuer
+    if settings.oidc_issuer is None:
+        issuer = LocalIssuer(settings.data_folder / "keys")
+        return Verifier(LOCAL_ISSUER, audience, namespace, issuer.keys), issuer
+    if settings.oidc_jwks_url is None:
+        raise SettingsError("oidc_issuer is set: say where it publishes its keys (ORGRAPH_OIDC_JWKS_URL)")
+    keys = RemoteKeys(session, settings.oidc_jwks_url)
+    return Verifier(settings.oidc_issuer, audience, namespace, keys), None
+
+
+def _revision_key(data_folder: Path) -> bytes:
+    path = data_folder / "keys" / "revisions"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        write_secret(path, Fernet.generate_key())
+    return path.read_bytes()
+
+
+def _running(core: Core) -> Running:
+    settings = core.settings
+    return Running(getpid(), core.uri, f"http://{settings.host}:{settings.port}")
+
+
+async def _redeclare(database: Database, mesh: Mesh, managed: MeshNode | None) -> None:
+    """Keep the mesh as the graph declares it."""
+    seen = await current_revision(database)
+    while True:
+        seen = await wait_beyond(database, seen)
+        await declare_nodes(database, mesh, managed)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,44 @@
+"""Reads of the service itself, not on behalf of an asker; nothing of them reaches one unchecked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from neo4j import AsyncManagedTransaction
+
+from graph.database import Database
+from graph.entity_view import EntityView, entity_view
+from ontologies.ontology import Ontology
+
+
+async def mesh_nodes(database: Database) -> list[Mapping[str, Any]]:
+    """The properties of the mesh nodes that are declared now, by id."""
+    records = await database.read(
+        """MATCH (n:MeshNode) WHERE coalesce(n.validFrom <= datetime(), true)
+             AND coalesce(datetime() < n.validTo, true)
+           RETURN properties(n) AS node ORDER BY n.id"""
+    )
+    return [record["node"] for record in records]
+
+
+async def entities(database: Database, ontology: Ontology, ids: Sequence[str]) -> list[EntityView]:
+    """Those of the entities that stand, whoever may see them."""
+    records = await database.read(
+        "MATCH (n:Entity) WHERE n.id IN $ids RETURN n {.*, embedding: null} AS entity", ids=list(ids)
+    )
+    return [entity_view(ontology, record["entity"], None) for record in records]
+
+
+async def set_embeddings(database: Database, vectors: Mapping[str, Sequence[float]]) -> None:
+    """Store the embedding of each entity that still stands, by its id."""
+
+    async def work(tx: AsyncManagedTransaction) -> None:
+        rows = [{"id": id_, "vector": list(vector)} for id_, vector in vectors.items()]
+        await tx.run(
+            """UNWIND $rows AS row MATCH (n:Entity {id: row.id})
+               CALL db.create.setNodeVectorProperty(n, 'embedding', row.vector)""",
+            rows=rows,
+        )
+
+    await database.write_transaction(work)
