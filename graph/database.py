@@ -33,6 +33,7 @@ _SCHEMA: tuple[LiteralString, ...] = (
     "CREATE CONSTRAINT audience_number IF NOT EXISTS FOR (n:_Audience) REQUIRE n.number IS UNIQUE",
     "CREATE CONSTRAINT audience_place IF NOT EXISTS FOR (n:_Audience) REQUIRE n.place IS UNIQUE",
     "CREATE CONSTRAINT source_scope IF NOT EXISTS FOR (n:_Source) REQUIRE (n.name, n.scope) IS UNIQUE",
+    "CREATE CONSTRAINT move_id IF NOT EXISTS FOR (n:_Move) REQUIRE n.id IS UNIQUE",
     "CREATE CONSTRAINT position_consumer IF NOT EXISTS FOR (n:_Position) REQUIRE n.consumer IS UNIQUE",
     """CREATE FULLTEXT INDEX entity_text IF NOT EXISTS FOR (n:Entity)
        ON EACH [n.name, n.description, n.text, n.heading, n.brief, n.jobTitle, n.givenName, n.familyName,
@@ -43,6 +44,10 @@ _SCHEMA: tuple[LiteralString, ...] = (
        OPTIONS {indexConfig: {`vector.dimensions`: 384, `vector.similarity_function`: 'cosine',
                               `vector.quantization.type`: 'NONE'}}""",
 )
+
+_COUNTERS: LiteralString = """
+    MERGE (meta:_Meta {one: true})
+    ON CREATE SET meta.revision = 0, meta.accessRevision = 0, meta.nextAudience = 0"""
 
 
 class DatabaseError(Exception):
@@ -76,11 +81,12 @@ class Database:
             return await session.execute_write(work)
 
     async def ensure_schema(self) -> None:
-        """Create the constraints and indexes that are missing, and wait until they are online."""
+        """Create the constraints, indexes and counters that are missing, and wait for the indexes."""
         async with self.driver.session(database=self.name) as session:
             for statement in _SCHEMA:
                 await (await session.run(statement)).consume()
             await (await session.run("CALL db.awaitIndexes(300)")).consume()
+            await (await session.run(_COUNTERS)).consume()
 
 
 @asynccontextmanager

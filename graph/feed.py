@@ -1,0 +1,104 @@
+"""The change feed: the outbox of revisions, and how far each consumer has followed it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from neo4j import AsyncManagedTransaction
+
+from graph.database import Database
+
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class FactChange:
+    """`before` is None for what appears, `after` for what goes.
+
+    An entity is described by `class`, `collection`, `values`, `sources`, `confidence`, `validFrom` and
+    `validTo`; a relationship by `start`, `type` and `end` instead of the first three; an audience by
+    `audience`. Instants are `{"dateTime": ISO 8601}`.
+    """
+
+    kind: Literal["entity", "relationship", "audience"]
+    id: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A commit of facts. The source is empty where the store itself finished a move."""
+
+    number: int
+    at: datetime
+    source: str
+    scope: str
+    changes: Sequence[FactChange]
+
+
+async def changes(database: Database, after_revision: int, limit: int = 100) -> Sequence[Revision]:
+    """The revisions that follow, oldest first, at most `limit`."""
+    records = await database.read(
+        """
+        MATCH (r:_Revision) WHERE r.number > $after
+        MATCH (c:_Change {revision: r.number})
+        RETURN r.number AS number, r.at AS at, r.source AS source, r.scope AS scope, c.changes AS changes
+        ORDER BY number LIMIT $limit
+        """,
+        after=after_revision,
+        limit=limit,
+    )
+    return [
+        Revision(
+            record["number"],
+            record["at"].to_native(),
+            record["source"],
+            record["scope"],
+            [FactChange(**json.loads(change)) for change in record["changes"]],
+        )
+        for record in records
+    ]
+
+
+async def current_revision(database: Database) -> int:
+    """The last committed revision; 0 before the first."""
+    [record] = await database.read("MATCH (meta:_Meta) RETURN meta.revision AS revision")
+    return int(record["revision"])
+
+
+async def wait_beyond(database: Database, revision: int) -> int:
+    """Wait until there is a later revision; its number or a later one's."""
+    # Neo4j Community tells nobody of commits, so it is asked.
+    while (current := await current_revision(database)) <= revision:  # noqa: ASYNC110
+        await asyncio.sleep(_POLL_SECONDS)
+    return current
+
+
+async def position(database: Database, consumer: str) -> int:
+    """The revision that the consumer has followed to; 0 at first."""
+    records = await database.read(
+        "MATCH (p:_Position {consumer: $consumer}) RETURN p.revision AS revision", consumer=consumer
+    )
+    return int(records[0]["revision"]) if records else 0
+
+
+async def advance(database: Database, consumer: str, revision: int) -> None:
+    """The consumer has done all up to the revision; it never goes back."""
+
+    async def work(tx: AsyncManagedTransaction) -> None:
+        await tx.run(
+            """
+            MERGE (p:_Position {consumer: $consumer})
+            SET p.revision = CASE WHEN p.revision > $revision THEN p.revision ELSE $revision END
+            """,
+            consumer=consumer,
+            revision=revision,
+        )
+
+    await database.write_transaction(work)
