@@ -21,15 +21,17 @@ from ontologies.ontology import Binding
 #: What the organization's configuration claims never ages.
 CONFIGURATION = "configuration"
 
+Scope = tuple[str, str]
+"""A source and one of its crawl scopes: what completes, and ages, as one."""
 Transaction = AsyncTransaction | AsyncManagedTransaction
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedTuple:
-    """A tuple with the sources that claim it, and when it holds (None: open)."""
+    """A tuple with who claims it, and when it holds (None: open)."""
 
     tuple: RelationTuple
-    sources: frozenset[str]
+    claimed_in: frozenset[Scope]
     valid_from: datetime | None = None
     valid_to: datetime | None = None
 
@@ -92,7 +94,11 @@ async def load_tuples(tx: Transaction, bindings: Iterable[Binding]) -> Sequence[
             """
             MATCH (start:Entity)-[r:$($type)]->(end:Entity)
             WHERE size(r.sources) > 0
-            RETURN start.id AS start, end.id AS end, r.sources AS sources,
+            RETURN start.id AS start, end.id AS end,
+                   COLLECT {
+                       MATCH (c:_Claim {fact: start.id + ' ' + $type + ' ' + end.id})
+                       RETURN [c.source, c.scope]
+                   } AS scopes,
                    [r.validFrom, start.validFrom, end.validFrom] AS begins,
                    [r.validTo, start.validTo, end.validTo] AS ends
             """,
@@ -106,7 +112,7 @@ async def load_tuples(tx: Transaction, bindings: Iterable[Binding]) -> Sequence[
                     loaded.append(
                         ClaimedTuple(
                             entry,
-                            frozenset(record["sources"]),
+                            frozenset((source, scope) for source, scope in record["scopes"]),
                             max(begins, default=None),
                             min(ends, default=None),
                         )
@@ -124,26 +130,28 @@ def _instants(values: Iterable[DateTime | None]) -> list[datetime]:
     return [native(value) for value in values if value is not None]
 
 
-def live_sources(
-    policies: Mapping[str, SourcePolicy], completed: Mapping[str, datetime], now: datetime
-) -> frozenset[str]:
-    """The sources within their maximum age since they completed a crawl, the configuration always.
+def live_scopes(
+    policies: Mapping[str, SourcePolicy], completed: Mapping[Scope, datetime], now: datetime
+) -> frozenset[Scope]:
+    """The scopes that completed a crawl within their source's maximum age.
 
-    One that no policy names is not live, whatever it completed.
+    A source that no policy names is not live, whatever it completed.
     """
-    fresh = (
-        name for name, at in completed.items() if name in policies and now <= at + policies[name].max_age
+    return frozenset(
+        (source, scope)
+        for (source, scope), at in completed.items()
+        if source in policies and now <= at + policies[source].max_age
     )
-    return frozenset({CONFIGURATION, *fresh})
 
 
 def divide(
-    tuples: Iterable[ClaimedTuple], live: Collection[str], now: datetime
+    tuples: Iterable[ClaimedTuple], live: Collection[Scope], now: datetime
 ) -> tuple[list[RelationTuple], list[RelationTuple]]:
-    """The tuples that hold now: those that a live source claims, and the suspended others."""
+    """The tuples that hold now: those that a live scope or the configuration claims; the suspended others."""
     held: list[RelationTuple] = []
     suspended: list[RelationTuple] = []
     for entry in tuples:
         if entry.holds(now):
-            (suspended if entry.sources.isdisjoint(live) else held).append(entry.tuple)
+            vouched = any(scope[0] == CONFIGURATION or scope in live for scope in entry.claimed_in)
+            (held if vouched else suspended).append(entry.tuple)
     return held, suspended

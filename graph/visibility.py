@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from neo4j import AsyncManagedTransaction
 
@@ -19,7 +20,7 @@ from graph.audiences import Expression, from_tree, usersets, value_of
 from graph.authorization import Authorization, Goal, Subject, leaves, type_of
 from graph.claims import SourcePolicy
 from graph.database import Database
-from graph.tuples import ClaimedTuple, Transaction, divide, live_sources, load_tuples, native
+from graph.tuples import Scope, Transaction, divide, live_scopes, load_tuples, native
 from ontologies.authorization_model import (
     AuthorizationModel,
     Computed,
@@ -42,8 +43,8 @@ class Standing:
     next_audience: int
     enabled: bool
     """Whether the account exists and is not disabled."""
-    completed: Mapping[str, datetime]
-    """When each source last completed a crawl of all its scopes; those that never did are left out."""
+    completed: Mapping[Scope, datetime]
+    """When each scope last completed a crawl; those that never did are left out."""
 
     @property
     def access(self) -> tuple[int, bool]:
@@ -63,10 +64,8 @@ async def standing(tx: Transaction, account: str, now: datetime) -> Standing:
                  AND coalesce(account.validFrom <= $now, true) AND coalesce($now < account.validTo, true)
                  AS enabled,
                COLLECT {
-                   MATCH (s:_Source)
-                   WITH s.name AS name, min(s.completedAt) AS at, count(*) - count(s.completedAt) AS never
-                   WHERE never = 0
-                   RETURN [name, at]
+                   MATCH (s:_Source) WHERE s.completedAt IS NOT NULL
+                   RETURN [s.name, s.scope, s.completedAt]
                } AS completed
         """,
         account=account,
@@ -78,7 +77,7 @@ async def standing(tx: Transaction, account: str, now: datetime) -> Standing:
         record["accessRevision"] or 0,
         record["nextAudience"] or 0,
         record["enabled"],
-        {name: native(at) for name, at in record["completed"]},
+        {(name, scope): native(at) for name, scope, at in record["completed"]},
     )
 
 
@@ -105,37 +104,34 @@ def reachable(model: AuthorizationModel, start: Iterable[tuple[str, str]]) -> fr
 
 
 @dataclass(frozen=True, slots=True)
-class _Loaded:
-    """Tuples and audiences as of an access revision."""
+class _State:
+    """Who belongs to which audience, as it was loaded; and what tells when to load it again."""
 
     access_revision: int
     next_audience: int
-    tuples: Sequence[ClaimedTuple]
-    audiences: Mapping[int, Expression]
-
-
-@dataclass(frozen=True, slots=True)
-class _Compiled:
-    """What was loaded, as it stands with these sources live, from an instant until the next bound."""
-
-    loaded: _Loaded
-    live: frozenset[str]
-    since: datetime
+    completed: Mapping[Scope, datetime | None]
+    """Of the scopes that claim tuples."""
+    live: frozenset[Scope]
+    """Those of them within their age."""
     until: datetime | None
+    """The next instant at which a tuple begins or ceases to hold."""
+    audiences: Mapping[int, Expression]
     authorization: Authorization
     visible: OrderedDict[str, bytes] = field(default_factory=OrderedDict)
+    """By account, the last used last."""
 
-    def current(self, loaded: _Loaded, live: frozenset[str], now: datetime) -> bool:
+    def serves(self, at: Standing, live: frozenset[Scope], now: datetime) -> bool:
         return (
-            self.loaded is loaded
-            and self.live == live
-            and self.since <= now
+            at.access_revision <= self.access_revision
+            and at.next_audience <= self.next_audience
+            and all(at.completed.get(scope) == when for scope, when in self.completed.items())
+            and live & self.completed.keys() == self.live
             and (self.until is None or now < self.until)
         )
 
 
 class Authorizer:
-    """Visible sets, kept for the last access revision and the sources live at present."""
+    """Visible sets, kept while nothing changes that they rest on."""
 
     def __init__(
         self,
@@ -149,8 +145,7 @@ class Authorizer:
         self._ontology = ontology
         self._model = model
         self._policies = {policy.name: policy for policy in policies}
-        self._loaded: _Loaded | None = None
-        self._compiled: _Compiled | None = None
+        self._state: _State | None = None
         self._loading = asyncio.Lock()
 
     async def visible(self, account: str, at: Standing, now: datetime) -> bytes:
@@ -158,53 +153,28 @@ class Authorizer:
 
         At the access revision of `at`, or at a newer one: a read that it overtook repeats anyway.
         """
-        loaded = await self._load(at)
         if not at.enabled:
-            return bytes(loaded.next_audience)
-        live = live_sources(self._policies, at.completed, now)
-        compiled = self._compiled
-        if compiled is None or not compiled.current(loaded, live, now):
-            compiled = self._compiled = self._compile(loaded, live, now)
-        if account not in compiled.visible:
-            compiled.visible[account] = visible_set(
-                compiled.authorization, loaded.audiences, loaded.next_audience, account
-            )
-            if len(compiled.visible) > _KEPT:
-                compiled.visible.popitem(last=False)
-        compiled.visible.move_to_end(account)
-        return compiled.visible[account]
-
-    def _compile(self, loaded: _Loaded, live: frozenset[str], now: datetime) -> _Compiled:
-        held, suspended = divide(loaded.tuples, live, now)
-        bounds = (bound for entry in loaded.tuples for bound in (entry.valid_from, entry.valid_to))
-        until = min((bound for bound in bounds if bound is not None and bound > now), default=None)
-        return _Compiled(loaded, live, now, until, Authorization(self._model, held, suspended))
-
-    async def _load(self, at: Standing) -> _Loaded:
+            return bytes(at.next_audience)
+        live = live_scopes(self._policies, at.completed, now)
         async with self._loading:
-            loaded = self._loaded
-            if (
-                loaded is None
-                or loaded.access_revision < at.access_revision
-                or loaded.next_audience < at.next_audience
-            ):
-                loaded = self._loaded = await self._database.write_transaction(self._read)
-            return loaded
+            state = self._state
+            if state is None or not state.serves(at, live, now):
+                state = self._state = await self._database.write_transaction(partial(self._load, now=now))
+        if account not in state.visible:
+            size = state.next_audience
+            state.visible[account] = visible_set(state.authorization, state.audiences, size, account)
+            if len(state.visible) > _KEPT:
+                state.visible.popitem(last=False)
+        state.visible.move_to_end(account)
+        return state.visible[account]
 
-    async def _read(self, tx: AsyncManagedTransaction) -> _Loaded:
+    async def _load(self, tx: AsyncManagedTransaction, now: datetime) -> _State:
         # Neo4j shows a commit piece by piece, and what is read here is kept: take the lock that
         # a writer holds until its commit is whole. Setting and removing leaves no change.
         await (await tx.run("MATCH (meta:_Meta) SET meta.locked = true REMOVE meta.locked")).consume()
-        result = await tx.run(
-            """
-            OPTIONAL MATCH (meta:_Meta)
-            RETURN coalesce(meta.accessRevision, 0) AS accessRevision,
-                   coalesce(meta.nextAudience, 0) AS nextAudience,
-                   COLLECT { MATCH (a:_Audience) RETURN [a.number, a.expression] } AS audiences
-            """
-        )
-        record = await result.single(strict=True)
-        audiences = {number: from_tree(json.loads(tree)) for number, tree in record["audiences"]}
+        at = await standing(tx, "", now)
+        result = await tx.run("MATCH (a:_Audience) RETURN a.number AS number, a.expression AS tree")
+        audiences = {record["number"]: from_tree(json.loads(record["tree"])) async for record in result}
         wanted = reachable(
             self._model,
             {
@@ -215,7 +185,18 @@ class Authorizer:
         )
         bindings = [b for b in self._ontology.bindings if (b.object_type, b.relation) in wanted]
         tuples = await load_tuples(tx, bindings)
-        return _Loaded(record["accessRevision"], record["nextAudience"], tuples, audiences)
+        scopes = frozenset[Scope]().union(*(entry.claimed_in for entry in tuples))
+        live = live_scopes(self._policies, at.completed, now)
+        bounds = (bound for entry in tuples for bound in (entry.valid_from, entry.valid_to))
+        return _State(
+            at.access_revision,
+            at.next_audience,
+            {scope: at.completed.get(scope) for scope in scopes},
+            live & scopes,
+            min((bound for bound in bounds if bound is not None and bound > now), default=None),
+            audiences,
+            Authorization(self._model, *divide(tuples, live, now)),
+        )
 
 
 def visible_set(
