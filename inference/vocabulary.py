@@ -13,7 +13,8 @@ from inference.embeddings import model_folder
 def ranks() -> Mapping[str, int]:
     """Whole words in lower case by their place in BERT's vocabulary, where common words come first.
 
-    Word pieces are learned by frequency (Devlin et al. 2018, 30,522 of them). A word that is not there is rare.
+    Word pieces are learned by frequency (Devlin et al. 2018, 30,522 of them). A word that is not
+    there is rare.
     """
     tokenizer = json.loads((model_folder() / "tokenizer.json").read_text(encoding="utf-8"))
     return {piece: place for piece, place in tokenizer["model"]["vocab"].items() if piece.isalnum()}
