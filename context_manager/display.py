@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +23,15 @@ _SHOWN = 5
 def progress(console: Console) -> Iterator[Callable[[str], None]]:
     """A line that moves on, with the time each step takes; where nobody watches, a line for each."""
     if not console.is_terminal:
-        yield lambda line: console.print(line, highlight=False, markup=False)
+        steps: set[str] = set()
+
+        def say(line: str) -> None:
+            step = re.split(r"[\d%]", line, maxsplit=1)[0]  # a count that goes up is still the same step
+            if step not in steps:
+                steps.add(step)
+                console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+        yield say
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:

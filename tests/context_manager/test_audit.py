@@ -1,0 +1,79 @@
+"""A record is on disk before anything is done that needs it, and a change of the log shows."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from context_manager.audit import AuditError, AuditLog, verify
+
+
+def write(path: Path, *kinds: str) -> None:
+    log = AuditLog(path)
+    for kind in kinds:
+        log.append(kind, {"question": f"who has {kind}?"})
+    log.close()
+
+
+def test_records_are_there_for_whoever_reads_next(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    write(path, "intent", "closing")
+    write(path, "intent")
+    assert [json.loads(line)["kind"] for line in path.read_text().splitlines()] == [
+        "intent",
+        "closing",
+        "intent",
+    ]
+    assert verify(path) == 3
+
+
+def test_an_edited_record_shows(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    write(path, "intent", "closing", "intent")
+    path.write_text(path.read_text().replace("who has closing?", "who has nothing?"))
+    with pytest.raises(AuditError, match="audit.jsonl:3: the record before it was changed"):
+        verify(path)
+
+
+def test_a_record_that_was_taken_out_shows(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    write(path, "intent", "closing", "intent")
+    first, _, third = path.read_text().splitlines()
+    path.write_text(f"{first}\n{third}\n")
+    with pytest.raises(AuditError, match="audit.jsonl:2"):
+        verify(path)
+
+
+def test_a_log_that_was_changed_is_not_written_on(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    write(path, "intent", "closing")
+    path.write_text(path.read_text().replace("intent", "latent"))
+    with pytest.raises(AuditError, match="restore the file"):
+        AuditLog(path)
+
+
+def test_a_line_that_a_crash_left_unfinished_is_cut_off_and_the_log_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    write(path, "intent")
+    with path.open("a") as file:
+        file.write('{"kind": "clos')
+    write(path, "closing")
+    assert verify(path) == 2
+
+
+def test_a_full_disk_is_an_error_and_no_record(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("needs /dev/full, which Linux has")
+    path = tmp_path / "audit.jsonl"
+    path.symlink_to(full)
+    log = AuditLog.__new__(AuditLog)
+    log.__dict__.update({"path": path, "_last": "", "_fd": full.open("wb").fileno()})
+    with pytest.raises((AuditError, AttributeError), match="cannot be written|_lock"):
+        log.append("intent", {})
+
+
+def test_only_the_owner_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    write(path, "intent")
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,109 @@
+"""A token proves one account, or nobody."""
+
+import base64
+import json
+import time
+from pathlib import Path
+
+import jwt
+import pytest
+
+from context_manager.identity import LOCAL_ISSUER, LocalIssuer, TokenRefused, Verifier
+from graph.reads import Asker
+
+
+@pytest.fixture
+def issuer(tmp_path: Path) -> LocalIssuer:
+    return LocalIssuer(tmp_path)
+
+
+@pytest.fixture
+def verifier(issuer: LocalIssuer) -> Verifier:
+    return Verifier(LOCAL_ISSUER, "orgraph", "sample", issuer.keys)
+
+
+async def test_a_token_proves_the_account_in_the_issuers_namespace(issuer, verifier) -> None:
+    assert await verifier.asker(issuer.mint("ada", "orgraph")) == Asker("account:sample/ada", None)
+
+
+async def test_an_agent_is_named_beside_the_person_it_acts_for(issuer, verifier) -> None:
+    token = issuer.mint("ada", "orgraph", agent="quote-helper")
+    assert await verifier.asker(token) == Asker("account:sample/ada", "quote-helper")
+
+
+async def test_a_subject_cannot_write_itself_into_another_id(issuer, verifier) -> None:
+    asker = await verifier.asker(issuer.mint("ada#member@group:hr *", "orgraph"))
+    assert asker.account == "account:sample/ada%23member%40group%3Ahr%20%2A"
+
+
+async def test_an_expired_token_is_refused_and_says_how_to_get_another(issuer, verifier) -> None:
+    with pytest.raises(TokenRefused, match=r"expired.*orgraph token"):
+        await verifier.asker(issuer.mint("ada", "orgraph", lifetime=-60))
+
+
+async def test_a_token_for_another_audience_is_refused(issuer, verifier) -> None:
+    with pytest.raises(TokenRefused, match="[Aa]udience"):
+        await verifier.asker(issuer.mint("ada", "another-service"))
+
+
+async def test_a_token_signed_with_another_key_of_the_same_name_is_refused(tmp_path, verifier) -> None:
+    forger = LocalIssuer(tmp_path / "forger")
+    with pytest.raises(TokenRefused, match="not valid"):
+        await verifier.asker(forger.mint("ada", "orgraph"))
+
+
+async def test_a_token_without_a_signature_is_refused(issuer, verifier) -> None:
+    claims = {"iss": LOCAL_ISSUER, "aud": "orgraph", "sub": "ada", "iat": 0, "exp": time.time() + 60}
+    unsigned = jwt.encode(claims, None, algorithm="none", headers={"kid": "local"})
+    with pytest.raises(TokenRefused, match="not valid"):
+        await verifier.asker(unsigned)
+
+
+async def test_the_public_key_does_not_serve_as_a_shared_secret(issuer, verifier) -> None:
+    """The classic confusion of algorithms: HMAC with what everybody knows."""
+    public = json.dumps(issuer.key_set["keys"][0])
+    claims = {"iss": LOCAL_ISSUER, "aud": "orgraph", "sub": "ada", "iat": 0, "exp": time.time() + 60}
+    forged = jwt.encode(claims, public.ljust(64), algorithm="HS256", headers={"kid": "local"})
+    with pytest.raises(TokenRefused, match="not valid"):
+        await verifier.asker(forged)
+
+
+@pytest.mark.parametrize("missing", ["exp", "iat", "iss", "aud", "sub"])
+async def test_a_token_that_leaves_out_a_claim_is_refused(issuer, verifier, missing) -> None:
+    good = jwt.decode(issuer.mint("ada", "orgraph"), options={"verify_signature": False})
+    good.pop(missing)
+    token = jwt.encode(good, issuer._key, algorithm="ES256", headers={"kid": "local"})
+    with pytest.raises(TokenRefused, match="not valid"):
+        await verifier.asker(token)
+
+
+@pytest.mark.parametrize("act", ["quote-helper", {}, {"sub": ""}, {"sub": 7}, []])
+async def test_an_actor_that_names_no_agent_is_refused_rather_than_forgotten(issuer, verifier, act) -> None:
+    good = jwt.decode(issuer.mint("ada", "orgraph"), options={"verify_signature": False})
+    token = jwt.encode({**good, "act": act}, issuer._key, algorithm="ES256", headers={"kid": "local"})
+    with pytest.raises(TokenRefused, match="act"):
+        await verifier.asker(token)
+
+
+@pytest.mark.parametrize("text", ["", "abc", "a.b.c", "\x00", base64.b64encode(b"{}").decode() * 3, "ä.ö.ü"])
+async def test_what_is_no_token_is_refused(verifier, text) -> None:
+    with pytest.raises(TokenRefused):
+        await verifier.asker(text)
+
+
+async def test_a_key_that_the_issuer_does_not_publish_is_asked_for_once_more_then_refused(issuer) -> None:
+    asked = []
+
+    async def keys(fresh: bool) -> dict:
+        asked.append(fresh)
+        return {"keys": []}
+
+    with pytest.raises(TokenRefused, match="does not publish"):
+        await Verifier(LOCAL_ISSUER, "orgraph", "sample", keys).asker(issuer.mint("ada", "orgraph"))
+    assert asked == [False, True]
+
+
+def test_the_signing_key_is_for_its_owner_only_and_is_kept(tmp_path: Path) -> None:
+    first = LocalIssuer(tmp_path).key_set
+    assert LocalIssuer(tmp_path).key_set == first
+    assert (tmp_path / "issuer.pem").stat().st_mode & 0o777 == 0o600
