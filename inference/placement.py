@@ -5,7 +5,7 @@ Nothing here loosens the filter: no load, no failure and no missing figure makes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from graph.handling import Handling
@@ -45,8 +45,8 @@ class Placement:
 
     candidates: tuple[MeshNode, ...]
     verdicts: tuple[Verdict, ...]
-    unmet: tuple[str, ...]
-    """Each requirement that no live node meets."""
+    unmet: str
+    """The sentence that says which requirements no live node meets; empty when one meets all."""
 
     @property
     def node(self) -> MeshNode | None:
@@ -57,7 +57,7 @@ class Placement:
         """Why there is no node, for a person; empty when there is one."""
         if self.candidates:
             return ""
-        return " ".join(filter(None, (_unmet_text(self.unmet), _permitted_text(self.verdicts))))
+        return f"{self.unmet} {_permitted_text(self.verdicts)}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,35 +73,38 @@ class Check:
 
 def place(requirement: Requirement, snapshot: MeshSnapshot) -> Placement:
     """Filter, then rank. Pure: the same arguments give the same placement; ties go by id."""
-    checks = checks_of(requirement)
-    verdicts = tuple(_verdict(node, state, checks) for node, state in snapshot.members)
-    live = [node for node, state in snapshot.members if state.up]
+    handling, offer = handling_checks(requirement.handling), offer_checks(requirement)
+    verdicts = tuple(_verdict(node, state, handling + offer) for node, state in snapshot.members)
     ranked = sorted((v for v in verdicts if v.permitted and v.up), key=lambda v: (-v.score, v.node_id))
     nodes = {node.id: node for node, _ in snapshot.members}
+    live = [node for node, state in snapshot.members if state.up]
     return Placement(
-        tuple(nodes[v.node_id] for v in ranked),
-        verdicts,
-        tuple(c.required for c in checks if not any(map(c.met_by, live))),
+        tuple(nodes[v.node_id] for v in ranked), verdicts, "" if ranked else _unmet(handling, offer, live)
     )
 
 
-def checks_of(requirement: Requirement) -> tuple[Check, ...]:
-    """The hard filter, handling first."""
-    handling = requirement.handling
-    makers: Iterable[Check | None] = (
+def handling_checks(handling: Handling) -> tuple[Check, ...]:
+    """What the facts require of a node."""
+    checks = (
         _jurisdiction(handling.jurisdictions),
         _residency(handling.residency),
         *(_certification(name) for name in sorted(handling.certifications)),
         _clearance(handling.clearance),
-        _capability(requirement.capability),
-        _model(requirement.model),
     )
-    return tuple(check for check in makers if check is not None)
+    return tuple(check for check in checks if check is not None)
+
+
+def offer_checks(requirement: Requirement) -> tuple[Check, ...]:
+    """What the request needs of a node, whatever the facts."""
+    checks = (_capability(requirement.capability), _model(requirement.model))
+    return tuple(check for check in checks if check is not None)
 
 
 def _jurisdiction(allowed: frozenset[str] | None) -> Check | None:
     if allowed is None:
         return None
+    if not allowed:
+        return _nothing_permitted("jurisdiction")
     return Check(
         f"is under the law of {_either(allowed)}",
         lambda node: node.jurisdiction in allowed,
@@ -112,10 +115,20 @@ def _jurisdiction(allowed: frozenset[str] | None) -> Check | None:
 def _residency(allowed: frozenset[str] | None) -> Check | None:
     if allowed is None:
         return None
+    if not allowed:
+        return _nothing_permitted("region")
     return Check(
         f"stands in {_either(allowed)}",
         lambda node: node.region in allowed,
         lambda node: f"stands in {node.region}, not in {_either(allowed)}",
+    )
+
+
+def _nothing_permitted(dimension: str) -> Check:
+    return Check(
+        f"may process these facts, whose handling permits no {dimension}",
+        lambda _: False,
+        lambda _: f"no {dimension} is permitted",
     )
 
 
@@ -144,8 +157,9 @@ def _capability(name: str) -> Check:
 
 
 def _model(name: str | None) -> Check:
+    """Without a name any will do, but one it must have."""
     return Check(
-        f"serves the model {name}" if name else "serves a model",
+        f"serves the model {name}" if name else "serves any model",
         lambda node: name in node.models if name else bool(node.models),
         lambda node: f"does not serve the model {name}" if name else "serves no model",
     )
@@ -174,10 +188,16 @@ def _load_text(state: NodeState) -> str:
     return f"{state.running} requests running, {state.waiting} waiting"
 
 
-def _unmet_text(unmet: tuple[str, ...]) -> str:
-    return "".join(f"No live node {required}." for required in unmet[:1]) + "".join(
-        f" None {required}." for required in unmet[1:]
-    )
+def _unmet(handling: Sequence[Check], offer: Sequence[Check], live: Sequence[MeshNode]) -> str:
+    """A requirement counts as met only by a node that offers what is needed."""
+    offering = [node for node in live if all(check.met_by(node) for check in offer)]
+    who = f"live node that {offer[0].required}"
+    if not offering:
+        return f"There is no {' and '.join([who, *(check.required for check in offer[1:])])}."
+    missing = [c.required for c in handling if not any(map(c.met_by, offering))]
+    if missing:
+        return f"No {who} {', and none '.join(missing)}."
+    return f"No single {who} {' and '.join(check.required for check in handling)}."
 
 
 def _permitted_text(verdicts: tuple[Verdict, ...]) -> str:
@@ -187,7 +207,7 @@ def _permitted_text(verdicts: tuple[Verdict, ...]) -> str:
         return f"The only permitted node, {down[0].name}, is down: {', '.join(down[0].reasons)}."
     if down:
         return f"All permitted nodes are down: {_listed(down)}."
-    return f"No node is permitted: {_listed(verdicts)}."
+    return f"No node is permitted: {_listed(verdicts)}." if verdicts else "The mesh has no nodes."
 
 
 def _listed(verdicts: Iterable[Verdict]) -> str:
@@ -195,4 +215,4 @@ def _listed(verdicts: Iterable[Verdict]) -> str:
 
 
 def _either(names: frozenset[str]) -> str:
-    return " or ".join(sorted(names)) or "a kind that the rules on these facts leave (they leave none)"
+    return " or ".join(sorted(names))

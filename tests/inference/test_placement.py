@@ -47,14 +47,14 @@ def law(*codes: str) -> Handling:
     ("handling", "permitted", "reason"),
     [
         (UNRESTRICTED, True, None),
-        (FORBIDDEN, False, "under the law of EU"),
+        (FORBIDDEN, False, "no jurisdiction is permitted"),
         (law("EU"), True, None),
         (law("US", "EU"), True, None),
         (law("US"), False, "under the law of EU, not of US"),
         (law("eu"), False, "under the law of EU, not of eu"),
         (Handling(residency=frozenset({"eu-central"})), True, None),
         (Handling(residency=frozenset({"eu-west"})), False, "stands in eu-central, not in eu-west"),
-        (Handling(residency=frozenset()), False, "stands in eu-central"),
+        (Handling(residency=frozenset()), False, "no region is permitted"),
         (Handling(certifications=frozenset({"SOC 2"})), True, None),
         (Handling(certifications=frozenset({"SOC 2", "ISO 27001"})), True, None),
         (Handling(certifications=frozenset({"SOC 2", "HITRUST"})), False, "not certified for HITRUST"),
@@ -124,7 +124,24 @@ def test_equal_nodes_are_ordered_by_id_whatever_the_order_of_the_mesh():
 def test_a_refusal_names_the_unmet_requirement_and_the_permitted_node_that_is_down():
     mesh = snapshot((node("us-east", jurisdiction="US"), UP), (node(), DOWN))
     assert place(chat(law("EU")), mesh).refusal() == (
-        "No live node is under the law of EU. "
+        "No live node that offers chat is under the law of EU. "
+        "The only permitted node, eu-frankfurt, is down: connection refused."
+    )
+
+
+def test_a_requirement_is_not_met_by_a_live_node_that_offers_something_else():
+    embeds = node("orgraph", capabilities=frozenset({"embedding"}))
+    mesh = snapshot((embeds, UP), (node("us-east", jurisdiction="US", clearance=1), UP), (node(), DOWN))
+    assert place(chat(Handling(law("EU").jurisdictions, clearance=2)), mesh).refusal() == (
+        "No live node that offers chat is under the law of EU, and none has clearance 2. "
+        "The only permitted node, eu-frankfurt, is down: connection refused."
+    )
+
+
+def test_a_refusal_says_when_no_live_node_offers_what_is_needed():
+    mesh = snapshot((node("orgraph", capabilities=frozenset({"embedding"})), UP), (node(), DOWN))
+    assert place(chat(law("EU"), "smollm2"), mesh).refusal() == (
+        "There is no live node that offers chat and serves the model smollm2. "
         "The only permitted node, eu-frankfurt, is down: connection refused."
     )
 
@@ -139,16 +156,22 @@ def test_a_refusal_says_of_each_node_why_it_is_not_permitted():
     mesh = snapshot((node("us-east", jurisdiction="US"), UP), (node("cheap", clearance=0), UP))
     text = place(chat(Handling(law("EU").jurisdictions, clearance=2)), mesh).refusal()
     assert text == (
+        "No single live node that offers chat is under the law of EU and has clearance 2. "
         "No node is permitted: us-east (under the law of US, not of EU); cheap (has clearance 0, not 2)."
     )
 
 
 def test_facts_that_nobody_may_process_are_refused_and_it_says_so():
-    assert "they leave none" in place(chat(FORBIDDEN), snapshot((node(), UP))).refusal()
+    assert place(chat(FORBIDDEN), snapshot((node(), UP))).refusal() == (
+        "No live node that offers chat may process these facts, whose handling permits no jurisdiction. "
+        "No node is permitted: eu-frankfurt (no jurisdiction is permitted)."
+    )
 
 
 def test_an_empty_mesh_is_refused():
-    assert place(chat(), snapshot()).refusal() != ""
+    assert place(chat(), snapshot()).refusal() == (
+        "There is no live node that offers chat and serves any model. The mesh has no nodes."
+    )
 
 
 def test_a_placed_request_has_no_refusal():
@@ -257,5 +280,6 @@ def test_the_oracle_notices_a_filter_that_is_gone(name, monkeypatch):
 
 
 def test_no_filter_is_missing_from_the_list_of_mutants():
-    every = Requirement(Handling(frozenset(), frozenset(), frozenset({"c"}), 1), capability="chat", model="m")
-    assert len(placement.checks_of(every)) == len(REJECTING)
+    every = Handling(frozenset(), frozenset(), frozenset({"c"}), 1)
+    checks = placement.handling_checks(every) + placement.offer_checks(chat(every, "m"))
+    assert len(checks) == len(REJECTING)
