@@ -12,10 +12,10 @@ from typing import Any
 
 from neo4j import AsyncManagedTransaction
 
-from graph.audiences import assign
 from graph.batch import Batch, Change, access_rests_on, misplaced, misshapen
 from graph.claims import Violation
 from graph.facts import IN_COLLECTION, EntityFact, RelationshipFact, Stated
+from graph.live import for_each, place, settle_moves, write_facts
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.shapes import Shapes
 
@@ -103,8 +103,8 @@ async def carry_out(tx: Transaction, schema: Schema, order: Order) -> Outcome:
     if not changes:
         return Outcome(revision, (), refused, len(new))
     revision += 1
-    await _write_facts(tx, schema, changes, revision)
-    moving = await _place(tx, schema, changes)
+    await write_facts(tx, schema.shapes.ontology, changes, revision)
+    moving = await place(tx, schema.shapes.ontology, schema.model, changes)
     described = [
         {
             "kind": _kind(change),
@@ -125,15 +125,11 @@ async def settle(tx: Transaction, schema: Schema, limit: int) -> int:
     ids = [record["id"] async for record in moves]
     if not ids:
         return 0
-    await tx.run("UNWIND $ids AS id MATCH (m:_Move {id: id}) DELETE m", ids=ids)
-    audiences = await _audiences(tx, ids)
-    numbers = await assign(tx, schema.shapes.ontology, schema.model, list(audiences))
-    rows = [{"id": id, "audience": numbers[id]} for id, held in audiences.items() if numbers[id] != held]
-    if rows:
-        await _set_audiences(tx, rows)
+    set_ = await settle_moves(tx, schema.shapes.ontology, schema.model, ids)
+    if set_:
         described = [
-            {"kind": "audience", "id": row["id"], "before": None, "after": {"audience": row["audience"]}}
-            for row in rows
+            {"kind": "audience", "id": id, "before": None, "after": {"audience": number}}
+            for id, number in set_.items()
         ]
         await take_revision(tx, revision + 1, Order("", ""), described, access=False)
     return len(ids)
@@ -208,6 +204,8 @@ async def _batch(
 
 
 async def _claims_on(tx: Transaction, facts: Collection[str]) -> list[Stated]:
+    if not facts:
+        return []
     query = "UNWIND $facts AS fact MATCH (c:_Claim {fact: fact}) RETURN properties(c) AS row"
     return [Stated.from_row(record["row"]) async for record in await tx.run(query, facts=list(set(facts)))]
 
@@ -215,6 +213,8 @@ async def _claims_on(tx: Transaction, facts: Collection[str]) -> list[Stated]:
 async def _claims_around(tx: Transaction, ids: Collection[str]) -> list[Stated]:
     """Claims of relationships at the entities, and of entities placed in them."""
     found: list[Stated] = []
+    if not ids:
+        return found
     for query in (
         "UNWIND $ids AS id MATCH (c:_Claim {start: id}) RETURN properties(c) AS row",
         "UNWIND $ids AS id MATCH (c:_Claim {end: id}) RETURN properties(c) AS row",
@@ -281,74 +281,18 @@ async def _write_quarantined(
     """Refused claims are recorded; what was held under the order's other keys has passed or is gone."""
     rows = {one.key: one.to_row() for one in refused}
     new = [row for key, row in rows.items() if held.get(key) != row]
-    await tx.run("UNWIND $rows AS row MERGE (q:_Quarantined {key: row.key}) SET q = row", rows=new)
+    await for_each(tx, "UNWIND $rows AS row MERGE (q:_Quarantined {key: row.key}) SET q = row", new)
     passed = [key for key in held if key not in rows]
-    await tx.run("UNWIND $keys AS key MATCH (q:_Quarantined {key: key}) DELETE q", keys=passed)
+    await for_each(tx, "UNWIND $rows AS key MATCH (q:_Quarantined {key: key}) DELETE q", passed)
 
 
 async def _write_claims(tx: Transaction, batch: Batch) -> None:
     before = {key: one for claims in batch.before.values() for key, one in claims.items()}
     after = {key: one for claims in batch.after.values() for key, one in claims.items()}
     rows = [one.to_row() for key, one in after.items() if before.get(key) != one]
-    await tx.run("UNWIND $rows AS row MERGE (c:_Claim {key: row.key}) SET c = row", rows=rows)
+    await for_each(tx, "UNWIND $rows AS row MERGE (c:_Claim {key: row.key}) SET c = row", rows)
     gone = [key for key in before if key not in after]
-    await tx.run("UNWIND $keys AS key MATCH (c:_Claim {key: key}) DELETE c", keys=gone)
-
-
-async def _write_facts(tx: Transaction, schema: Schema, changes: Sequence[Change], revision: int) -> None:
-    """What appears before what goes, so that no reader sees less than either state."""
-    entities: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    relationships: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    gone_relationships: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    gone_entities: list[str] = []
-    for change in changes:
-        match change:
-            case Change(before, EntityFact() as after):
-                dropped = dict.fromkeys(before.properties(), None) if before else {}
-                properties = dropped | after.properties() | {"since": revision}
-                entities[after.class_name].append({"id": after.id, "properties": properties})
-            case Change(_, RelationshipFact() as after):
-                properties = after.properties() | {"since": revision}
-                relationships[after.type].append(
-                    {"start": after.start, "end": after.end, "properties": properties}
-                )
-            case Change(EntityFact() as before, None):
-                gone_entities.append(before.id)
-            case Change(RelationshipFact() as before, None):
-                gone_relationships[before.type].append({"start": before.start, "end": before.end})
-    for class_name, rows in entities.items():
-        await tx.run(
-            """
-            UNWIND $rows AS row
-            MERGE (n:Entity {id: row.id})
-            SET n:$($labels), n += row.properties
-            """,
-            rows=rows,
-            labels=list(schema.shapes.ontology.labels(class_name)),
-        )
-    for type_, rows in relationships.items():
-        await tx.run(
-            """
-            UNWIND $rows AS row
-            MATCH (a:Entity {id: row.start})
-            MATCH (b:Entity {id: row.end})
-            MERGE (a)-[r:$($type)]->(b)
-            SET r = row.properties
-            """,
-            rows=rows,
-            type=type_,
-        )
-    for type_, rows in gone_relationships.items():
-        await tx.run(
-            """
-            UNWIND $rows AS row
-            MATCH (a:Entity {id: row.start})-[r:$($type)]->(b:Entity {id: row.end})
-            DELETE r
-            """,
-            rows=rows,
-            type=type_,
-        )
-    await tx.run("UNWIND $ids AS id MATCH (n:Entity {id: id}) DETACH DELETE n", ids=gone_entities)
+    await for_each(tx, "UNWIND $rows AS key MATCH (c:_Claim {key: key}) DELETE c", gone)
 
 
 def _touches_access(schema: Schema, changes: Sequence[Change]) -> bool:
@@ -378,42 +322,3 @@ def _kind(change: Change) -> str:
 
 def _shown(fact: EntityFact | RelationshipFact | None) -> dict[str, Any] | None:
     return None if fact is None else fact.to_json()
-
-
-# Audiences.
-
-
-async def _place(tx: Transaction, schema: Schema, changes: Sequence[Change]) -> bool:
-    """Audiences of entities that appeared or changed their place; whether some are now in between.
-
-    A reader may see a commit half-applied, so an entity that had an audience loses it in this
-    revision and gets the new one in the next.
-    """
-    ids = {
-        change.fact.start if isinstance(change.fact, RelationshipFact) else change.fact.id
-        for change in changes
-        if (isinstance(change.fact, EntityFact) and change.before is None)
-        or (isinstance(change.fact, RelationshipFact) and change.fact.type == IN_COLLECTION)
-    }
-    held = await _audiences(tx, ids)
-    numbers = await assign(tx, schema.shapes.ontology, schema.model, list(held))
-    differing = [id for id in held if numbers[id] != held[id]]
-    await _set_audiences(tx, [{"id": id, "audience": numbers[id]} for id in differing if held[id] is None])
-    moving = [id for id in differing if held[id] is not None]
-    await tx.run(
-        "UNWIND $ids AS id MATCH (n:Entity {id: id}) REMOVE n.audience MERGE (:_Move {id: id})", ids=moving
-    )
-    return bool(moving)
-
-
-async def _audiences(tx: Transaction, ids: Collection[str]) -> dict[str, int | None]:
-    result = await tx.run(
-        "UNWIND $ids AS id MATCH (n:Entity {id: id}) RETURN id, n.audience AS audience", ids=sorted(ids)
-    )
-    return {record["id"]: record["audience"] async for record in result}
-
-
-async def _set_audiences(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> None:
-    await tx.run(
-        "UNWIND $rows AS row MATCH (n:Entity {id: row.id}) SET n.audience = row.audience", rows=list(rows)
-    )
