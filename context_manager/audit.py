@@ -69,7 +69,7 @@ def verify(path: Path) -> int:
 
 def _repair(path: Path) -> str:
     """Hash of the last whole line; a line that a crash left unfinished was never acted on and is cut off."""
-    if not path.exists():
+    if not path.is_file():
         return FIRST
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]

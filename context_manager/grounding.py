@@ -49,9 +49,7 @@ def missing(sentence: Sentence, statements: Sequence[Statement]) -> frozenset[st
 
 
 def split(text: str) -> Iterator[str]:
-    """The sentences and lines of a text, and the whole of it when it is short."""
-    if len(text) <= 200:
-        yield text
+    """The sentences and lines of a text."""
     for part in _BREAK.split(text):
         if part.strip():
             yield part.strip()

@@ -31,7 +31,7 @@ def test_an_edited_record_shows(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     write(path, "intent", "closing", "intent")
     path.write_text(path.read_text().replace("who has closing?", "who has nothing?"))
-    with pytest.raises(AuditError, match="audit.jsonl:3: the record before it was changed"):
+    with pytest.raises(AuditError, match=r"audit\.jsonl:3: the record before it was changed"):
         verify(path)
 
 
@@ -40,7 +40,7 @@ def test_a_record_that_was_taken_out_shows(tmp_path: Path) -> None:
     write(path, "intent", "closing", "intent")
     first, _, third = path.read_text().splitlines()
     path.write_text(f"{first}\n{third}\n")
-    with pytest.raises(AuditError, match="audit.jsonl:2"):
+    with pytest.raises(AuditError, match=r"audit\.jsonl:2"):
         verify(path)
 
 
@@ -67,9 +67,8 @@ def test_a_full_disk_is_an_error_and_no_record(tmp_path: Path) -> None:
         pytest.skip("needs /dev/full, which Linux has")
     path = tmp_path / "audit.jsonl"
     path.symlink_to(full)
-    log = AuditLog.__new__(AuditLog)
-    log.__dict__.update({"path": path, "_last": "", "_fd": full.open("wb").fileno()})
-    with pytest.raises((AuditError, AttributeError), match="cannot be written|_lock"):
+    log = AuditLog(path)
+    with pytest.raises(AuditError, match=r"audit\.jsonl: the audit log cannot be written: .*space"):
         log.append("intent", {})
 
 
