@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,17 +127,7 @@ def place_of(model: AuthorizationModel, id: str, tuples: Iterable[RelationTuple]
     A place, and an entity with viewers of its own, are the place themselves, so that a change of
     who views them touches no node. Any other entity has what its tuplesets lead to.
     """
-    if not model.has(type_of(id), VIEWER):
-        return None
-    relations = model.types[type_of(id)].relations
-    if type_of(id) in places(model):
-        return Userset(id, VIEWER)
-    held: dict[str, list[str]] = defaultdict(list)
-    for entry in tuples:
-        held[entry.relation].append(entry.user)
-    if any(held.get(relation) for relation in _direct(relations)):
-        return Userset(id, VIEWER)
-    return _residual(relations, relations[VIEWER], held, frozenset({VIEWER}))
+    return _place_of(model, places(model), id, tuples)
 
 
 async def assign(
@@ -151,17 +141,26 @@ async def assign(
     held: dict[str, list[RelationTuple]] = defaultdict(list)
     for entry in await tuples_of(tx, _deciding(ontology, model), ids):
         held[entry.object].append(entry)
-    expressions = {id: place_of(model, id, held[id]) for id in ids}
-    trees = {
-        expression: json.dumps(to_tree(expression), separators=(",", ":"), ensure_ascii=False)
-        for expression in expressions.values()
-        if expression is not None
-    }
-    numbers = await _numbers(tx, sorted(set(trees.values())))
-    return {
-        id: None if expression is None else numbers[trees[expression]]
-        for id, expression in expressions.items()
-    }
+    types = places(model)
+    expressions = {id: _place_of(model, types, id, held[id]) for id in ids}
+    numbers = await _numbers(tx, dict.fromkeys(e for e in expressions.values() if e is not None))
+    return {id: None if e is None else numbers[e] for id, e in expressions.items()}
+
+
+def _place_of(
+    model: AuthorizationModel, types: Collection[str], id: str, tuples: Iterable[RelationTuple]
+) -> Expression | None:
+    if not model.has(type_of(id), VIEWER):
+        return None
+    if type_of(id) in types:
+        return Userset(id, VIEWER)
+    relations = model.types[type_of(id)].relations
+    held: dict[str, list[str]] = defaultdict(list)
+    for entry in tuples:
+        held[entry.relation].append(entry.user)
+    if not _direct(relations).isdisjoint(held):
+        return Userset(id, VIEWER)
+    return _residual(relations, relations[VIEWER], held, frozenset({VIEWER}))
 
 
 def _deciding(ontology: Ontology, model: AuthorizationModel) -> Sequence[Binding]:
@@ -176,14 +175,14 @@ def _deciding(ontology: Ontology, model: AuthorizationModel) -> Sequence[Binding
     ]
 
 
-async def _numbers(tx: Transaction, trees: Sequence[str]) -> Mapping[str, int]:
-    place = {tree: _name(from_tree(json.loads(tree))) for tree in trees}
+async def _numbers(tx: Transaction, expressions: Iterable[Expression]) -> Mapping[Expression, int]:
+    names = {_name(expression): expression for expression in expressions}
     found = await tx.run(
         "MATCH (a:_Audience) WHERE a.place IN $places RETURN a.place AS place, a.number AS number",
-        places=list(place.values()),
+        places=list(names),
     )
-    known = {record["place"]: record["number"] async for record in found}
-    new = [tree for tree in trees if place[tree] not in known]
+    numbers = {record["place"]: record["number"] async for record in found}
+    new = [name for name in names if name not in numbers]
     if new:
         made = await tx.run(
             """
@@ -191,13 +190,15 @@ async def _numbers(tx: Transaction, trees: Sequence[str]) -> Mapping[str, int]:
             SET meta.nextAudience = coalesce(meta.nextAudience, 0) + size($new)
             WITH meta.nextAudience - size($new) AS first
             UNWIND range(0, size($new) - 1) AS i
-            CREATE (a:_Audience {number: first + i, place: $new[i][0], expression: $new[i][1]})
+            CREATE (a:_Audience {number: first + i, place: $new[i].place, expression: $new[i].tree})
             RETURN a.place AS place, a.number AS number
             """,
-            new=[[place[tree], tree] for tree in new],
+            new=[
+                {"place": name, "tree": json.dumps(to_tree(names[name]), ensure_ascii=False)} for name in new
+            ],
         )
-        known |= {record["place"]: record["number"] async for record in made}
-    return {tree: known[name] for tree, name in place.items()}
+        numbers |= {record["place"]: record["number"] async for record in made}
+    return {expression: numbers[name] for name, expression in names.items()}
 
 
 def _name(expression: Expression) -> str:

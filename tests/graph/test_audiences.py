@@ -144,7 +144,7 @@ def any_tuple() -> st.SearchStrategy[RelationTuple]:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.sets(any_tuple(), max_size=40), st.sets(any_tuple(), max_size=10))
 def test_the_visible_set_equals_check_for_every_entity_and_account(
     held: set[RelationTuple], stale: set[RelationTuple]
