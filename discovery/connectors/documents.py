@@ -27,6 +27,8 @@ from graph.claims import Claim, EntityClaim, RelationshipClaim, Value, entity_id
 _CLASSES = {"document": "Document", "policy": "Policy", "plan_summary": "PlanSummary"}
 #: Documents whose passages go to spaCy together.
 _BATCH = 20
+#: Bytes of a Markdown file. One that is written to be hard takes minutes to parse beyond.
+_MAX_MARKDOWN = 1_000_000
 
 
 class DocumentsOptions(Options):
@@ -143,7 +145,7 @@ def _read(path: Path, name: str) -> _Text:
     if path.suffix.lower() == ".pdf":
         pdf = read_pdf(path, name)
         return _Text(pdf.title or stem, {}, tuple(cut(pdf.blocks)), (), pdf.problems)
-    markdown = read_markdown(read_text(path))
+    markdown = read_markdown(read_text(path, _MAX_MARKDOWN))
     return _Text(
         markdown.title or stem, markdown.front_matter, tuple(cut(markdown.blocks)), markdown.links, ()
     )

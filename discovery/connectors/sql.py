@@ -62,7 +62,9 @@ class SqlConnector:
                 inspector = inspect(connection)
                 names = self._names(inspector)
                 if not names:
-                    yield Problem(self._shown, "expected at least one table, found none; check url and rights")
+                    yield Problem(
+                        self._shown, "expected at least one table, found none; check url and rights"
+                    )
                 yield from self._dataset(inspector, names)
         except (SQLAlchemyError, sqlite3.Error) as error:
             raise SourceError(

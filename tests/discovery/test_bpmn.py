@@ -14,7 +14,9 @@ MODEL = """<?xml version="1.0" encoding="UTF-8"?>
     </lane></laneSet>
     <startEvent id="begin" name="Asked for a quote"/>
     <userTask id="collect" name="Collect the census">
-      <dataInputAssociation id="in"><sourceRef>census</sourceRef><targetRef>input</targetRef></dataInputAssociation>
+      <dataInputAssociation id="in">
+        <sourceRef>census</sourceRef><targetRef>input</targetRef>
+      </dataInputAssociation>
       <dataOutputAssociation id="out"><targetRef>quotes</targetRef></dataOutputAssociation>
       <ioSpecification><dataInput id="input"/></ioSpecification>
     </userTask>
@@ -70,21 +72,22 @@ def test_a_step_uses_data_objects_and_the_tables_that_a_store_names(say, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "element", "reference"),
+    ("before", "after", "element"),
     [
-        ('targetRef="enough"', 'targetRef="gone"', "f2", "targetRef refers to 'gone'"),
-        ("<flowNodeRef>begin<", "<flowNodeRef>gone<", "broker", "flowNodeRef refers to 'gone'"),
-        ('attachedToRef="compare"', 'attachedToRef="gone"', "late", "attachedToRef refers to 'gone'"),
-        ("<sourceRef>census<", "<sourceRef>gone<", "collect", "sourceRef refers to 'gone'"),
-        ('dataObjectRef="censusData"', 'dataObjectRef="gone"', "census", "dataObjectRef refers to 'gone'"),
+        ('targetRef="enough"', 'targetRef="gone"', "f2"),
+        ("<flowNodeRef>begin<", "<flowNodeRef>gone<", "broker"),
+        ('attachedToRef="compare"', 'attachedToRef="gone"', "late"),
+        ("<sourceRef>census<", "<sourceRef>gone<", "collect"),
+        ('dataObjectRef="censusData"', 'dataObjectRef="gone"', "census"),
     ],
 )
-def test_a_dangling_reference_is_named_and_the_rest_goes_on(say, tmp_path, before, after, element, reference):
+def test_a_dangling_reference_is_named_and_the_rest_goes_on(say, tmp_path, before, after, element):
     assert before in MODEL
     said = say(tmp_path, "bpmn", write(tmp_path, MODEL.replace(before, after)))
     [problem] = said.problems
     assert problem.place == f"quoting.bpmn element {element}"
-    assert reference in problem.message
+    reference = before.strip("<").partition("=")[0].partition(">")[0]
+    assert f"{reference} refers to 'gone'" in problem.message
     assert len(said.typed("HAS_STEP")) == 7
 
 

@@ -102,7 +102,11 @@ def test_a_branch_that_is_none_fails_the_scope(say, repository, tmp_path, branch
 def test_what_is_no_repository_fails_the_scope(say, repository, tmp_path):
     (tmp_path / "x.bundle").write_text("not a bundle")
     (tmp_path / "folder").mkdir()
-    for path, says in (("x.bundle", "git says"), ("folder", "expected a git"), ("gone", "no such repository")):
+    for path, says in (
+        ("x.bundle", "git says"),
+        ("folder", "expected a git"),
+        ("gone", "no such repository"),
+    ):
         with pytest.raises(SourceError, match=says):
             say(tmp_path, "codeowners", {"repository": path})
 
@@ -132,5 +136,5 @@ def test_configuration_of_the_repository_runs_nothing(say, repository, tmp_path)
 @pytest.mark.shared_data
 def test_a_bundle_of_thousands_of_commits_without_the_file_says_so(say, shared_data):
     [bundle] = (shared_data / "rust-team").glob("*.bundle")
-    with pytest.raises(SourceError, match="has none of .github/CODEOWNERS"):
+    with pytest.raises(SourceError, match=r"has none of \.github/CODEOWNERS"):
         say(bundle.parent, "codeowners", {"repository": bundle.name, "branch": "public"})

@@ -119,7 +119,9 @@ def test_home_contact_that_no_rule_places_is_not_read(say, directory):
 
 def test_a_placement_that_could_not_be_kept_is_refused(say, directory):
     with pytest.raises(ConfigurationError, match="'mail' matches none of the attributes"):
-        say(directory, "ldif", {"path": "directory.ldif"}, placement=[{"pattern": "mail", "collection": "hr"}])
+        say(
+            directory, "ldif", {"path": "directory.ldif"}, placement=[{"pattern": "mail", "collection": "hr"}]
+        )
 
 
 def test_people_elsewhere_in_the_tree_are_left_out(say, directory):

@@ -135,7 +135,10 @@ def test_csv_rows_have_types_and_lines(read):
 [[rule]]
 id = "compensation:{employee}"
 class = "Compensation"
-values = { name = "Pay of {employee}", annualSalary = { field = "salary", as = "integer" }, currency = "currency" }
+[rule.values]
+name = "Pay of {employee}"
+annualSalary = { field = "salary", as = "integer" }
+currency = "currency"
 [[rule.relationship]]
 type = "HAS_COMPENSATION"
 start = "person:{employee}"
@@ -216,7 +219,10 @@ def test_a_file_that_cannot_be_read_is_named(read, name, text, says):
     [
         ('[[rule]]\nid = "person:{x"\nclass = "P"\nvalues = { name = "n" }', "expected {field}"),
         ('[[rule]]\nid = "person:{x}"\nclass = "P"\nvalues = { title = "n" }', "a name among its values"),
-        ('[[rule]]\nid = "person:{who[x]}"\nclass = "P"\nvalues = { name = "n" }', "lookups that are not declared"),
+        (
+            '[[rule]]\nid = "person:{who[x]}"\nclass = "P"\nvalues = { name = "n" }',
+            "lookups that are not declared",
+        ),
         ('[[rule]]\nname = "x"', "Extra inputs are not permitted"),
         ('[[rule]]\n[[rule.relationship]]\ntype = "OWNS"\nend = "a:b"', "needs a start"),
         ("rule = 1 2", "mapping.toml"),

@@ -1,0 +1,111 @@
+"""sources.toml: what it declares, as claims of its own, and what is refused in it."""
+
+import pytest
+
+from discovery.configuration import all_sources, configuration_source
+from discovery.sources import ConfigurationError, load_organization
+
+GOOD = """
+name = "Acme"
+issuer = "acme"
+administrator = "person:ada"
+
+[[collection]]
+id = "all"
+name = "All"
+readers = ["group:everyone"]
+
+[[collection]]
+id = "hr"
+name = "HR"
+readers = ["group:hr", "person:ada"]
+inherits = "all"
+
+[[source]]
+name = "people"
+connector = "ldif"
+collection = "all"
+every = "15m"
+handling = { jurisdictions = ["US"] }
+options = { path = "d.ldif" }
+"""
+
+
+def load(folder, text):
+    path = folder / "sources.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_organization(path)
+
+
+def test_the_configuration_is_a_source_of_its_collections_and_their_readers(crawl_source, tmp_path):
+    organization = load(tmp_path, GOOD)
+    said = crawl_source(organization, configuration_source(organization))
+    assert {id_: claim.collection for id_, claim in said.entities.items()} == {
+        "organization:acme": "collection:all",
+        "collection:all": "collection:all",
+        "collection:hr": "collection:hr",
+    }
+    assert said.relationships == {
+        ("group:everyone", "MAY_VIEW", "collection:all"),
+        ("group:hr", "MAY_VIEW", "collection:hr"),
+        ("person:ada", "MAY_VIEW", "collection:hr"),
+        ("collection:hr", "INHERITS_FROM", "collection:all"),
+    }
+
+
+def test_the_configuration_may_grant_what_it_declares_and_no_more(tmp_path):
+    organization = load(tmp_path, GOOD)
+    policy = configuration_source(organization).policy()
+    assert policy.grants == {"MAY_VIEW", "INHERITS_FROM"}
+    assert policy.collections == {"collection:all", "collection:hr"}
+    assert [source.name for source in all_sources(organization)] == ["configuration", "people"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ('name = "people"', 'name = "configuration"', "is the name of this file as a source"),
+        ('"group:everyone"', '"everyone"', "collection.0.readers.0"),
+        ('"person:ada"\n', '"ada"\n', "administrator"),
+        ('collection = "all"', 'collection = "gone"', "which no \\[\\[collection\\]\\] declares"),
+        ('inherits = "all"', 'inherits = "gone"', "inherits from 'gone'"),
+        ('id = "hr"', 'id = "all"', "collection 'all' is declared twice"),
+        ('every = "15m"', 'every = "often"', "expected a duration"),
+        ("handling = { jurisdictions", "handling = { laws", "source.0.handling.laws"),
+        ("handling =", "held =", "source.0.handling: Field required"),
+    ],
+)
+def test_a_wrong_key_is_refused_by_name(tmp_path, before, after, says):
+    assert before in GOOD
+    with pytest.raises(ConfigurationError, match=says):
+        load(tmp_path, GOOD.replace(before, after))
+
+
+def test_an_unknown_connector_is_refused_with_the_known_ones(crawl_source, tmp_path):
+    organization = load(tmp_path, GOOD.replace('"ldif"', '"ldap"'))
+    with pytest.raises(
+        ConfigurationError, match="no connector 'ldap'; there are: bpmn, codeowners, documents"
+    ):
+        crawl_source(organization, organization.source[0])
+
+
+def test_a_classification_of_two_sources_is_described_by_the_first_only(
+    crawl_source, make_organization, tmp_path
+):
+    rule = [{"pattern": "person:*", "classification": "personal"}]
+    (tmp_path / "x.yml").write_text("ada: {name: Ada}")
+    (tmp_path / "m.toml").write_text(
+        '[[rule]]\nid = "person:{_key}"\nclass = "Person"\nvalues = { name = "name" }\n'
+    )
+    source = {
+        "connector": "mapping",
+        "options": {"path": "x.yml", "mapping": "m.toml"},
+        "classification": rule,
+    }
+    organization = make_organization(
+        tmp_path, {"name": "first", **source}, {"name": "second", **source, "collection": "hr"}
+    )
+    first, second = (crawl_source(organization, declared) for declared in organization.source)
+    assert first.entities["classification:personal"].collection == "collection:all"
+    assert "classification:personal" not in second.entities
+    assert second.typed("CLASSIFIED_AS") == {("person:ada", "classification:personal")}

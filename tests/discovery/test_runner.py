@@ -1,0 +1,181 @@
+"""Crawls into a real Neo4j: what is written, what is retracted, and what a failure leaves alone."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from discovery.configuration import all_sources
+from discovery.connector import SourceError
+from discovery.connectors.table import CONNECTORS
+from discovery.runner import Runner
+from discovery.runs import entity_names, last_completed
+from graph.claims import EntityClaim
+from graph.store import FactStore
+from ontologies.loader import load_authorization, load_shapes
+
+PERSON = "dn: uid={0},dc=acme\nobjectClass: inetOrgPerson\nuid: {0}\ncn: {1}\n\n"
+GROUP = "dn: cn=everyone,dc=acme\nobjectClass: groupOfNames\ncn: everyone\n"
+MEMBER = "member: uid={0},dc=acme\n"
+
+ADA, GRACE = PERSON.format("ada", "Ada Lovelace"), PERSON.format("grace", "Grace Hopper")
+BOTH = ADA + GRACE + GROUP + MEMBER.format("ada") + MEMBER.format("grace")
+ONE = ADA + GROUP + MEMBER.format("ada")
+
+PEOPLE = {
+    "name": "people",
+    "connector": "ldif",
+    "grants": ["HAS_ACCOUNT", "MEMBER_OF"],
+    "options": {"path": "directory.ldif"},
+}
+PAGES = {"name": "pages", "connector": "documents", "options": {"path": "pages", "mentions": False}}
+
+
+@pytest.fixture
+def make_runner(neo4j, make_organization, tmp_path):
+    def make(*sources, progress=None):
+        organization = make_organization(tmp_path, *sources)
+        store = FactStore(neo4j, load_shapes(), load_authorization())
+        return Runner(organization, store, neo4j, **({"progress": progress} if progress else {}))
+
+    return make
+
+
+async def names(neo4j, label):
+    assert label.isalpha()
+    records = await neo4j.read(f"MATCH (n:{label}) RETURN n.name AS name ORDER BY name")
+    return [record["name"] for record in records]
+
+
+async def test_sources_are_crawled_and_recorded(make_runner, neo4j, tmp_path):
+    (tmp_path / "directory.ldif").write_text(BOTH)
+    seen = []
+    runner = make_runner(PEOPLE, progress=lambda source, scope: seen.append((source, scope.claims)))
+    before = datetime.now(UTC)
+    reports = await runner.run_all(all_sources(runner.organization))
+    assert [(report.source, report.outcome) for report in reports] == [
+        ("configuration", "complete"),
+        ("people", "complete"),
+    ]
+    assert [report.violations for report in reports] == [(), ()]
+    assert await names(neo4j, "Person") == ["Ada Lovelace", "Grace Hopper"]
+    assert await names(neo4j, "Collection") == ["All", "HR"]
+    assert seen[-1] == ("people", 9)
+    completed = await last_completed(neo4j)
+    assert set(completed) == {"configuration", "people"}
+    assert before <= completed["people"] <= datetime.now(UTC)
+    known = await entity_names(neo4j)
+    assert known == {
+        "Acme": "organization:acme",
+        "Ada Lovelace": "person:ada",
+        "Grace Hopper": "person:grace",
+    }
+
+
+async def test_what_a_complete_crawl_no_longer_says_is_retracted(make_runner, neo4j, tmp_path):
+    runner = make_runner(PEOPLE)
+    await runner.run(all_sources(runner.organization)[0])
+    for directory, people in ((BOTH, ["Ada Lovelace", "Grace Hopper"]), (ONE, ["Ada Lovelace"])):
+        (tmp_path / "directory.ldif").write_text(directory)
+        report = await runner.run(runner.organization.source[0])
+        assert report.outcome == "complete"
+        assert await names(neo4j, "Person") == people
+    assert report.scopes[0].retracted == 4  # the person, her account, her hold on it, her membership
+
+
+@pytest.mark.parametrize(
+    ("left", "outcome"),
+    [
+        (ONE + "\ndn: broken\nuid: x\n", "partial"),
+        ("", "partial"),
+        (None, "failed"),
+    ],
+)
+async def test_a_crawl_that_saw_a_part_or_nothing_takes_nothing_away(
+    make_runner, neo4j, tmp_path, left, outcome
+):
+    runner = make_runner(PEOPLE)
+    file = tmp_path / "directory.ldif"
+    file.write_text(BOTH)
+    await runner.run_all(all_sources(runner.organization))
+    completed = await last_completed(neo4j)
+    if left is None:
+        file.unlink()
+    else:
+        file.write_text(left)
+    report = await runner.run(runner.organization.source[0])
+    assert report.outcome == outcome
+    assert await names(neo4j, "Person") == ["Ada Lovelace", "Grace Hopper"]
+    assert await last_completed(neo4j) == completed
+
+
+async def test_a_failure_ends_only_its_own_source(make_runner, neo4j, tmp_path):
+    (tmp_path / "directory.ldif").write_text(BOTH)
+    unknown = {"name": "unknown", "connector": "telepathy"}
+    absent = {"name": "absent", "connector": "bpmn", "options": {"path": "gone.bpmn"}}
+    runner = make_runner(unknown, absent, PEOPLE)
+    reports = {r.source: r for r in await runner.run_all(all_sources(runner.organization))}
+    assert {name: report.outcome for name, report in reports.items()} == {
+        "configuration": "complete",
+        "unknown": "failed",
+        "absent": "failed",
+        "people": "complete",
+    }
+    assert "no connector 'telepathy'" in reports["unknown"].error
+    assert "there is no such file" in reports["absent"].scopes[0].why
+    records = await neo4j.read(
+        "MATCH (r:_Run {source: 'unknown'}) RETURN r.outcome AS outcome, r.error AS error"
+    )
+    assert [record["outcome"] for record in records] == ["failed"]
+
+
+class Interrupted:
+    """A directory whose reading breaks off, in the way that the error says, after many claims."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def scopes(self):
+        return ("directory.ldif",)
+
+    def read(self, scope):
+        for number in range(1200):
+            name = f"Person {number}"
+            yield EntityClaim(f"person:p{number}", "Person", "collection:all", {"name": name}, scope)
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [SourceError("the line went dead"), RuntimeError("a bug")])
+async def test_a_read_that_breaks_off_is_reported_and_keeps_what_was_written(
+    make_runner, neo4j, monkeypatch, error
+):
+    runner = make_runner(PEOPLE)
+    [configuration, people] = all_sources(runner.organization)
+    await runner.run(configuration)
+    monkeypatch.setitem(CONNECTORS, "ldif", lambda organization, source: Interrupted(error))
+    report = await runner.run(people)
+    assert report.outcome == "failed"
+    assert str(error) in report.scopes[0].why
+    assert report.scopes[0].claims == 1000
+    assert len(await names(neo4j, "Person")) == 1000
+
+
+async def test_claims_beyond_the_sources_rights_are_quarantined_and_reported(make_runner, neo4j, tmp_path):
+    (tmp_path / "directory.ldif").write_text(BOTH)
+    runner = make_runner(PEOPLE | {"grants": ["HAS_ACCOUNT"]})
+    _, report = await runner.run_all(all_sources(runner.organization))
+    assert {violation.shape for violation in report.violations} == {"og:grant"}
+    assert len(report.violations) == 2
+    records = await neo4j.read("MATCH (:Person)-[m:MEMBER_OF]->() RETURN count(m) AS count")
+    assert records[0]["count"] == 0
+
+
+async def test_problems_are_kept_with_the_run(make_runner, neo4j, tmp_path):
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "good.md").write_text("# Good\n\nText.")
+    (tmp_path / "pages" / "bad.pdf").write_text("no PDF")
+    runner = make_runner(PAGES)
+    _, report = await runner.run_all(all_sources(runner.organization))
+    assert [problem.place for problem in report.problems] == ["bad.pdf"]
+    [record] = await neo4j.read("MATCH (r:_Run {source: 'pages'}) RETURN r.problems AS problems")
+    assert record["problems"] == [f"{p.place}: {p.message}" for p in report.problems]
+    assert await names(neo4j, "Document") == ["Good"]
