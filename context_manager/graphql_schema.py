@@ -197,6 +197,11 @@ def build_schema(tokens: RevisionTokens) -> strawberry.Schema:
     )
 
 
+def sdl() -> str:
+    """The schema as graphql/schema.graphql publishes it."""
+    return build_schema(RevisionTokens(Fernet.generate_key())).as_str() + "\n"
+
+
 def _placement(purpose: str, placement: Placement) -> dict[str, Any]:
     return {
         "for": purpose,

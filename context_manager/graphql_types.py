@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import strawberry
 
@@ -14,9 +14,6 @@ from context_manager.relevance import Match
 from graph import handling as graph_handling
 from graph.reads import EntityView, Neighbour
 from inference.placement import Placement as Placed
-
-if TYPE_CHECKING:
-    from context_manager.graphql_schema import Info
 
 MAX_PAGE = 100
 
@@ -60,12 +57,16 @@ class Entity:
     valid_to: datetime | None
 
     @strawberry.field(description="Its visible neighbours.")
-    async def neighbours(self, info: Info, first: int = 50) -> list[Related]:
-        return await info.context.neighbours(str(self.id), first)
+    async def neighbours(self, info: strawberry.Info, first: int = 50) -> list[Related]:
+        found: list[Related] = await info.context.neighbours(str(self.id), first)
+        return found
 
     @strawberry.field(description="Answers a question from this entity and what is around it.")
-    async def insight(self, info: Info, question: str) -> Answer:
-        return await info.context.ask(question, str(self.id))
+    async def insight(
+        self, info: strawberry.Info, question: str
+    ) -> Annotated[Answer, strawberry.lazy("context_manager.graphql_types")]:
+        made: Answer = await info.context.ask(question, str(self.id))
+        return made
 
 
 @strawberry.type(description="A page of entities, ordered by name.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ async def open_service(
         stack.callback(embedder.close)
 
         vllm = _managed_vllm(settings, progress)
-        keys = {} if vllm is None else {vllm.node.id: vllm.api_key}
+        keys = _node_keys(settings) | ({} if vllm is None else {vllm.node.id: vllm.api_key})
         engines = EngineClient(session, keys)
         mesh = Mesh(_own_node(settings), EngineProbe(engines))
         starting = None
@@ -139,6 +140,20 @@ async def serve(service: Service, started: Callable[[], Awaitable[None]]) -> Non
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()
+
+
+def _node_keys(settings: Settings) -> dict[str, str]:
+    path = settings.node_keys_file
+    if path is None:
+        return {}
+    try:
+        keys = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"node_keys_file: {path}: {error}") from error
+    for node, key in keys.items():
+        if not isinstance(key, str) or not key:
+            raise SettingsError(f"node_keys_file: {path}: {node}: expected the node's API key in quotes")
+    return keys
 
 
 def _managed_vllm(settings: Settings, progress: Progress) -> VllmServer | None:

@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     """Which of the declared mesh nodes it is."""
     vllm_port: int = 8000
 
+    node_keys_file: Path | None = None
+    """TOML: the API key of each other mesh node, by its id in quotes."""
+
     oidc_issuer: str | None = None
     """`iss` of the tokens to accept; without one, the local issuer mints and proves them."""
     oidc_audience: str = "orgraph"
