@@ -94,11 +94,12 @@ class Crawl:
         self._scope = scope
         self._yielded: dict[str, bytes] = {}
         """Key -> digest of the claim but for its evidence; refused ones too: they are not gone."""
+        self._written: set[str] = set()
 
     async def write(self, claims: Iterable[Claim]) -> WriteReport:
         """Write the claims in one transaction; those that the gate refuses are quarantined.
 
-        Of claims about one fact that differ, the first of the crawl holds and the others are refused.
+        Of claims about one fact the first of the crawl holds; others that say something else are refused.
         """
         new: dict[str, Stated] = {}
         refused: dict[str, Refused] = {}
@@ -109,12 +110,16 @@ class Crawl:
                 key = again_key(key)
                 self._yielded[key] = digest
                 refused[key] = Refused(key, stated, _contradicts_itself(stated), displaces=False)
+            elif key in self._written or key in new or key in refused:
+                continue  # said before, in another place
             elif problem := refusal(self._store.shapes, self._policy, claim):
                 refused[key] = Refused(key, stated, problem)
             else:
                 new[key] = stated
         order = Order(self._policy.name, self._scope, new, tuple(refused.values()))
-        return _report(await self._store.carry_out(order), len(new))
+        outcome = await self._store.carry_out(order)
+        self._written |= new.keys() | refused.keys()
+        return _report(outcome, len(new))
 
     async def complete(self) -> WriteReport:
         """Retract what this source claimed of this scope before and did not yield in this crawl."""

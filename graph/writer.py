@@ -137,10 +137,8 @@ async def settle(tx: Transaction, schema: Schema, limit: int) -> int:
 
 async def lock(tx: Transaction) -> int:
     """Take the lock that makes writers one after the other; the current revision."""
-    result = await tx.run(
-        "MATCH (meta:_Meta) SET meta.revision = meta.revision RETURN meta.revision AS revision"
-    )
-    return int((await result.single(strict=True))["revision"])
+    await tx.run("MATCH (meta:_Meta) SET meta.locked = true REMOVE meta.locked")  # leaves no change
+    return await current_revision(tx)
 
 
 async def take_revision(

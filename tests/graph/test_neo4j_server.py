@@ -52,6 +52,12 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         start(tmp_path)
 
 
+def test_when_java_ends_its_last_words_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neo4j_server, "_JAVA_OPTIONS", ("-Xmx1m",))
+    with pytest.raises(Neo4jStartError, match=r"(?s)ended with exit code 1.*Too small maximum heap"):
+        start(tmp_path)
+
+
 def test_data_without_its_password_is_refused(tmp_path: Path) -> None:
     (tmp_path / "neo4j" / "data" / "databases" / "system").mkdir(parents=True)
     with pytest.raises(Neo4jStartError, match="password is missing"):

@@ -228,6 +228,19 @@ async def test_new_evidence_alone_is_kept_without_a_revision(store: FactStore) -
     assert claim["evidence"] == "people.ldif:99"
 
 
+async def test_a_fact_that_a_source_states_in_two_places_keeps_the_first_as_its_evidence(
+    store: FactStore,
+) -> None:
+    again = EntityClaim("person:ada", "Person", "collection:company", {"name": "Ada"}, "people.ldif:99")
+    for _ in range(2):
+        async with store.crawl(DIRECTORY, "all") as crawl:
+            for claims in ([person("ada"), again], [again]):
+                report = await crawl.write(claims)
+                assert report.quarantined == ()
+        [claim] = await store.database.read("MATCH (c:_Claim {fact: 'person:ada'}) RETURN c.evidence AS e")
+        assert claim["e"] == "people.ldif:ada"
+
+
 async def test_a_value_that_is_no_longer_claimed_goes(store: FactStore) -> None:
     await crawled(store, DIRECTORY, [person("ada", jobTitle="Analyst", accountName=("a", "b"))])
     report, _ = await crawled(store, DIRECTORY, [person("ada", accountName=("b",))])
