@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -70,8 +70,11 @@ class Runner:
     async def _scope(self, source: SourceConfig, connector: Connector, scope: str) -> ScopeReport:
         report = ScopeReport(scope)
         try:
-            async with self.store.crawl(source.policy(), scope) as crawl:
-                async for items in _read(connector, scope):
+            async with (
+                self.store.crawl(source.policy(), scope) as crawl,
+                aclosing(_read(connector, scope)) as read,
+            ):
+                async for items in read:
                     claims = [item for item in items if not isinstance(item, Problem)]
                     problems = tuple(item for item in items if isinstance(item, Problem))
                     report = replace(
@@ -95,7 +98,7 @@ def _why(source: str, failure: Exception) -> str:
     return f"{type(failure).__name__}: {failure} (unexpected; the log has the place)"
 
 
-async def _read(connector: Connector, scope: str) -> AsyncIterator[Sequence[Claim | Problem]]:
+async def _read(connector: Connector, scope: str) -> AsyncGenerator[Sequence[Claim | Problem], None]:
     """Batches of what the connector yields, read in one thread of its own, a few batches ahead.
 
     Raises what `read` raises. When the consumer stops, the thread does at its next item.

@@ -1,6 +1,9 @@
 """Crawls into a real Neo4j: what is written, what is retracted, and what a failure leaves alone."""
 
+import asyncio
+import threading
 from datetime import UTC, datetime
+from itertools import count
 
 import pytest
 
@@ -157,6 +160,60 @@ async def test_a_read_that_breaks_off_is_reported_and_keeps_what_was_written(
     assert str(error) in report.scopes[0].why
     assert report.scopes[0].claims == 1000
     assert len(await names(neo4j, "Person")) == 1000
+
+
+class Endless:
+    """A source that never ends, and says when its reading is over."""
+
+    def __init__(self):
+        self.over = threading.Event()
+
+    def scopes(self):
+        return ("everything",)
+
+    def read(self, scope):
+        try:
+            for number in count():
+                yield EntityClaim(
+                    f"person:p{number % 1000}", "Person", "collection:all", {"name": "P"}, scope
+                )
+        finally:
+            self.over.set()
+
+
+async def test_a_crawl_that_is_cancelled_ends_its_reading_too(make_runner, monkeypatch):
+    endless, written = Endless(), asyncio.Event()
+    runner = make_runner(PEOPLE, progress=lambda source, scope: written.set())
+    monkeypatch.setitem(CONNECTORS, "ldif", lambda organization, source: endless)
+    crawl = asyncio.create_task(runner.run(runner.organization.source[0]))
+    await written.wait()
+    crawl.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await crawl
+    assert await asyncio.to_thread(endless.over.wait, 30)
+
+
+async def test_what_fails_while_writing_ends_the_reading_and_is_reported(make_runner, monkeypatch):
+    def interrupt(source, scope):
+        raise RuntimeError("stop")
+
+    endless = Endless()
+    runner = make_runner(PEOPLE, progress=interrupt)
+    monkeypatch.setitem(CONNECTORS, "ldif", lambda organization, source: endless)
+    report = await runner.run(runner.organization.source[0])
+    assert (report.outcome, report.scopes[0].why) == (
+        "failed",
+        "RuntimeError: stop (unexpected; the log has the place)",
+    )
+    assert await asyncio.to_thread(endless.over.wait, 30)
+
+
+async def test_a_database_that_is_gone_is_reported_not_raised(make_runner, neo4j):
+    runner = make_runner(PEOPLE)
+    await neo4j.driver.close()
+    report = await runner.run(runner.organization.source[0])
+    assert report.outcome == "failed"
+    assert "the crawl could not be recorded" in report.error
 
 
 async def test_claims_beyond_the_sources_rights_are_quarantined_and_reported(make_runner, neo4j, tmp_path):
