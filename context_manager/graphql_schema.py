@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import strawberry
+from cryptography.fernet import Fernet
 from strawberry.dataloader import DataLoader
 from strawberry.extensions import (
     MaskErrors,
