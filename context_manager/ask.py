@@ -181,7 +181,7 @@ async def _draft(service: Asking, text: str, retrieval: Retrieval, placement: Pl
         completion = await chat_on_first(
             service.engines,
             placement.candidates,
-            ChatRequest(prompt(text, facts), Written, _MAX_TOKENS),
+            ChatRequest(prompt(text, retrieval.context.facts), Written, _MAX_TOKENS),
             deadline=asyncio.get_running_loop().time() + _DEADLINE_S,
         )
     except NoNodeAnswered as error:
@@ -221,7 +221,7 @@ def _in_plain_words(
     retrieval: Retrieval, node: str | None = None, model: str | None = None, notes: tuple[str, ...] = ()
 ) -> Draft:
     best = retrieval.context.best()
-    text = in_plain_words([retrieval.context.facts[i].fact for i in best])
+    text = in_plain_words([retrieval.context.facts[i] for i in best])
     return Draft(Outcome.FACTS, text, best, node, model, notes)
 
 

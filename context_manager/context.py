@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from context_manager.facts import Fact, facts_of, relationship_fact
+from context_manager.grounding import split
 from context_manager.relevance import Match, Question, match, relevant
 from graph.reads import EntityView, View
 from inference.embeddings import Embedder
@@ -24,7 +25,9 @@ _WEIGHED = 80
 BUDGET = 8
 """Facts of a context."""
 _BEST, _ABOUT = 3, 0.05
-"""How many facts stand for an answer at most, and how much worse than the best they may be."""
+"""How many facts, or lines of one, stand for an answer at most; how much worse than the best they may be."""
+_LONG = 200
+"""Characters beyond which a fact is quoted by its best lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ async def assemble(
     others = [seed for seed in seeds if seed.class_name != "Passage"]
     weighed = await _weigh_passages(view, ontology, question, passages)
     weighed += await _weigh_short(question, embedder, await _short_facts(view, ontology, others))
-    return relevant(weighed, BUDGET)
+    return await _with_excerpts(question, embedder, relevant(weighed, BUDGET))
 
 
 async def find(view: View, question: Question) -> list[EntityView]:
@@ -104,6 +107,32 @@ async def _weigh_short(question: Question, embedder: Embedder, facts: Sequence[F
     return [
         match(question, fact, question.meaning(vector)) for fact, vector in zip(best, vectors, strict=True)
     ]
+
+
+async def _with_excerpts(
+    question: Question, embedder: Embedder, matches: tuple[Match, ...]
+) -> tuple[Match, ...]:
+    """The long facts with the lines of theirs that match best, in their order."""
+    lines = [
+        (place, line)
+        for place, m in enumerate(matches)
+        if len(m.fact.statement) > _LONG
+        for line in split(m.fact.statement)
+    ]
+    vectors = await embedder.embed([line for _, line in lines])
+    weighed: dict[int, list[Match]] = {}
+    for (place, line), vector in zip(lines, vectors, strict=True):
+        said = replace(matches[place].fact, statement=line)
+        weighed.setdefault(place, []).append(match(question, said, question.meaning(vector)))
+    return tuple(
+        replace(m, excerpt=_best_lines(weighed[place])) if place in weighed else m
+        for place, m in enumerate(matches)
+    )
+
+
+def _best_lines(lines: Sequence[Match]) -> str:
+    bar = max(line.score for line in lines) - _ABOUT
+    return "\n".join([line.fact.statement for line in lines if line.score >= bar][:_BEST])
 
 
 def _text(entity: EntityView) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from context_manager.words import stems
+from context_manager.words import content_words, stem
 
 #: A number or date in digits, with its inner separators.
 _NUMBER = re.compile(r"\d+(?:[.,:/-]\d+)*")
@@ -39,13 +39,13 @@ def missing(sentence: Sentence, statements: Sequence[Statement]) -> frozenset[st
     """
     said = _content(sentence.text)
     lines = [
-        _content(f"{statements[i].title}\n{line}")
+        _content(f"{statements[i].title}\n{line}").keys()
         for i in sentence.cites
         for line in split(statements[i].text)
     ]
     if not said or not lines:
         return None
-    return min((said - line for line in lines), key=len)
+    return min((frozenset(said[key] for key in said.keys() - line) for line in lines), key=len)
 
 
 def split(text: str) -> Iterator[str]:
@@ -55,6 +55,7 @@ def split(text: str) -> Iterator[str]:
             yield part.strip()
 
 
-def _content(text: str) -> frozenset[str]:
-    numbers = {number.replace(",", "") for number in _NUMBER.findall(text)}
-    return stems(_NUMBER.sub(" ", text)) | numbers
+def _content(text: str) -> dict[str, str]:
+    """The numbers and content words of a text as they are compared, each with how it is written."""
+    numbers = {number.replace(",", ""): number for number in _NUMBER.findall(text)}
+    return {stem(word): word for word in content_words(_NUMBER.sub(" ", text))} | numbers

@@ -50,6 +50,8 @@ class Match:
     score: float
     meaning: float
     coverage: float
+    excerpt: str
+    """The fact's statement, or the lines of a long one that match best."""
 
 
 def question_of(text: str, vector: Sequence[float]) -> Question:
@@ -66,7 +68,9 @@ def match(question: Question, fact: Fact, meaning: float) -> Match:
     coverage = question.coverage(f"{fact.title} {fact.statement} {fact.synonyms}")
     offered = offers(fact, question.expects)
     bonus = 0.0 if offered is None else _OFFERED if offered else _NOT_OFFERED
-    return Match(fact, _MEANING * meaning + (1 - _MEANING) * coverage + bonus, meaning, coverage)
+    return Match(
+        fact, _MEANING * meaning + (1 - _MEANING) * coverage + bonus, meaning, coverage, fact.statement
+    )
 
 
 def relevant(matches: Iterable[Match], budget: int) -> tuple[Match, ...]:

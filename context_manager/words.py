@@ -40,9 +40,14 @@ def stem(word: str) -> str:
     return str(_STEMMER.stemWord(word))
 
 
+def content_words(text: str) -> list[str]:
+    """The words of a text that hold more than a sentence together."""
+    return [word for word in words(text) if word not in FUNCTION_WORDS]
+
+
 def stems(text: str) -> frozenset[str]:
     """Stems of the content words of a text."""
-    return frozenset(stem(word) for word in words(text) if word not in FUNCTION_WORDS)
+    return frozenset(map(stem, content_words(text)))
 
 
 def telling_words(text: str) -> dict[str, float]:
@@ -51,7 +56,7 @@ def telling_words(text: str) -> dict[str, float]:
     The measure is the word's place in a fixed vocabulary of English (`inference.vocabulary`), on a
     logarithmic scale; question words and the like tell nothing.
     """
-    return {word: _weight(word) for word in words(text) if word not in FUNCTION_WORDS and word not in _ASKING}
+    return {word: _weight(word) for word in content_words(text) if word not in _ASKING}
 
 
 def _weight(word: str) -> float:

@@ -28,7 +28,7 @@ def test_what_a_cited_fact_says_is_grounded(text: str, cites: tuple[int, ...]) -
 @pytest.mark.parametrize(
     ("text", "cites", "lacking"),
     [
-        ("The individual deductible of the Harbor PPO is $1,580.", (0,), "1580"),
+        ("The individual deductible of the Harbor PPO is $1,580.", (0,), "1,580"),
         ("The individual deductible is $185.", (0,), "185"),
         ("Grace Moss leads Claims Operations.", (1,), "grace"),
         ("Claims are kept for 11 years.", (2,), "11"),
