@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.neo4j, pytest.mark.xdist_group("neo4j")]
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPANY = "collection:company"
-PAIRS = 100
+PAIRS = 20
 
 
 def test_a_taken_port_is_named_with_its_setting(tmp_path: Path) -> None:
