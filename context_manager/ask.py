@@ -15,7 +15,7 @@ from context_manager.audit import AuditLog
 from context_manager.context import Context, assemble, find
 from context_manager.grounding import Sentence
 from context_manager.handling import Handlings
-from context_manager.relevance import Question, match, question_of, relevant
+from context_manager.relevance import Question, match, question_of
 from graph.handling import Handling
 from graph.reads import Asker, EntityView, Reader, View
 from inference.embeddings import Embedder
@@ -204,17 +204,18 @@ async def _draft(service: Asking, text: str, retrieval: Retrieval, placement: Pl
 
 
 async def _answering(service: Asking, retrieval: Retrieval, sentences: Sequence[Sentence]) -> list[Sentence]:
-    """The sentences that pass the bound of relevance, as the facts themselves had to."""
+    """The sentences that match the question about as well as the facts that they would stand for."""
     question = retrieval.question
     if question is None or not sentences:
         return []
     vectors = await service.embedder.embed([sentence.text for sentence in sentences])
-    return [
-        sentence
-        for sentence, vector in zip(sentences, vectors, strict=True)
-        for cited in [retrieval.context.facts[sentence.cites[0]].fact]
-        if relevant([match(question, replace(cited, statement=sentence.text), question.meaning(vector))], 1)
-    ]
+    bar = retrieval.context.bar()
+    answering = []
+    for sentence, vector in zip(sentences, vectors, strict=True):
+        said = replace(retrieval.context.facts[sentence.cites[0]].fact, statement=sentence.text)
+        if match(question, said, question.meaning(vector)).score >= bar:
+            answering.append(sentence)
+    return answering
 
 
 def _in_plain_words(

@@ -39,8 +39,11 @@ class Context:
 
     def best(self) -> tuple[int, ...]:
         """Places of the facts that match about as well as the first, which is one of them."""
-        top = self.facts[0].score if self.facts else 0.0
-        return tuple(i for i, m in enumerate(self.facts[:_BEST]) if m.score >= top - _ABOUT)
+        return tuple(i for i, m in enumerate(self.facts[:_BEST]) if m.score >= self.bar())
+
+    def bar(self) -> float:
+        """The score of what matches about as well as the best fact."""
+        return self.facts[0].score - _ABOUT if self.facts else 0.0
 
 
 async def assemble(

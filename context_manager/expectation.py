@@ -56,11 +56,12 @@ def expected(question: str) -> Expectation:
 def offers(fact: Fact, kind: Expectation) -> bool | None:
     """Whether a fact offers that kind of answer; None where its form cannot tell.
 
-    A person is offered by a fact that relates one to something; any text may name others.
+    A person is offered by a fact about one; a text may name others.
     """
     if kind is Expectation.PERSON:
-        related = any(id_.startswith("person:") for id_ in fact.entities) and len(fact.entities) > 1
-        return True if related else None
+        if fact.entities[0].startswith("passage:"):
+            return None
+        return any(id_.startswith("person:") for id_ in fact.entities)
     if kind is Expectation.ANYTHING:
         return None
     return _OFFERED[kind].search(fact.statement) is not None

@@ -10,7 +10,7 @@ from context_manager.words import content_words, stem
 
 #: A number or date in digits, with its inner separators.
 _NUMBER = re.compile(r"\d+(?:[.,:/-]\d+)*")
-_BREAK = re.compile(r"(?<=[.!?;])\s+|\n+")
+_BREAK = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
 @dataclass(frozen=True, slots=True)
