@@ -29,7 +29,7 @@ _EXAMPLES = (
         ("Ann Lee drives the Blue Van.", 1),
     ),
 )
-"""Questions, facts, and the sentence with its fact: a small model copies a form better than it obeys a rule."""
+"""Questions, facts, the sentence with its fact: a small model copies a form better than it obeys a rule."""
 PROMPTED = 4
 """Facts that a model gets: a small one loses its way in more."""
 _SHOWN = 5
@@ -60,7 +60,7 @@ class Checked:
 
 
 def prompt(question: str, matches: Sequence[Match]) -> tuple[Message, ...]:
-    """The messages for a model: the rule, examples, then the best facts, numbered from 1, and the question."""
+    """The messages for a model: the rule, examples, the best facts, numbered from 1, and the question."""
     messages: list[Message] = [{"role": "system", "content": _SYSTEM}]
     for asked, facts, (text, number) in _EXAMPLES:
         example = Written(sentences=[WrittenSentence(text=text, facts=[number])])
@@ -98,7 +98,7 @@ def check(written: Written, facts: Sequence[Fact]) -> Checked:
 def _why_dropped(lacks: Sequence[frozenset[str]]) -> str:
     if not lacks:
         return "A sentence was dropped: it says nothing."
-    lacking = sorted(min(lacks, key=len))
+    lacking = sorted(min(lacks, key=lambda lack: len(lack)))
     shown = ", ".join(lacking[:_SHOWN]) + (", and more" if len(lacking) > _SHOWN else "")
     return f"A sentence was dropped: no fact says {shown}."
 
