@@ -98,7 +98,7 @@ def check(written: Written, facts: Sequence[Fact]) -> Checked:
 def _why_dropped(lacks: Sequence[frozenset[str]]) -> str:
     if not lacks:
         return "A sentence was dropped: it says nothing."
-    lacking = sorted(min(lacks, key=lambda lack: len(lack)))
+    lacking = sorted(sorted(lacks, key=len)[0])
     shown = ", ".join(lacking[:_SHOWN]) + (", and more" if len(lacking) > _SHOWN else "")
     return f"A sentence was dropped: no fact says {shown}."
 
