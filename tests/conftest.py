@@ -9,7 +9,7 @@ import pytest
 from graph.database import Database, connect
 from graph.neo4j_server import Neo4jServer, start
 
-pytest_plugins = ["tests.vllm_fixture"]
+pytest_plugins = ["tests.vllm_fixture", "tests.sample_service_fixture"]
 
 ROOT = Path(__file__).resolve().parent.parent
 

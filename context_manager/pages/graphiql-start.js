@@ -4,17 +4,17 @@ if (given) {
   sessionStorage.setItem("orgraph-token", given);
   history.replaceState(null, "", location.pathname);
 }
-const token = sessionStorage.getItem("orgraph-token") || "TOKEN";
+const token = sessionStorage.getItem("orgraph-token");
 
 ReactDOM.createRoot(document.getElementById("graphiql")).render(
   React.createElement(GraphiQL, {
-    fetcher: GraphiQL.createFetcher({ url: "/graphql" }),
-    defaultEditorToolsVisibility: "headers",
-    initialHeaders: JSON.stringify({ Authorization: `Bearer ${token}` }, null, 2),
-    defaultQuery: `# Who asks is in the headers below (orgraph token PERSON).
+    // What stands in the editor of headers goes before these.
+    fetcher: GraphiQL.createFetcher({ url: "/graphql", headers: token ? { Authorization: `Bearer ${token}` } : {} }),
+    defaultQuery: `# You ask as the person who is signed in at /. To ask as another,
+# set a header: { "Authorization": "Bearer TOKEN" }
 {
   classes { name count }
 }
 `,
-  })
+  }),
 );

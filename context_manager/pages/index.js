@@ -1,23 +1,34 @@
-// Everything shown is text from the graph, set as text: never as markup.
+// Everything shown comes from sources that nobody vouches for: it is set as text, never as markup.
+const TOKEN = "orgraph-token";
+const NEIGHBOURS = 100;
 const $ = (id) => document.getElementById(id);
 
-function element(tag, text, attributes = {}) {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  return Object.assign(made, attributes);
+/** An element with its properties; children that are strings become text. */
+function element(tag, properties, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
 }
 
+const fragment = (name, value) => `#${new URLSearchParams({ [name]: value })}`;
+const entityLink = (entity) => element("a", { href: fragment("entity", entity.id), title: entity.id }, entity.name);
+
 async function query(text, variables = {}) {
+  const token = sessionStorage.getItem(TOKEN);
   const response = await fetch("/graphql", {
     method: "POST",
-    headers: { "Content-Type": "application/json", Authorization: `Bearer ${sessionStorage.getItem("orgraph-token")}` },
+    headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` },
     body: JSON.stringify({ query: text, variables }),
+  }).catch(() => {
+    throw new Error(`Orgraph does not answer at ${location.origin}. Start it with: orgraph serve`);
   });
   const result = await response.json();
+  if (response.status === 401 && token === sessionStorage.getItem(TOKEN)) signOut();
   if (result.errors) throw new Error(result.errors.map((error) => error.message).join("; "));
   return result.data;
 }
 
+/** Do the work; show the error if it fails. */
 async function attempt(work) {
   $("error").hidden = true;
   try {
@@ -28,109 +39,185 @@ async function attempt(work) {
   }
 }
 
+/** Take away all that the last person saw and wrote. */
+function clear() {
+  $("question").value = "";
+  for (const id of ["who", "answer", "classes", "entities-title", "entities", "entity"]) $(id).replaceChildren();
+  $("more").hidden = true;
+}
+
+async function signIn(token) {
+  if (!/^[\w.-]+$/.test(token)) throw new Error("That is no token; get one with: orgraph token PERSON");
+  clear();
+  sessionStorage.setItem(TOKEN, token);
+  await showClasses();
+  // The service took the token, so it can be read.
+  const claims = atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"));
+  $("who").textContent = JSON.parse(new TextDecoder().decode(Uint8Array.from(claims, (c) => c.charCodeAt(0)))).sub;
+  $("token").value = "";
+  $("sign-in").hidden = true;
+  $("signed-in").hidden = document.querySelector("main").hidden = false;
+}
+
+function signOut() {
+  sessionStorage.removeItem(TOKEN);
+  clear();
+  $("sign-in").hidden = false;
+  $("signed-in").hidden = document.querySelector("main").hidden = true;
+}
+
+/** Mark the link of a list that leads to what is shown. */
+function mark(list, hash) {
+  for (const one of list.querySelectorAll("a"))
+    if (one.hash === hash) one.setAttribute("aria-current", "true");
+    else one.removeAttribute("aria-current");
+}
+
 async function showClasses() {
   const { classes } = await query("{ classes { name label comment count } }");
   $("classes").replaceChildren(
-    ...classes.map((one) => {
-      const item = element("li", "");
-      const button = element("button", one.label, { className: "link", title: one.comment });
-      button.onclick = () => attempt(() => showEntities(one));
-      item.append(button, element("span", ` ${one.count}`, { className: "count" }));
-      return item;
-    }),
+    ...classes.map((one) =>
+      element(
+        "li",
+        { className: one.count ? "" : "empty", title: one.comment },
+        element("a", { href: fragment("class", one.name) }, one.label),
+        element("span", { className: "count" }, ` ${one.count.toLocaleString()}`),
+      ),
+    ),
   );
-  document.querySelector("main").hidden = false;
 }
 
-async function showEntities(one, after = null) {
-  const { entities } = await query(
-    "query ($name: String!, $after: String) { entities(className: $name, after: $after) { totalCount endCursor items { id name } } }",
-    { name: one.name, after },
+async function showEntities(name, after = null) {
+  const { classes, entities } = await query(
+    `query ($name: String!, $after: String) {
+       classes { name label }
+       entities(className: $name, after: $after) { totalCount endCursor items { id name } } }`,
+    { name, after },
   );
-  $("entities-title").textContent = `${one.label} (${entities.totalCount})`;
-  if (!after) $("entities").replaceChildren();
-  $("entities").append(
-    ...entities.items.map((entity) => {
-      const item = element("li", "");
-      item.append(entityButton(entity));
-      return item;
-    }),
-  );
+  const { label } = classes.find((one) => one.name === name);
+  mark($("classes"), fragment("class", name));
+  $("entities-title").textContent = `${label}: ${entities.totalCount.toLocaleString()}`;
+  const items = entities.items.map((entity) => element("li", {}, entityLink(entity)));
+  if (after) $("entities").append(...items);
+  else $("entities").replaceChildren(...(items.length ? items : [element("li", { className: "quiet" }, "None that you may see.")]));
   $("more").hidden = !entities.endCursor;
-  $("more").onclick = () => attempt(() => showEntities(one, entities.endCursor));
-}
-
-function entityButton(entity) {
-  const button = element("button", entity.name, { className: "link", title: entity.id });
-  button.onclick = () => attempt(() => showEntity(entity.id));
-  return button;
+  $("more").onclick = () => attempt(() => showEntities(name, entities.endCursor));
 }
 
 async function showEntity(id) {
+  const asked = location.hash;
   const { entity } = await query(
-    `query ($id: ID!) { entity(id: $id) { id className name sources values { label value }
-       neighbours { label entity { id name className } } } }`,
-    { id },
+    `query ($id: ID!, $first: Int!) { entity(id: $id) { id className name sources confidence values { name label value }
+       neighbours(first: $first) { label entity { id name } } } }`,
+    { id, first: NEIGHBOURS },
   );
-  const values = element("dl", "");
-  for (const value of entity.values) values.append(element("dt", value.label), element("dd", value.value.join(", ")));
-  const neighbours = element("ul", "");
-  for (const one of entity.neighbours) {
-    const item = element("li", "");
-    item.append(element("span", `${one.label} `, { className: "quiet" }), entityButton(one.entity));
-    neighbours.append(item);
+  if (location.hash !== asked) return; // another was chosen meanwhile
+  mark($("entities"), fragment("entity", id));
+  if (!entity) {
+    $("entity").replaceChildren(element("p", {}, `There is no ${id} that you may see.`));
+    return;
   }
+  const facts = element("dl", {});
+  for (const value of entity.values)
+    if (value.name !== "name") facts.append(element("dt", {}, value.label), element("dd", {}, value.value.join(", ")));
+  const neighbours = Map.groupBy(entity.neighbours, (one) => one.label);
+  for (const [label, ones] of neighbours) {
+    const linked = element("ul", {}, ...ones.map((one) => element("li", {}, entityLink(one.entity))));
+    facts.append(element("dt", {}, label), element("dd", {}, linked));
+  }
+  const sure = entity.confidence < 1 ? `, confidence ${entity.confidence}` : "";
   $("entity").replaceChildren(
-    element("h3", entity.name),
-    element("p", `${entity.className} · ${entity.id} · from ${entity.sources.join(", ")}`, { className: "quiet" }),
-    values,
-    neighbours,
+    element("h3", {}, entity.name),
+    element("p", { className: "quiet" }, `${entity.className} · ${entity.id} · from ${entity.sources.join(", ")}${sure}`),
+    facts,
   );
+  if (entity.neighbours.length === NEIGHBOURS)
+    $("entity").append(element("p", { className: "quiet" }, `The first ${NEIGHBOURS} neighbours are shown.`));
+  $("entity").scrollIntoView({ block: "nearest" });
 }
 
 async function showAnswer(question) {
-  $("answer").replaceChildren(element("p", "Asking…", { className: "quiet" }));
-  const { ask } = await query(
-    `query ($question: String!) { ask(question: $question) { outcome text node notes
-       facts { id title statement sources } placement { node permitted up reasons } } }`,
-    { question },
-  );
-  const facts = element("ol", "");
-  for (const fact of ask.facts) {
-    const item = element("li", "", { className: "quiet" });
-    item.append(element("span", `${fact.title}: ${fact.statement.slice(0, 300)} `), element("code", fact.id));
-    facts.append(item);
+  const button = $("ask").querySelector("button");
+  button.disabled = true;
+  $("answer").replaceChildren(element("p", { className: "quiet" }, "Asking…"));
+  try {
+    const { ask } = await query(
+      `query ($question: String!) { ask(question: $question) { outcome text node model notes
+         facts { id title statement entities sources } placement { node permitted up reasons } } }`,
+      { question },
+    );
+    $("answer").replaceChildren(
+      element("p", { className: "outcome" }, ask.outcome.toLowerCase().replace("_", " ")),
+      element("p", { className: "text" }, ask.text),
+      element("ol", { className: "facts" }, ...ask.facts.map(cited)),
+      ...(ask.placement.length ? [placement(ask)] : [element("p", { className: "quiet" }, "No model was asked.")]),
+      ...ask.notes.map((note) => element("p", { className: "quiet" }, note)),
+    );
+  } catch (error) {
+    $("answer").replaceChildren();
+    throw error;
+  } finally {
+    button.disabled = false;
   }
-  const where = element("details", "");
-  where.append(element("summary", ask.node ? `Answered on ${ask.node}` : "No model was used"));
-  for (const verdict of ask.placement)
-    where.append(element("p", `${verdict.permitted ? (verdict.up ? "✓" : "down") : "✗"} ${verdict.node}: ${verdict.reasons.join(", ")}`, { className: "quiet" }));
-  $("answer").replaceChildren(
-    element("p", ask.text, { className: "text" }),
-    ...ask.notes.map((note) => element("p", note, { className: "quiet" })),
-    facts,
-    where,
+}
+
+function cited(fact) {
+  const said = element("details", {}, element("summary", { className: "quiet" }, `${fact.id} from ${fact.sources.join(", ")}`));
+  said.append(element("p", {}, fact.statement));
+  return element("li", {}, entityLink({ id: fact.entities[0], name: fact.title }), said);
+}
+
+function placement(ask) {
+  const rows = ask.placement.map((one) => {
+    const standing = one.permitted ? (one.up ? "permitted" : "permitted, but down") : "not permitted";
+    return element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, one.node),
+      element("td", {}, standing),
+      element("td", {}, one.reasons.join("; ")),
+    );
+  });
+  const where = ask.node ? `Computed on ${ask.node} (${ask.model})` : "Computed on no node";
+  return element(
+    "details",
+    { open: true },
+    element("summary", {}, `${where}; why`),
+    element("table", {}, element("tbody", {}, ...rows)),
   );
 }
 
-function signIn(token) {
-  sessionStorage.setItem("orgraph-token", token);
-  const payload = token.split(".")[1] || "";
-  $("who").textContent = `as ${JSON.parse(atob(payload.replace(/-/g, "+").replace(/_/g, "/"))).sub}`;
-  return showClasses();
+/** The fragment says what to show. It may also bring a token: browsers send fragments to nobody. */
+async function route() {
+  const said = new URLSearchParams(location.hash.slice(1));
+  const token = said.get("token");
+  if (token) {
+    history.replaceState(null, "", location.pathname);
+    await signIn(token);
+  }
+  if (!sessionStorage.getItem(TOKEN)) return;
+  if (said.has("class")) await showEntities(said.get("class"));
+  if (said.has("entity")) await showEntity(said.get("entity"));
 }
 
 $("sign-in").onsubmit = (event) => {
   event.preventDefault();
-  attempt(() => signIn($("token").value.trim()));
+  attempt(async () => {
+    await signIn($("token").value.trim());
+    await route();
+  });
+};
+$("sign-out").onclick = () => {
+  signOut();
+  $("token").focus();
 };
 $("ask").onsubmit = (event) => {
   event.preventDefault();
   attempt(() => showAnswer($("question").value));
 };
-
-// The token may come in the fragment, which browsers send to nobody.
-const given = new URLSearchParams(location.hash.slice(1)).get("token");
-if (given) history.replaceState(null, "", location.pathname);
-const token = given || sessionStorage.getItem("orgraph-token");
-if (token) attempt(() => signIn(token));
+addEventListener("hashchange", () => attempt(route));
+attempt(async () => {
+  const kept = sessionStorage.getItem(TOKEN);
+  if (kept && !location.hash.startsWith("#token=")) await signIn(kept);
+  await route();
+});

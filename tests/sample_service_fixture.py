@@ -1,4 +1,4 @@
-"""The sample organization, served once for the tests of this folder that ask it."""
+"""The sample organization, served for the tests that ask it: one service for each of their modules."""
 
 import shutil
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from graph.neo4j_server import Neo4jServer
 from inference.vllm_server import VllmServer
 from tests.service_process import Served, served
 
-SAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "sample"
+SAMPLE = Path(__file__).resolve().parents[1] / "deploy" / "sample"
 
 
 @pytest.fixture(scope="session")
