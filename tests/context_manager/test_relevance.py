@@ -1,0 +1,79 @@
+"""How well a fact matches a question depends on the two texts alone."""
+
+import pytest
+
+from context_manager.expectation import Expectation, expected, offers
+from context_manager.facts import Fact
+from context_manager.relevance import BOUND, Match, match, question_of, relevant
+from context_manager.words import telling_words
+
+VECTOR = [1.0, 0.0]
+
+
+def fact(statement: str, *entities: str, title: str = "", synonyms: str = "") -> Fact:
+    about = entities or ("passage:page/1",)
+    return Fact(about[0], statement, title, about, ("pages",), 1.0, 1, None, None, (), synonyms)
+
+
+@pytest.mark.parametrize(
+    ("question", "kind"),
+    [
+        ("How many days of leave are there?", Expectation.NUMBER),
+        ("How large may a bonus be?", Expectation.NUMBER),
+        ("When does the fiscal year end?", Expectation.TIME),
+        ("On which day do we meet?", Expectation.TIME),
+        ("Who leads Claims?", Expectation.PERSON),
+        ("What is Ada's email?", Expectation.ADDRESS),
+        ("What is a deductible?", Expectation.ANYTHING),
+    ],
+)
+def test_a_question_says_what_kind_of_answer_it_wants(question: str, kind: Expectation) -> None:
+    assert expected(question) is kind
+
+
+def test_a_fact_offers_a_kind_of_answer_or_does_not_or_cannot_tell() -> None:
+    assert offers(fact("Paid weekly."), Expectation.NUMBER)
+    assert offers(fact("Paid often."), Expectation.NUMBER) is False
+    assert offers(
+        fact("Ada Moss leads Claims.", "person:ada", "organizational_unit:claims"), Expectation.PERSON
+    )
+    assert offers(fact("Claims: about claims.", "organizational_unit:claims"), Expectation.PERSON) is False
+    assert offers(fact("Ask Ada Moss."), Expectation.PERSON) is None
+    assert offers(fact("anything"), Expectation.ANYTHING) is None
+
+
+def test_rare_words_tell_more_than_common_ones_and_asking_words_nothing() -> None:
+    told = telling_words("How much is the deductible of the plan?")
+    assert set(told) == {"deductible", "plan"}
+    assert told["deductible"] > told["plan"]
+
+
+def test_other_words_for_a_relationship_count() -> None:
+    question = question_of("Who is in charge of Claims?", VECTOR)
+    plain = match(question, fact("Ada Moss leads Claims.", "person:ada", "unit:claims"), 0.5)
+    known = match(
+        question, fact("Ada Moss leads Claims.", "person:ada", "unit:claims", synonyms="in charge of"), 0.5
+    )
+    assert known.score > plain.score
+
+
+def test_a_fact_that_lacks_the_kind_of_answer_falls_behind() -> None:
+    question = question_of("How many days of leave are there?", VECTOR)
+    counted = match(question, fact("There are 25 days of leave."), 0.5)
+    uncounted = match(question, fact("There are days of leave."), 0.5)
+    assert counted.score - uncounted.score == pytest.approx(0.2)
+
+
+def a_match(score: float) -> Match:
+    one = fact(f"scored {score}", f"x:{score}")
+    return Match(one, score, score, score, one.statement)
+
+
+def test_nothing_below_the_bound_is_an_answer_not_even_the_best() -> None:
+    assert relevant([a_match(BOUND - 0.01), a_match(0.1)], 8) == ()
+
+
+def test_the_best_come_first_and_what_is_far_behind_is_left_out() -> None:
+    found = relevant([a_match(0.7), a_match(0.9), a_match(0.8), a_match(0.5)], 8)
+    assert [m.score for m in found] == [0.9, 0.8]
+    assert [m.score for m in relevant([a_match(0.9), a_match(0.89), a_match(0.88)], 2)] == [0.9, 0.89]
