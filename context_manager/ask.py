@@ -19,7 +19,7 @@ from context_manager.relevance import Question, match, question_of
 from graph.handling import Handling
 from graph.reads import Asker, EntityView, Reader, View
 from inference.embeddings import Embedder
-from inference.engine_client import EngineClient
+from inference.engine_client import EngineClient, NodeAnsweredGarbage, NodeError
 from inference.gateway import ChatRequest, NoNodeAnswered, chat_on_first
 from inference.mesh import CHAT, EMBEDDING, Mesh
 from inference.placement import Placement, Requirement, place
@@ -28,7 +28,6 @@ from ontologies import Ontology
 MAX_QUESTION = 2_000
 """Characters of a question."""
 _MAX_TOKENS = 300
-_DEADLINE_S = 60.0
 _NOT_KNOWN = "Not known: no fact that you may see answers this."
 
 
@@ -95,6 +94,8 @@ class Asking:
     engines: EngineClient
     handlings: Handlings
     audit: AuditLog
+    deadline_s: float
+    """For the models' answer."""
 
 
 async def embed(service: Asking, text: str) -> tuple[list[float] | None, Placement]:
@@ -182,15 +183,21 @@ async def _draft(service: Asking, text: str, retrieval: Retrieval, placement: Pl
             service.engines,
             placement.candidates,
             ChatRequest(prompt(text, retrieval.context.facts), Written, _MAX_TOKENS),
-            deadline=asyncio.get_running_loop().time() + _DEADLINE_S,
+            deadline=asyncio.get_running_loop().time() + service.deadline_s,
         )
     except NoNodeAnswered as error:
+        _mark_down(service.mesh, error.failures)
         return _in_plain_words(retrieval, notes=(f"No model answered: {error}.",))
+    _mark_down(service.mesh, completion.failures)
     checked = check(completion.answer, facts)
     node, model = completion.node.name, completion.model
     answering = await _answering(service, retrieval, checked.sentences)
     aside = len(checked.sentences) - len(answering)
-    notes = (*checked.dropped, *["A sentence was dropped: it is beside the question."] * aside)
+    notes = (
+        *map(str, completion.failures),
+        *checked.dropped,
+        *["A sentence was dropped: it is beside the question."] * aside,
+    )
     if not answering:
         return _in_plain_words(retrieval, node, model, notes)
     return Draft(
@@ -201,6 +208,13 @@ async def _draft(service: Asking, text: str, retrieval: Retrieval, placement: Pl
         model,
         notes,
     )
+
+
+def _mark_down(mesh: Mesh, failures: Sequence[NodeError]) -> None:
+    """A node that gave no whole answer gets no further question before a probe finds it up."""
+    for failure in failures:
+        if not isinstance(failure, NodeAnsweredGarbage):
+            mesh.mark_down(failure.node, failure.what)
 
 
 async def _answering(service: Asking, retrieval: Retrieval, sentences: Sequence[Sentence]) -> list[Sentence]:

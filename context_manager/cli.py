@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from context_manager.audit import AuditError
@@ -24,12 +25,14 @@ from context_manager.identity import LocalIssuer, TokenRefused
 from context_manager.running import running_service
 from context_manager.service import Service, open_service, serve
 from context_manager.settings import Settings, SettingsError, describe, load_settings
+from discovery.configuration import all_sources
 from discovery.reports import RunReport
 from discovery.schedule import in_order
 from discovery.sources import ConfigurationError, load_organization
 from graph.database import DatabaseError
 from graph.neo4j_jars import JarError
-from graph.neo4j_server import Neo4jStartError
+from graph.neo4j_server import Neo4jEndedError, Neo4jStartError
+from inference.embeddings import EmbeddingModelError
 from ontologies import OntologyError
 
 T = TypeVar("T")
@@ -39,7 +42,9 @@ _EXPECTED = (
     AuditError,
     ConfigurationError,
     DatabaseError,
+    EmbeddingModelError,
     JarError,
+    Neo4jEndedError,
     Neo4jStartError,
     OntologyError,
     ServiceError,
@@ -86,12 +91,13 @@ def discover(
     """Crawl a source now, whether it is due or not."""
 
     async def work(settings: Settings) -> list[RunReport]:
+        organization = load_organization(settings.sources)
+        chosen = [one for one in all_sources(organization) if source in (None, one.name)]
+        if not chosen:
+            organization.source_named(source or "")  # says which there are
         with progress(err) as step:
             async with open_core(settings, step) as core:
-                sources = in_order(s for s in core.sources if source in (None, s.name))
-                if not sources:
-                    core.organization.source_named(source or "")
-                return [await core.runner.run(one) for one in sources]
+                return [await core.runner.run(one) for one in in_order(chosen)]
 
     reports = _run(work(load_settings_or_exit()))
     if as_json:
@@ -169,18 +175,25 @@ async def _serving(show: Callable[[Service], Awaitable[None]]) -> None:
     async with _until_interrupted(), AsyncExitStack() as stack:
         with progress(err) as step:
             service = await stack.enter_async_context(open_service(settings, step))
-        stack.callback(out.print, "Stopping…")
         await serve(service, partial(show, service))
 
 
 @asynccontextmanager
 async def _until_interrupted() -> AsyncIterator[None]:
-    """Ctrl-C and SIGTERM end the block in order, so that every child is stopped."""
+    """Ctrl-C and SIGTERM end the block in order; a second one ends at once, and the children with us."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101  there is one in any coroutine
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        out.print("Stopping… (once more stops at once)")
+        task.cancel()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, stop)
     with suppress(asyncio.CancelledError):
         yield
 
@@ -209,5 +222,5 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _fail(message: str) -> NoReturn:
-    err.print(f"[red]orgraph:[/] {message}", highlight=False)
+    err.print(f"[red]orgraph:[/] {escape(message)}", highlight=False, soft_wrap=True)
     raise typer.Exit(1)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import socket
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from os import getpid
 from pathlib import Path
 
@@ -43,11 +46,15 @@ from graph.visibility import Authorizer
 from inference.embeddings import MODEL as EMBEDDING_MODEL
 from inference.embeddings import Embedder
 from inference.engine_client import EngineClient
-from inference.mesh import CHAT, Mesh, MeshNode, local_node
+from inference.mesh import CHAT, Mesh, MeshNode, NodeState, Probe, local_node
 from inference.model_files import ModelFilesError, ensure_model
 from inference.probe import EngineProbe
 from inference.vllm_server import VllmError, VllmServer, VllmSettings
 from ontologies import load_authorization
+
+log = logging.getLogger(__name__)
+
+_PAUSE_S = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,7 @@ async def open_service(
     settings: Settings, progress: Progress, crawl_progress: CrawlProgress = no_progress
 ) -> AsyncIterator[Service]:
     """Everything but the HTTP site. What is due is crawled before this yields; the rest goes on behind."""
+    _refuse_taken_port(settings)
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(open_core(settings, progress, crawl_progress))
         stack.enter_context(announced(settings.data_folder, _running(core)))
@@ -84,7 +92,7 @@ async def open_service(
         vllm = _managed_vllm(settings, progress)
         keys = _node_keys(settings) | ({} if vllm is None else {vllm.node.id: vllm.api_key})
         engines = EngineClient(session, keys)
-        mesh = Mesh(_own_node(settings), EngineProbe(engines))
+        mesh = Mesh(_own_node(settings), _probe(EngineProbe(engines), vllm))
         starting = None
         if vllm is not None:
             starting = asyncio.create_task(_start_vllm(vllm, settings, progress))
@@ -111,12 +119,12 @@ async def open_service(
             health,
             issuer.key_set if issuer else None,
         )
-        for task in (
-            mesh.watch(),
-            index_forever(core.database, core.ontology, embedder),
-            _redeclare(core.database, mesh, vllm.node if vllm else None),
+        for name, work in (
+            ("watching the mesh", mesh.watch),
+            ("embedding", partial(index_forever, core.database, core.ontology, embedder)),
+            ("declaring the mesh", partial(_redeclare, core.database, mesh, vllm.node if vllm else None)),
         ):
-            stack.push_async_callback(_cancelled, asyncio.create_task(task))
+            stack.push_async_callback(_cancelled, asyncio.create_task(_again(name, work)))
         scheduler = start_schedule(core.sources, await last_completed(core.database), core.runner.run)
         stack.callback(scheduler.shutdown, wait=False)
         yield Service(core, asking, issuer, app, reports)
@@ -132,14 +140,39 @@ async def serve(service: Service, started: Callable[[], Awaitable[None]]) -> Non
         try:
             await site.start()
         except OSError as error:
-            raise SettingsError(
-                f"port {settings.port} of {settings.host} cannot be used ({error.strerror}): "
-                "stop what listens there, or set another port (ORGRAPH_PORT)"
-            ) from error
+            raise _unusable_port(settings, error) from error
         await started()
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()
+
+
+def _refuse_taken_port(settings: Settings) -> None:
+    """Before anything is started that takes its time; `serve` finds out in any case."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        with socket.create_server((settings.host, settings.port), family=family):
+            pass
+    except OSError as error:
+        raise _unusable_port(settings, error) from error
+
+
+def _unusable_port(settings: Settings, error: OSError) -> SettingsError:
+    return SettingsError(
+        f"port {settings.port} of {settings.host} cannot be used ({error.strerror}): "
+        "stop what listens there, or set another (ORGRAPH_PORT, ORGRAPH_HOST)"
+    )
+
+
+def _probe(probe: Probe, managed: VllmServer | None) -> Probe:
+    """While the managed engine does not run, who answers on its port is a stranger and is not asked."""
+
+    async def look(node: MeshNode) -> NodeState:
+        if managed is not None and managed.pid is None and node.id == managed.node.id:
+            return NodeState(False, managed.trouble)
+        return await probe(node)
+
+    return look
 
 
 def _node_keys(settings: Settings) -> dict[str, str]:
@@ -179,7 +212,8 @@ async def _start_vllm(vllm: VllmServer, settings: Settings, progress: Progress) 
     try:
         await vllm.start(await ensure_model(settings.data_folder / "models", progress))
     except (ModelFilesError, VllmError) as error:
-        progress(str(error))
+        vllm.trouble = str(error)
+        log.warning("%s: %s", settings.vllm_node, error)
 
 
 def _own_node(settings: Settings) -> MeshNode:
@@ -204,6 +238,7 @@ def _asking(core: Core, embedder: Embedder, mesh: Mesh, engines: EngineClient, a
         engines,
         handlings_of(core.organization, CONFIGURATION),
         audit,
+        core.settings.ask_deadline,
     )
 
 
@@ -239,6 +274,16 @@ async def _redeclare(database: Database, mesh: Mesh, managed: MeshNode | None) -
     while True:
         seen = await wait_beyond(database, seen)
         await declare_nodes(database, mesh, managed)
+
+
+async def _again(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Work that never ends is taken up again when it fails, as it does while Neo4j is away."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("%s failed; it is taken up again in %d s", name, _PAUSE_S)
+        await asyncio.sleep(_PAUSE_S)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -6,7 +6,7 @@ import os
 import tomllib
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     """Which of the declared mesh nodes it is."""
     vllm_port: int = 8000
 
+    ask_deadline: float = Field(60.0, gt=0)
+    """Seconds that models have for an answer; after them it is the facts themselves."""
     node_keys_file: Path | None = None
     """TOML: the API key of each other mesh node, by its id in quotes."""
 

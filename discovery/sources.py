@@ -126,7 +126,7 @@ class OrganizationConfig(_Strict):
         for source in self.source:
             if source.name == name:
                 return source
-        known = ", ".join(source.name for source in self.source)
+        known = ", ".join((CONFIGURATION, *(source.name for source in self.source)))
         raise ConfigurationError(f"no source is named {name!r}; the configured ones are: {known}")
 
 

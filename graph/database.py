@@ -91,7 +91,10 @@ class Database:
 
 @asynccontextmanager
 async def connect(uri: str, auth: tuple[str, str], name: str = "neo4j") -> AsyncIterator[Database]:
-    """The database `name` of the Neo4j at `uri`. Raises DatabaseError when it cannot be used."""
+    """The database `name` of the Neo4j at `uri`.
+
+    Raises DatabaseError when it cannot be used, and when it is gone in the middle of the block.
+    """
     async with AsyncGraphDatabase.driver(uri, auth=auth, notifications_min_severity="OFF") as driver:
         database = Database(driver, name)
         try:
@@ -100,7 +103,12 @@ async def connect(uri: str, auth: tuple[str, str], name: str = "neo4j") -> Async
             raise DatabaseError(f"Neo4j at {uri} refuses user {auth[0]!r}: check the password") from error
         except ServiceUnavailable as error:
             raise DatabaseError(f"no Neo4j answers at {uri}: start it or correct the address") from error
-        yield database
+        try:
+            yield database
+        except ServiceUnavailable as error:
+            raise DatabaseError(
+                f"Neo4j at {uri} answers no more: start it and try again; what was committed is kept"
+            ) from error
 
 
 async def _check_version(database: Database, uri: str) -> None:

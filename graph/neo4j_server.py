@@ -7,6 +7,7 @@ what is wrong when it cannot start.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import secrets
@@ -24,13 +25,14 @@ import neo4j
 from neo4j.exceptions import DriverError, Neo4jError
 
 from graph.child_process import ChildProcess
-from graph.neo4j_jars import VERSION, Progress, fetch_jars
+from graph.neo4j_jars import VERSION, JarError, Progress, fetch_jars
 
 HOST = "127.0.0.1"
 USER = "neo4j"
 _START_SECONDS = 120.0
 _LOCK_SECONDS = 15.0
 _STOP_SECONDS = 30.0
+_WATCH_SECONDS = 0.5
 _DISK_BYTES = 256 * 2**20
 
 _JAVA_OPTIONS = (
@@ -59,6 +61,10 @@ internal.dbms.bolt.netty_server_shutdown_quiet_period_duration=0s
 
 class Neo4jStartError(Exception):
     """The embedded Neo4j cannot start; the message names the thing, the place and what to do."""
+
+
+class Neo4jEndedError(Exception):
+    """The embedded Neo4j ended while it was needed; the message says why, and how to go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +133,39 @@ def start(data_folder: Path, *, port: int | None = None, progress: Progress = la
 async def embedded_neo4j(
     data_folder: Path, *, port: int | None = None, progress: Progress = lambda _: None
 ) -> AsyncIterator[Neo4jServer]:
-    """`start`, and `stop` at the end, without blocking the event loop."""
-    server = await asyncio.to_thread(start, data_folder, port=port, progress=progress)
+    """`start`, and `stop` at the end, without blocking the event loop.
+
+    The block is left with Neo4jEndedError when Neo4j ends before it does.
+    """
+    starting = asyncio.create_task(asyncio.to_thread(start, data_folder, port=port, progress=progress))
+    try:
+        server = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Neo4jStartError, JarError):
+            await asyncio.to_thread((await starting).stop)  # a thread cannot be interrupted
+        raise
+    task, noticed = asyncio.current_task(), asyncio.Event()
+    assert task is not None  # noqa: S101  there is one in any coroutine
+
+    async def watch() -> None:
+        while server.running():  # noqa: ASYNC110  a process tells nobody of its end
+            await asyncio.sleep(_WATCH_SECONDS)
+        noticed.set()
+        task.cancel()
+
+    watching = asyncio.create_task(watch())
     try:
         yield server
+    except (asyncio.CancelledError, Exception) as error:
+        if server.running():
+            raise
+        if noticed.is_set():
+            task.uncancel()
+        raise Neo4jEndedError(
+            f"{_why_it_ended(server)}\nWhat was committed is kept: start again to go on from there."
+        ) from error
     finally:
+        watching.cancel()
         await asyncio.to_thread(server.stop)
 
 
@@ -261,12 +295,10 @@ _ENDINGS: tuple[tuple[str, str], ...] = (
 
 
 def _why_it_ended(server: Neo4jServer) -> str:
-    words = _last_words(server)
-    reason = next((reason for sign, reason in _ENDINGS if sign in words), "see the end of its log")
-    return (
-        f"Neo4j in {server.home} ended with exit code {server.process.exit_code()}: {reason}. "
-        f"The end of its log:\n{words}"
-    )
+    words, code = _last_words(server), server.process.exit_code()
+    other = f"it was killed with signal {code - 128}" if code and code > 128 else "see the end of its log"
+    reason = next((reason for sign, reason in _ENDINGS if sign in words), other)
+    return f"Neo4j in {server.home} ended with exit code {code}: {reason}. The end of its log:\n{words}"
 
 
 def _last_words(server: Neo4jServer) -> str:

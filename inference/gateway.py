@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypedDict, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -52,6 +52,8 @@ class Completion(Generic[Answer]):
     node: MeshNode
     model: str
     usage: Usage
+    failures: tuple[NodeError, ...] = ()
+    """Of the nodes that were tried before."""
 
 
 class NoNodeAnswered(Exception):  # noqa: N818  named for what happened
@@ -117,7 +119,8 @@ async def chat_on_first(
     for position, node in enumerate(nodes):
         share = (deadline - loop.time()) / (len(nodes) - position)
         try:
-            return await chat(client, node, request, loop.time() + share)
+            completion = await chat(client, node, request, loop.time() + share)
+            return replace(completion, failures=tuple(failures))
         except NodeError as error:
             failures.append(error)
     raise NoNodeAnswered(failures)

@@ -141,6 +141,11 @@ class Mesh:
                     self._states[node.id] = replace(state, at=datetime.now(UTC))
         return self.snapshot()
 
+    def mark_down(self, node: MeshNode, why: str) -> None:
+        """It failed a request: it counts as down until a probe finds it up again."""
+        if self._declared.get(node.id) == node:
+            self._states[node.id] = NodeState(False, why, at=datetime.now(UTC))
+
     async def watch(self) -> None:
         """Probe every node again and again, until cancelled."""
         while True:

@@ -67,6 +67,8 @@ class VllmServer:
         self._progress = progress
         self._child: ChildProcess | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self.trouble = "its engine was not started yet"
+        """Why the engine does not run, while it does not; who starts it may say more."""
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     @property
@@ -156,12 +158,14 @@ class VllmServer:
             crashes = 0 if loop.time() - since > _STEADY else crashes
             pause = _BACK_OFF[min(crashes, len(_BACK_OFF) - 1)]
             crashes += 1
-            self._progress(f"vLLM ended; starting it again in {pause:.0f} s; its log is {self._log}")
+            self.trouble = f"vLLM ended; it is started again in {pause:.0f} s; its log is {self._log}"
+            self._progress(self.trouble)
             await asyncio.sleep(pause)
             try:
                 await self._launch(model_folder)
             except VllmError as error:
-                self._progress(str(error))
+                self.trouble = str(error)
+                self._progress(self.trouble)
             since = loop.time()
 
     def _refuse_taken_port(self) -> None:
@@ -172,7 +176,7 @@ class VllmServer:
             except OSError as error:
                 raise VllmError(
                     f"vLLM cannot use port {self._settings.port} of {HOST} ({error.strerror}): "
-                    f"stop what uses it or set another port"
+                    "stop what uses it or set another port (ORGRAPH_VLLM_PORT)"
                 ) from None
 
     def _command(self, model_folder: Path) -> list[str]:
