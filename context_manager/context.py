@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from context_manager.facts import Fact, facts_of, relationship_fact
 from context_manager.grounding import split
-from context_manager.relevance import Match, Question, match, relevant
+from context_manager.relevance import Match, Question, best_first, match, relevant
+from context_manager.words import stems
 from graph.reads import EntityView, View
 from inference.embeddings import Embedder
 from ontologies import Ontology
@@ -20,12 +21,14 @@ _EXPANDED = 12
 """Entities whose neighbours are looked at."""
 _NEIGHBOURS = 40
 """Neighbours of each."""
-_WEIGHED = 80
+_WEIGHED = 30
 """Short facts that are weighed by their meaning too."""
 BUDGET = 8
 """Facts of a context."""
 _BEST, _ABOUT = 3, 0.05
 """How many facts, or lines of one, stand for an answer at most; how much worse than the best they may be."""
+_READ = 8
+"""Facts that are weighed line by line."""
 _LONG = 200
 """Characters beyond which a fact is quoted by its best lines."""
 
@@ -58,7 +61,7 @@ async def assemble(
     others = [seed for seed in seeds if seed.class_name != "Passage"]
     weighed = await _weigh_passages(view, ontology, question, passages)
     weighed += await _weigh_short(question, embedder, await _short_facts(view, ontology, others))
-    return await _with_excerpts(question, embedder, relevant(weighed, BUDGET))
+    return relevant(await _read_closely(question, embedder, best_first(weighed)), BUDGET)
 
 
 async def find(view: View, question: Question) -> list[EntityView]:
@@ -66,7 +69,15 @@ async def find(view: View, question: Question) -> list[EntityView]:
     near = await view.by_embedding(question.vector, _BY_MEANING)
     worded = await view.full_text(" ".join(question.telling))
     by_words = sorted(worded, key=lambda e: (-question.coverage(_text(e)), e.id))[:_BY_WORDS]
-    return _interleave([entity for entity, _ in near], by_words)
+    return _interleave([entity for entity, _ in near], by_words, _named(question, worded))
+
+
+def _named(question: Question, entities: Iterable[EntityView]) -> list[EntityView]:
+    """The entities that the question calls by their whole name, the longest name first; passages have none."""
+    asked = stems(question.text)
+    names = {e.id: stems(e.name) for e in entities if e.class_name != "Passage"}
+    called = [e for e in entities if names.get(e.id) and names[e.id] <= asked]
+    return sorted(called, key=lambda e: (-len(names[e.id]), e.id))[:_EXPANDED]
 
 
 async def _around(view: View, about: str) -> list[EntityView]:
@@ -112,30 +123,26 @@ async def _weigh_short(question: Question, embedder: Embedder, facts: Sequence[F
     ]
 
 
-async def _with_excerpts(
-    question: Question, embedder: Embedder, matches: tuple[Match, ...]
-) -> tuple[Match, ...]:
-    """The long facts with the lines of theirs that match best, in their order."""
+async def _read_closely(question: Question, embedder: Embedder, ranked: Sequence[Match]) -> list[Match]:
+    """The most promising facts, the long ones weighed line by line: a line may match better than the whole."""
+    read = ranked[:_READ]
     lines = [
-        (place, line)
-        for place, m in enumerate(matches)
+        replace(m.fact, statement=line)
+        for m in read
         if len(m.fact.statement) > _LONG
         for line in split(m.fact.statement)
     ]
-    vectors = await embedder.embed([line for _, line in lines])
-    weighed: dict[int, list[Match]] = {}
-    for (place, line), vector in zip(lines, vectors, strict=True):
-        said = replace(matches[place].fact, statement=line)
-        weighed.setdefault(place, []).append(match(question, said, question.meaning(vector)))
-    return tuple(
-        replace(m, excerpt=_best_lines(weighed[place])) if place in weighed else m
-        for place, m in enumerate(matches)
-    )
+    vectors = await embedder.embed([f"{line.title}: {line.statement}" for line in lines])
+    weighed: dict[str, list[Match]] = {}
+    for line, vector in zip(lines, vectors, strict=True):
+        weighed.setdefault(line.id, []).append(match(question, line, question.meaning(vector)))
+    return [_quoting(m, weighed[m.fact.id]) if m.fact.id in weighed else m for m in read]
 
 
-def _best_lines(lines: Sequence[Match]) -> str:
-    bar = max(line.score for line in lines) - _ABOUT
-    return "\n".join([line.fact.statement for line in lines if line.score >= bar][:_BEST])
+def _quoting(whole: Match, lines: Sequence[Match]) -> Match:
+    top = max(line.score for line in lines)
+    excerpt = "\n".join([line.fact.statement for line in lines if line.score >= top - _ABOUT][:_BEST])
+    return replace(whole, excerpt=excerpt, score=max(whole.score, top))
 
 
 def _text(entity: EntityView) -> str:

@@ -15,7 +15,7 @@ _MEANING = 0.7
 #: Added for a fact that offers the kind of answer that is asked for, and for one that does not.
 _OFFERED, _NOT_OFFERED = 0.05, -0.15
 #: Below it a fact is no answer.
-BOUND = 0.655
+BOUND = 0.63
 #: A fact that is worse than the best by more than this is left out.
 _SPREAD = 0.15
 
@@ -73,9 +73,14 @@ def match(question: Question, fact: Fact, meaning: float) -> Match:
     )
 
 
+def best_first(matches: Iterable[Match]) -> list[Match]:
+    """By score; ties go by id."""
+    return sorted(matches, key=lambda m: (-m.score, m.fact.id))
+
+
 def relevant(matches: Iterable[Match], budget: int) -> tuple[Match, ...]:
     """The best matches, best first; none when even the best is below the bound."""
-    ranked = sorted(matches, key=lambda m: (-m.score, m.fact.id))
+    ranked = best_first(matches)
     if not ranked or ranked[0].score < BOUND:
         return ()
     return tuple(m for m in ranked[:budget] if m.score >= ranked[0].score - _SPREAD)

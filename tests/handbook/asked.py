@@ -54,7 +54,7 @@ def _asked(entries: list[dict[str, Any]]) -> Iterator[Asked]:
 def _is(fact: Mapping[str, Any], expected: Mapping[str, str]) -> bool:
     statement = " ".join(fact["statement"].split())
     if "document" in expected:
-        cited = fact["id"].startswith(f"passage:{expected['document']}/")
+        cited = fact["id"].startswith(f"passage:pages/{expected['document']}/")
         return cited and " ".join(expected["contains"].split()) in statement
     names = expected["entity"] in statement and str(expected["value"]) in statement
     if "relationship" in expected:
