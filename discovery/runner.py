@@ -10,6 +10,8 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from neo4j.exceptions import ServiceUnavailable, SessionExpired
+
 from discovery.connector import Connector, Problem, SourceError
 from discovery.connectors.table import build
 from discovery.reports import RunReport, ScopeReport
@@ -94,6 +96,8 @@ def _why(source: str, failure: Exception) -> str:
     """The message of an error that names what to do; for any other, its type, and its place in the log."""
     if isinstance(failure, (ConfigurationError, SourceError)):
         return str(failure)
+    if isinstance(failure, (ServiceUnavailable, SessionExpired)):
+        return f"Neo4j went away: {failure}; what was committed is kept: start it and crawl again"
     log.error("source %s", source, exc_info=failure)
     return f"{type(failure).__name__}: {failure} (unexpected; the log has the place)"
 

@@ -60,7 +60,8 @@ class ChildProcess:
 
     def exit_code(self) -> int | None:
         """None while it runs; 128 + the signal's number when a signal ended it."""
-        return self._supervisor.poll()
+        code = self._supervisor.poll()
+        return code if code is None or code >= 0 else 128 - code
 
     def stop(self) -> int:
         """SIGTERM to the child's process group, SIGKILL after the grace; its exit code."""

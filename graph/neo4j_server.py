@@ -12,6 +12,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -296,8 +297,9 @@ _ENDINGS: tuple[tuple[str, str], ...] = (
 
 def _why_it_ended(server: Neo4jServer) -> str:
     words, code = _last_words(server), server.process.exit_code()
-    other = f"it was killed with signal {code - 128}" if code and code > 128 else "see the end of its log"
-    reason = next((reason for sign, reason in _ENDINGS if sign in words), other)
+    if code == 128 + signal.SIGKILL:
+        return f"Neo4j in {server.home} was killed: by someone, or by the system when memory was short."
+    reason = next((reason for sign, reason in _ENDINGS if sign in words), "see the end of its log")
     return f"Neo4j in {server.home} ended with exit code {code}: {reason}. The end of its log:\n{words}"
 
 
