@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from context_manager.facts import Fact, facts_of, relationship_fact
+from context_manager.facts import JOINTS, Fact, facts_of, relationship_fact
 from context_manager.grounding import split
 from context_manager.relevance import Match, Question, best_first, match, relevant
 from context_manager.words import stems
@@ -73,7 +73,7 @@ async def find(view: View, question: Question) -> list[EntityView]:
 
 
 def _named(question: Question, entities: Iterable[EntityView]) -> list[EntityView]:
-    """The entities that the question calls by their whole name, the longest name first; passages have none."""
+    """The entities that the question calls by their whole name, the longest name first; not passages."""
     asked = stems(question.text)
     names = {e.id: stems(e.name) for e in entities if e.class_name != "Passage"}
     called = [e for e in entities if names.get(e.id) and names[e.id] <= asked]
@@ -108,7 +108,7 @@ async def _short_facts(view: View, ontology: Ontology, entities: Sequence[Entity
     neighbours = await view.neighbours([entity.id for entity in expanded], _NEIGHBOURS)
     for entity in expanded:
         for neighbour in neighbours.get(entity.id, ()):
-            if neighbour.entity.class_name != "Passage":
+            if neighbour.type not in JOINTS and neighbour.entity.class_name != "Passage":
                 path = (entity.id, neighbour.type, neighbour.entity.id)
                 fact = relationship_fact(ontology, entity, neighbour, path)
                 found.setdefault(fact.id, fact)
@@ -124,7 +124,7 @@ async def _weigh_short(question: Question, embedder: Embedder, facts: Sequence[F
 
 
 async def _read_closely(question: Question, embedder: Embedder, ranked: Sequence[Match]) -> list[Match]:
-    """The most promising facts, the long ones weighed line by line: a line may match better than the whole."""
+    """The most promising facts, the long ones weighed line by line: one may match better than all."""
     read = ranked[:_READ]
     lines = [
         replace(m.fact, statement=line)

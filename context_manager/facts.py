@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from graph.claims import Value
@@ -12,6 +12,8 @@ from ontologies import Ontology
 
 #: Values that name or place an entity; they do not answer questions by themselves.
 _NOT_FACTS = frozenset({"name", "text", "heading", "position"})
+#: Relationships that hold the graph together; they answer no question.
+JOINTS = frozenset({"IN_COLLECTION", "HAS_ACCOUNT", "HAS_PASSAGE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,9 @@ def facts_of(ontology: Ontology, entity: EntityView, path: tuple[str, ...]) -> I
         return
     for name, value in entity.values.items():
         if name not in _NOT_FACTS:
-            label = ontology.values[name].label
-            statement = f"{entity.name}: {label} is {plain(value)}."
-            yield _fact(entity, f"{entity.id}#{name}", statement, path)
+            known = ontology.values[name]
+            statement = f"{entity.name}: {known.label} is {plain(value)}."
+            yield replace(_fact(entity, f"{entity.id}#{name}", statement, path), synonyms=known.synonyms)
 
 
 def relationship_fact(
@@ -55,10 +57,10 @@ def relationship_fact(
 ) -> Fact:
     """The fact that a relationship between two visible entities states."""
     start, end = (entity, neighbour.entity) if neighbour.outgoing else (neighbour.entity, entity)
-    label = ontology.relationships[neighbour.type].label
+    known = ontology.relationships[neighbour.type]
     return Fact(
         f"{start.id}/{neighbour.type}/{end.id}",
-        f"{start.name} {label} {end.name}.",
+        f"{start.name} {known.label} {end.name}.",
         start.name,
         (start.id, end.id),
         neighbour.sources,
@@ -67,6 +69,7 @@ def relationship_fact(
         neighbour.valid_from,
         neighbour.valid_to,
         path,
+        known.synonyms,
     )
 
 

@@ -7,7 +7,6 @@ import re
 from functools import cache
 
 import snowballstemmer
-from spacy.lang.en.stop_words import STOP_WORDS
 
 from inference.vocabulary import ranks
 
@@ -25,13 +24,19 @@ _TELLING = frozenset(
     first third last least most only
     """.split()  # noqa: SIM905  words, as a list of words reads
 )
-#: Words that only hold a sentence together.
-FUNCTION_WORDS = frozenset(STOP_WORDS) - _TELLING
 
 
 def words(text: str) -> list[str]:
     """The words of a text in lower case, in order, possessives cut off."""
     return [re.sub(r"['’].*", "", word) for word in _WORD.findall(text.lower())]
+
+
+@cache
+def function_words() -> frozenset[str]:
+    """Words that only hold a sentence together."""
+    from spacy.lang.en.stop_words import STOP_WORDS  # noqa: PLC0415  spaCy takes seconds to import
+
+    return frozenset(STOP_WORDS) - _TELLING
 
 
 @cache
@@ -42,7 +47,7 @@ def stem(word: str) -> str:
 
 def content_words(text: str) -> list[str]:
     """The words of a text that hold more than a sentence together."""
-    return [word for word in words(text) if word not in FUNCTION_WORDS]
+    return [word for word in words(text) if word not in function_words()]
 
 
 def stems(text: str) -> frozenset[str]:

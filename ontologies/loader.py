@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
-from rdflib import OWL, RDF, RDFS, XSD, Graph, Literal, Namespace, URIRef
+from rdflib import OWL, RDF, RDFS, SKOS, XSD, Graph, Literal, Namespace, URIRef
 from rdflib.collection import Collection
 from rdflib.term import Node
 
@@ -155,6 +155,7 @@ def _value(graph: Graph, node: URIRef) -> ValueProperty:
         datatype=_DATATYPES[range_],
         many=_flag(graph, node, OG.many),
         domain=_class_names(graph, node, RDFS.domain),
+        synonyms=_synonyms(graph, node),
     )
 
 
@@ -168,6 +169,7 @@ def _relationship(graph: Graph, node: URIRef, access_bearing: set[str]) -> Relat
         domain=_class_names(graph, node, RDFS.domain),
         range=_class_names(graph, node, RDFS.range),
         access_bearing=type_ in access_bearing,
+        synonyms=_synonyms(graph, node),
     )
 
 
@@ -211,6 +213,10 @@ def _text(graph: Graph, node: URIRef, predicate: URIRef) -> str:
     if len(texts) != 1:
         raise OntologyError(f"og:{_local_name(node)} has {len(texts)} English {predicate}; write one")
     return str(texts[0])
+
+
+def _synonyms(graph: Graph, node: URIRef) -> str:
+    return ", ".join(sorted(str(o) for o in graph.objects(node, SKOS.altLabel)))
 
 
 def _flag(graph: Graph, node: URIRef, predicate: URIRef) -> bool:

@@ -40,6 +40,8 @@ class ValueProperty:
     """True when an entity may hold several values (a list in Neo4j)."""
     domain: frozenset[str]
     """Names of the classes that may carry it, before subclasses are added."""
+    synonyms: str = ""
+    """Other words for it that questions use; may be empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class RelationshipType:
     range: frozenset[str]
     access_bearing: bool
     """True when a binding makes tuples of it: who may claim it is restricted."""
+    synonyms: str = ""
+    """Other words for it that questions use; may be empty."""
 
 
 @dataclass(frozen=True, slots=True)
