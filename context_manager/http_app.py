@@ -9,7 +9,6 @@ from pathlib import Path
 from aiohttp import web
 from strawberry.aiohttp.views import GraphQLView
 from strawberry.schema import BaseSchema
-from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 
 from context_manager.ask import Asking
 from context_manager.graphql_schema import RequestContext
@@ -46,7 +45,7 @@ class AuthenticatedGraphQL(GraphQLView[RequestContext, None]):
             schema,
             graphql_ide=None,
             allow_queries_via_get=False,
-            subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
+            subscription_protocols=(),
         )
         self._service = service
 

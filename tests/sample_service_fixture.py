@@ -17,13 +17,18 @@ SAMPLE = Path(__file__).resolve().parents[1] / "deploy" / "sample"
 @pytest.fixture(scope="session")
 def sample_sources(tmp_path_factory: pytest.TempPathFactory, vllm_node: VllmServer) -> Path:
     """The sample, with the real engine of this session behind its node boston-cpu."""
-    folder = tmp_path_factory.mktemp("sample") / "sample"
-    shutil.copytree(SAMPLE, folder)
-    mesh = folder / "mesh.yaml"
+    return with_engine(SAMPLE, tmp_path_factory.mktemp("sample"), vllm_node)
+
+
+def with_engine(organization: Path, folder: Path, vllm: VllmServer) -> Path:
+    """`sources.toml` of a copy of an organization whose node on port 8000 is the engine."""
+    copy = folder / organization.name
+    shutil.copytree(organization, copy)
+    mesh = copy / "mesh.yaml"
     declared = mesh.read_text(encoding="utf-8")
     assert "http://127.0.0.1:8000" in declared
-    mesh.write_text(declared.replace("http://127.0.0.1:8000", str(vllm_node.node.endpoint)), encoding="utf-8")
-    return folder / "sources.toml"
+    mesh.write_text(declared.replace("http://127.0.0.1:8000", str(vllm.node.endpoint)), encoding="utf-8")
+    return copy / "sources.toml"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +49,8 @@ def shared_parts(data: Path, server: Neo4jServer, vllm: VllmServer) -> dict[str,
     with driver.GraphDatabase.driver(server.uri, auth=server.auth) as connection:
         connection.execute_query("MATCH (n) DETACH DELETE n")
     (data / "neo4j-password").write_text(server.auth[1])
-    (data / "node-keys.toml").write_text(f'"mesh_node:boston-cpu" = "{vllm.api_key}"\n')
+    keys = [f'"mesh_node:{name}" = "{vllm.api_key}"\n' for name in ("boston-cpu", "local-cpu")]
+    (data / "node-keys.toml").write_text("".join(keys))
     return {
         "ORGRAPH_NEO4J_URI": server.uri,
         "ORGRAPH_NEO4J_PASSWORD_FILE": str(data / "neo4j-password"),

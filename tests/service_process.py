@@ -18,7 +18,8 @@ from typing import Any
 from context_manager.identity import LocalIssuer
 from tests.vllm_fixture import _free_port
 
-START_SECONDS = 240
+START_SECONDS = 1800
+"""Embedding a whole handbook on two cores takes minutes; a service that fails ends sooner by itself."""
 
 
 @dataclass(frozen=True)
