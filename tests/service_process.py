@@ -43,7 +43,7 @@ class Served:
     def get(self, path: str) -> tuple[int, dict[str, Any]]:
         return self._send(urllib.request.Request(self.url + path))
 
-    def query(self, person: str, text: str, **variables: Any) -> dict[str, Any]:
+    def query(self, person: str, text: str, /, **variables: Any) -> dict[str, Any]:
         """The whole GraphQL response."""
         body = json.dumps({"query": text, "variables": variables}).encode()
         status, answer = self.post(self.token(person), body)
