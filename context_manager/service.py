@@ -169,7 +169,7 @@ def _probe(probe: Probe, managed: VllmServer | None) -> Probe:
 
     async def look(node: MeshNode) -> NodeState:
         if managed is not None and managed.pid is None and node.id == managed.node.id:
-            return NodeState(False, managed.trouble)
+            return NodeState(False, managed.trouble.splitlines()[0])  # without the end of its log
         return await probe(node)
 
     return look

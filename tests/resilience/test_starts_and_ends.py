@@ -1,5 +1,6 @@
 """However the service ends, its children end with it; the next start finds its data and what changed since."""
 
+import importlib.util
 import json
 import os
 import re
@@ -10,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import neo4j as driver
 import pytest
 
 from tests.resilience.command import Orgraph, copy_of_sample, descendants, edit, wait_until_gone
 from tests.service_process import START_SECONDS, Served
-from tests.vllm_fixture import MODEL_CACHE
+from tests.vllm_fixture import MODEL_CACHE, _free_port
 
 pytestmark = [pytest.mark.neo4j, pytest.mark.xdist_group("neo4j")]
 
@@ -27,13 +29,10 @@ def test_one_start_after_the_other(tmp_path: Path, free_port: int) -> None:
     sources, data = copy_of_sample(tmp_path / "sample"), tmp_path / "data"
     text = sources.read_text()
     sources.write_text(re.sub(r'every = "\w+"', 'every = "1s"', text))
-    data.mkdir()
-    MODEL_CACHE.mkdir(parents=True, exist_ok=True)
-    (data / "models").symlink_to(MODEL_CACHE)
     orgraph = Orgraph(data, sources, {"ORGRAPH_PORT": str(free_port), "ORGRAPH_VLLM": "false"})
 
     interrupted = orgraph.start("serve")
-    _wait_for_java(interrupted)
+    _wait_for(interrupted, "org.neo4j")
     _end(interrupted, signal.SIGINT, 0)
     assert "Stopping" in orgraph.log.read_text()
     assert not (data / "running.json").exists()
@@ -59,6 +58,20 @@ def test_one_start_after_the_other(tmp_path: Path, free_port: int) -> None:
         _end(service.process, signal.SIGTERM, 0)
 
 
+@pytest.mark.model
+def test_a_start_that_is_interrupted_leaves_no_engine(tmp_path: Path, free_port: int) -> None:
+    if importlib.util.find_spec("vllm") is None:
+        pytest.skip("needs vLLM: install the extra `cpu` (`cuda` for NVIDIA)")
+    sources, data = copy_of_sample(tmp_path / "sample"), tmp_path / "data"
+    data.mkdir()
+    MODEL_CACHE.mkdir(parents=True, exist_ok=True)
+    (data / "models").symlink_to(MODEL_CACHE)
+    settings = {"ORGRAPH_PORT": str(free_port), "ORGRAPH_VLLM_PORT": str(_free_port())}
+    interrupted = Orgraph(data, sources, settings).start("serve")
+    _wait_for(interrupted, "vllm.entrypoints")
+    _end(interrupted, signal.SIGINT, 0)
+
+
 @contextmanager
 def _serving(orgraph: Orgraph) -> Iterator[Served]:
     process = orgraph.start("serve")
@@ -81,9 +94,9 @@ def _serving(orgraph: Orgraph) -> Iterator[Served]:
         process.wait()
 
 
-def _wait_for_java(process: subprocess.Popen[bytes]) -> None:
+def _wait_for(process: subprocess.Popen[bytes], command: str) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not any("org.neo4j" in line for line in descendants(process.pid).values()):
+    while not any(command in line for line in descendants(process.pid).values()):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -99,9 +112,12 @@ def _end(process: subprocess.Popen[bytes], number: signal.Signals, code: int) ->
 
 
 def _revisions(service: Served) -> int:
-    _, health = service.get("/health/ready")
-    graph = next(part for part in health["parts"] if part["name"] == "graph")
-    return int(graph["detail"].split()[-2])
+    """Of the Neo4j that the service has started."""
+    uri = json.loads((service.data / "running.json").read_text())["neo4j_uri"]
+    password = (service.data / "neo4j" / "password").read_text().strip()
+    with driver.GraphDatabase.driver(uri, auth=("neo4j", password)) as connection:
+        [record] = connection.execute_query("MATCH (meta:_Meta) RETURN meta.revision").records
+    return int(record[0])
 
 
 def _tables(service: Served) -> int:
