@@ -35,6 +35,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def neo4j_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
     """The one Neo4j of the session; it ends with pytest, however pytest ends."""
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the folder above is all workers'
+        (tmp_path_factory.getbasetemp().parent / "neo4j-is-started").touch(exist_ok=False)
     server = start(tmp_path_factory.mktemp("data"))
     yield server
     server.stop()
