@@ -157,7 +157,7 @@ async def test_an_engine_that_crashes_is_started_again_and_stopped_in_the_end(se
         while sum("is ready" in line for line in said) < 2:  # noqa: ASYNC110  it tells by a callback
             await asyncio.sleep(0.02)
     assert managed.pid not in (None, first)
-    assert any("ended; starting it again" in line for line in said)
+    assert any("ended; it is started again" in line for line in said)
     await managed.stop()
     assert managed.pid is None
 
