@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from context_manager.running import running_service
 from context_manager.settings import Settings, SettingsError
 from discovery.configuration import all_sources
-from discovery.reports import RunReport
-from discovery.runner import Progress as CrawlProgress
-from discovery.runner import Runner, no_progress
+from discovery.reports import RunReport, ScopeReport
+from discovery.runner import Runner
 from discovery.runs import last_completed
 from discovery.schedule import due
 from discovery.sources import OrganizationConfig, SourceConfig, load_organization
@@ -55,9 +55,7 @@ class Core:
 
 
 @asynccontextmanager
-async def open_core(
-    settings: Settings, progress: Progress, crawl_progress: CrawlProgress = no_progress
-) -> AsyncIterator[Core]:
+async def open_core(settings: Settings, progress: Progress) -> AsyncIterator[Core]:
     """Neo4j with the store on it. An embedded one that a running service has started is joined."""
     organization = load_organization(settings.sources)
     ontology, model = load(), load_authorization()
@@ -67,8 +65,12 @@ async def open_core(
         await database.ensure_schema()
         store = FactStore(database, load_shapes(), model)
         await store.resume()
-        runner = Runner(organization, store, database, crawl_progress)
+        runner = Runner(organization, store, database, partial(_say, progress))
         yield Core(settings, organization, uri, database, ontology, store, runner)
+
+
+def _say(progress: Progress, source: str, scope: ScopeReport) -> None:
+    progress(f"crawling {source}: {scope.claims} claims")
 
 
 async def _neo4j(

@@ -32,8 +32,6 @@ from context_manager.part_checks import health_of
 from context_manager.running import Running, announced
 from context_manager.settings import Settings, SettingsError
 from discovery.reports import RunReport
-from discovery.runner import Progress as CrawlProgress
-from discovery.runner import no_progress
 from discovery.runs import last_completed
 from discovery.schedule import start_schedule
 from discovery.sources import OrganizationConfig
@@ -75,13 +73,11 @@ class Service:
 
 
 @asynccontextmanager
-async def open_service(
-    settings: Settings, progress: Progress, crawl_progress: CrawlProgress = no_progress
-) -> AsyncIterator[Service]:
+async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[Service]:
     """Everything but the HTTP site. What is due is crawled before this yields; the rest goes on behind."""
     _refuse_taken_port(settings)
     async with AsyncExitStack() as stack:
-        core = await stack.enter_async_context(open_core(settings, progress, crawl_progress))
+        core = await stack.enter_async_context(open_core(settings, progress))
         stack.enter_context(announced(settings.data_folder, _running(core)))
         session = await stack.enter_async_context(aiohttp.ClientSession())
         audit = AuditLog(settings.data_folder / "audit.jsonl")
