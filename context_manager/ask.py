@@ -15,7 +15,7 @@ from context_manager.audit import AuditLog
 from context_manager.context import Context, assemble, find
 from context_manager.grounding import Sentence
 from context_manager.handling import Handlings
-from context_manager.relevance import Question, match, question_of
+from context_manager.relevance import Match, Question, match, question_of
 from graph.handling import Handling
 from graph.reads import Asker, EntityView, Reader, View
 from inference.embeddings import Embedder
@@ -132,13 +132,12 @@ async def retrieve(service: Asking, asker: Asker, text: str, about: str | None =
         return Retrieval(Context((), 0), own, embedding, None)
     question = question_of(text, vector)
 
-    async def work(view: View) -> tuple[Context, Handling]:
+    async def work(view: View) -> tuple[tuple[Match, ...], Handling]:
         facts = await assemble(view, service.ontology, question, service.embedder, about)
-        handling = await service.handlings.of_facts(view, [match.fact for match in facts])
-        return Context(facts, 0), handling
+        return facts, await service.handlings.of_facts(view, [match.fact for match in facts])
 
-    (context, handling), revision = await service.reader.run(asker, work)
-    return Retrieval(Context(context.facts, revision), handling.meet(own), embedding, question)
+    (facts, handling), revision = await service.reader.run(asker, work)
+    return Retrieval(Context(facts, revision), handling.meet(own), embedding, question)
 
 
 async def ask(service: Asking, asker: Asker, text: str, about: str | None = None) -> Answer:
