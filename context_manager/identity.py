@@ -67,9 +67,25 @@ class Verifier:
     async def _key(self, header: Mapping[str, Any]) -> jwt.PyJWK:
         for fresh in (False, True):
             for data in (await self.keys(fresh)).get("keys", ()):
-                if data.get("kid") == header.get("kid") and data.get("kty") in _ALGORITHMS:
-                    return jwt.PyJWK(data, algorithm=_ALGORITHMS[data["kty"]])
+                if isinstance(data, dict) and _names(data, header):
+                    return _public_key(data, self.issuer)
         raise TokenRefused(f"the token is signed with a key that {self.issuer} does not publish")
+
+
+def _names(data: Mapping[str, Any], header: Mapping[str, Any]) -> bool:
+    """Whether the key is the one that a token's header names, and one that signs."""
+    return (
+        data.get("kid") == header.get("kid")
+        and data.get("kty") in _ALGORITHMS
+        and data.get("use", "sig") == "sig"
+    )
+
+
+def _public_key(data: Mapping[str, Any], issuer: str) -> jwt.PyJWK:
+    try:
+        return jwt.PyJWK(dict(data), algorithm=_ALGORITHMS[data["kty"]])
+    except (jwt.PyJWKError, jwt.InvalidKeyError) as error:
+        raise TokenRefused(f"the key {data.get('kid')!r} that {issuer} publishes is none: {error}") from error
 
 
 def _header(token: str) -> Mapping[str, Any]:

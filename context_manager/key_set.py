@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 
 import aiohttp
@@ -13,6 +14,7 @@ _MAX_BYTES = 256 * 1024
 _FRESH_AFTER_S = 30
 """How soon an unknown key makes it fetched again: forged tokens must not turn into a flood."""
 _STALE_AFTER_S = 3600
+_LIMIT_S = 10.0
 
 
 class RemoteKeys:
@@ -37,20 +39,24 @@ class RemoteKeys:
     async def _fetch(self) -> KeySet:
         try:
             async with self._session.get(
-                self._url, timeout=aiohttp.ClientTimeout(total=10), allow_redirects=False
+                self._url, timeout=aiohttp.ClientTimeout(total=_LIMIT_S), allow_redirects=False
             ) as response:
                 if response.status != 200:
                     raise TokenRefused(f"{self._url} answered HTTP {response.status}; expected a key set")
-                body = await response.content.read(_MAX_BYTES + 1)
-                if len(body) > _MAX_BYTES:
-                    raise TokenRefused(
-                        f"{self._url} answered more than {_MAX_BYTES:,} bytes; expected a key set"
-                    )
-                keys = await response.json(content_type=None)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                keys = json.loads(await _bounded(response.content, self._url))
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             raise TokenRefused(
-                f"the key set at {self._url} cannot be read ({error}); try again later"
+                f"the key set at {self._url} cannot be read ({error or 'no answer'}); try again later"
             ) from error
-        if not isinstance(keys, dict):
+        if not isinstance(keys, dict) or not isinstance(keys.get("keys"), list):
             raise TokenRefused(f"{self._url} answered no key set; correct ORGRAPH_OIDC_JWKS_URL")
         return keys
+
+
+async def _bounded(content: aiohttp.StreamReader, url: str) -> bytes:
+    body = bytearray()
+    async for chunk in content.iter_any():
+        body += chunk
+        if len(body) > _MAX_BYTES:
+            raise TokenRefused(f"{url} answered more than {_MAX_BYTES:,} bytes; expected a key set")
+    return bytes(body)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -58,7 +59,7 @@ class Settings(BaseSettings):
     """`iss` of the tokens to accept; without one, the local issuer mints and proves them."""
     oidc_audience: str = "orgraph"
     oidc_jwks_url: str | None = None
-    """Where the issuer publishes its keys."""
+    """Where the issuer publishes its keys: HTTPS, or plain HTTP on loopback."""
 
     administrator: str | None = None
     """Id of the first administrator (`person:ada`); without one, the one that the sources name."""
@@ -68,6 +69,14 @@ class Settings(BaseSettings):
     node_region: str = "local"
     node_certifications: tuple[str, ...] = ()
     node_clearance: int = 0
+
+    @field_validator("oidc_jwks_url")
+    @classmethod
+    def _nobody_between(cls, url: str | None) -> str | None:
+        """Who can change the answer can prove to be anybody."""
+        if url is None or _is_safe(url):
+            return url
+        raise ValueError("expected https://...; plain HTTP only to 127.0.0.1, ::1 or localhost")
 
     @classmethod
     def settings_customise_sources(
@@ -79,6 +88,12 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def _is_safe(url: str) -> bool:
+    parts = urlsplit(url)
+    on_loopback = parts.hostname in ("127.0.0.1", "::1", "localhost")
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and on_loopback))
 
 
 def load_settings() -> Settings:

@@ -44,3 +44,16 @@ def test_a_file_that_is_not_toml_is_named(elsewhere) -> None:
     (elsewhere / "orgraph.toml").write_text("port = = 1")
     with pytest.raises(SettingsError, match=r"orgraph\.toml: expected TOML"):
         load_settings()
+
+
+@pytest.mark.parametrize("url", ["http://login.example/keys", "file:///etc/passwd", "https://", "keys"])
+def test_keys_that_others_could_change_on_the_way_are_not_fetched(monkeypatch, url: str) -> None:
+    monkeypatch.setenv("ORGRAPH_OIDC_JWKS_URL", url)
+    with pytest.raises(SettingsError, match=r"oidc_jwks_url: .*expected https://"):
+        load_settings()
+
+
+@pytest.mark.parametrize("url", ["https://login.example/keys", "http://127.0.0.1:8081/keys"])
+def test_keys_come_over_https_or_from_this_machine(monkeypatch, url: str) -> None:
+    monkeypatch.setenv("ORGRAPH_OIDC_JWKS_URL", url)
+    assert load_settings().oidc_jwks_url == url
