@@ -1,10 +1,14 @@
-"""The change feed: the outbox of revisions, and how far each consumer has followed it."""
+"""The change feed: the outbox of revisions, followed by consumers, each from where it left off.
+
+At least once and in order: a consumer's position moves once it comes back for more, so that what it
+was doing when it was killed comes again. Nothing is read ahead of a slow consumer.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -13,7 +17,14 @@ from neo4j import AsyncManagedTransaction
 
 from graph.database import Database
 
-_POLL_SECONDS = 0.2
+#: Neo4j Community tells nobody of commits, so it is asked.
+_POLL_SECONDS = 0.05
+#: Revisions read at a time; one may hold the thousands of changes of a batch.
+_REVISIONS = 20
+
+
+class FeedGapError(Exception):
+    """Revisions that a consumer has not followed are no longer in the outbox; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +83,44 @@ async def current_revision(database: Database) -> int:
     return int(record["revision"])
 
 
+async def compacted_to(database: Database) -> int:
+    """The last revision that is no longer in the outbox; 0 while all are."""
+    [record] = await database.read("MATCH (meta:_Meta) RETURN coalesce(meta.compactedTo, 0) AS revision")
+    return int(record["revision"])
+
+
 async def wait_beyond(database: Database, revision: int) -> int:
     """Wait until there is a later revision; its number or a later one's."""
-    # Neo4j Community tells nobody of commits, so it is asked.
     while (current := await current_revision(database)) <= revision:  # noqa: ASYNC110
         await asyncio.sleep(_POLL_SECONDS)
     return current
+
+
+async def wait_for(database: Database, revision: int, seconds: float) -> None:
+    """Wait until the revision is committed. TimeoutError when it is not within so many seconds."""
+    async with asyncio.timeout(seconds):
+        await wait_beyond(database, revision - 1)
+
+
+async def follow(database: Database, consumer: str) -> AsyncIterator[Sequence[Revision]]:
+    """All revisions after the consumer's position, some at a time, and then what is committed, for ever.
+
+    Coming back for more says that what was yielded is done. Raises FeedGapError when revisions after
+    the position were compacted away: then the consumer has to be built anew.
+    """
+    reached = await position(database, consumer)
+    while True:
+        if reached < (compacted := await compacted_to(database)):
+            raise FeedGapError(
+                f"the outbox begins after revision {compacted}, and {consumer} has followed it to {reached}: "
+                f"build {consumer} anew from what stands"
+            )
+        if revisions := await changes(database, reached, _REVISIONS):
+            yield revisions
+            reached = revisions[-1].number
+            await advance(database, consumer, reached)
+        else:
+            await wait_beyond(database, reached)
 
 
 async def position(database: Database, consumer: str) -> int:
@@ -86,6 +129,23 @@ async def position(database: Database, consumer: str) -> int:
         "MATCH (p:_Position {consumer: $consumer}) RETURN p.revision AS revision", consumer=consumer
     )
     return int(records[0]["revision"]) if records else 0
+
+
+async def positions(database: Database) -> Mapping[str, int]:
+    """Each consumer's position, by its name."""
+    records = await database.read(
+        "MATCH (p:_Position) RETURN p.consumer AS consumer, p.revision AS revision ORDER BY consumer"
+    )
+    return {record["consumer"]: int(record["revision"]) for record in records}
+
+
+async def forget(database: Database, consumer: str) -> None:
+    """The consumer is no more: nothing is kept for it."""
+
+    async def work(tx: AsyncManagedTransaction) -> None:
+        await tx.run("MATCH (p:_Position {consumer: $consumer}) DELETE p", consumer=consumer)
+
+    await database.write_transaction(work)
 
 
 async def advance(database: Database, consumer: str, revision: int) -> None:
