@@ -96,10 +96,12 @@ class Crawl:
         """Key -> digest of the claim but for its evidence; refused ones too: they are not gone."""
         self._written: set[str] = set()
 
-    async def write(self, claims: Iterable[Claim]) -> WriteReport:
+    async def write(self, claims: Iterable[Claim], withdrawn: Iterable[Claim] = ()) -> WriteReport:
         """Write the claims in one transaction; those that the gate refuses are quarantined.
 
         Of claims about one fact the first of the crawl holds; others that say something else are refused.
+        `withdrawn`: what the source itself says it no longer claims in this scope, retracted in the same
+        transaction but for facts that `claims` are about; what it did not claim is passed over.
         """
         new: dict[str, Stated] = {}
         refused: dict[str, Refused] = {}
@@ -116,7 +118,12 @@ class Crawl:
                 refused[key] = Refused(key, stated, problem)
             else:
                 new[key] = stated
-        order = Order(self._policy.name, self._scope, new, tuple(refused.values()))
+        gone = {Stated(self._policy.name, self._scope, self._policy.trust, claim).key for claim in withdrawn}
+        gone -= new.keys() | refused.keys()
+        for key in gone:
+            self._yielded.pop(key, None)
+        self._written -= gone
+        order = Order(self._policy.name, self._scope, new, tuple(refused.values()), gone)
         outcome = await self._store.carry_out(order)
         self._written |= new.keys() | refused.keys()
         return _report(outcome, len(new))
@@ -135,6 +142,15 @@ class Crawl:
             )
         revision = await self._store.database.write_transaction(self._mark_complete)
         return replace(report, revision=revision)
+
+    async def gone(self) -> tuple[int, int]:
+        """How many claims `complete` would retract now, and how many the source has in the scope."""
+        gone = await self._gone()
+        return len(gone), len(gone) + len(self._yielded)
+
+    async def confirm(self) -> WriteReport:
+        """The source says that nothing else of the scope has changed: it is complete as it stands."""
+        return WriteReport(await self._store.database.write_transaction(self._mark_complete))
 
     async def _gone(self) -> list[str]:
         records = await self._store.database.read(

@@ -171,6 +171,32 @@ async def test_a_partial_crawl_retracts_nothing_and_a_complete_one_only_its_own(
     assert [record["s"] for record in sources] == ["contractors", "people"]
 
 
+async def test_what_the_source_itself_withdraws_goes_in_the_same_revision(store: FactStore) -> None:
+    await crawled(store, DIRECTORY, [person("ada"), person("bob"), person("eve")])
+    await crawled(store, PAYROLL, [person("bob")])
+    async with store.crawl(DIRECTORY, "all") as crawl:
+        told = [person("bob"), person("ada"), person("nobody")]
+        report = await crawl.write([person("ada", jobTitle="CTO"), person("cyd")], withdrawn=told)
+        confirmed = await crawl.confirm()
+    assert (report.added, report.changed, report.retracted) == (1, 2, 0)  # payroll still says bob
+    assert confirmed.revision == report.revision
+    records = await store.database.read("MATCH (p:Person) RETURN p.name AS n, p.sources AS s ORDER BY n")
+    assert [tuple(record) for record in records] == [
+        ("Ada", ["directory"]),
+        ("Bob", ["payroll"]),
+        ("Cyd", ["directory"]),
+        ("Eve", ["directory"]),
+    ]
+
+
+async def test_a_crawl_tells_what_its_completion_would_retract_before_it_does(store: FactStore) -> None:
+    await crawled(store, DIRECTORY, [person("ada"), person("bob"), person("eve")])
+    async with store.crawl(DIRECTORY, "all") as crawl:
+        await crawl.write([person("ada")])
+        assert await crawl.gone() == (2, 3)
+    assert await values_of(store, "person:bob") is not None
+
+
 async def test_a_relationship_waits_for_its_end_and_goes_with_it(store: FactStore) -> None:
     member = relationship("person:ada", "MEMBER_OF", "group:analysts")
     await crawled(store, DIRECTORY, [person("ada"), member])
