@@ -30,6 +30,7 @@ from discovery.reports import RunReport
 from discovery.schedule import in_order
 from discovery.sources import ConfigurationError, load_organization
 from graph.database import DatabaseError
+from graph.epoch import WitnessError, begin_epoch
 from graph.neo4j_jars import JarError
 from graph.neo4j_server import Neo4jEndedError, Neo4jStartError
 from inference.embeddings import EmbeddingModelError
@@ -50,6 +51,7 @@ _EXPECTED = (
     ServiceError,
     SettingsError,
     TokenRefused,
+    WitnessError,
 )
 
 app = typer.Typer(help="One graph that authorizes and explains.", no_args_is_help=True, add_completion=False)
@@ -137,6 +139,19 @@ def token(
     if admin:
         person = _run(_administrator(settings))
     typer.echo(_issuer(settings).mint(str(person), settings.oidc_audience, agent))
+
+
+@app.command()
+def restored() -> None:
+    """The graph was restored from a backup in a way that does not show: suspend all grants until crawled."""
+
+    async def work(settings: Settings) -> None:
+        with progress(err) as step:
+            async with open_core(settings, step) as core:
+                await begin_epoch(core.database, 0)
+
+    _run(work(load_settings_or_exit()))
+    out.print("Every grant is suspended until its source was crawled again: `orgraph discover`.")
 
 
 @app.command()

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 from context_manager.running import running_service
 from context_manager.settings import Settings, SettingsError
@@ -17,6 +18,7 @@ from discovery.runs import last_completed
 from discovery.schedule import due
 from discovery.sources import OrganizationConfig, SourceConfig, load_organization
 from graph.database import Database, connect
+from graph.epoch import check_epoch, seen, write_witness
 from graph.neo4j_server import USER, embedded_neo4j
 from graph.store import FactStore
 from ontologies import Ontology, load, load_authorization
@@ -63,10 +65,19 @@ async def open_core(settings: Settings, progress: Progress) -> AsyncIterator[Cor
         uri, auth = await _neo4j(settings, stack, progress)
         database = await stack.enter_async_context(connect(uri, auth, settings.neo4j_database))
         await database.ensure_schema()
+        witness = witness_file(settings)
+        if await check_epoch(database, witness):
+            progress("the graph was restored from a backup: grants count once they are crawled again")
         store = FactStore(database, load_shapes(), model)
         await store.resume()
         runner = Runner(organization, store, database, partial(_say, progress))
         yield Core(settings, organization, uri, database, ontology, store, runner)
+        write_witness(witness, await seen(database))
+
+
+def witness_file(settings: Settings) -> Path:
+    """Where it is kept how far the graph was, so that an older one, restored, is known for what it is."""
+    return settings.data_folder / "graph.json"
 
 
 def _say(progress: Progress, source: str, scope: ScopeReport) -> None:

@@ -20,7 +20,7 @@ from cryptography.fernet import Fernet
 
 from context_manager.ask import Asking
 from context_manager.audit import AuditLog
-from context_manager.core import Core, Progress, open_core
+from context_manager.core import Core, Progress, open_core, witness_file
 from context_manager.graphql_schema import build_schema
 from context_manager.handling import handlings_of
 from context_manager.http_app import make_app
@@ -36,6 +36,7 @@ from discovery.runs import last_completed
 from discovery.schedule import start_schedule
 from discovery.sources import OrganizationConfig
 from graph.database import Database
+from graph.epoch import seen, write_witness
 from graph.feed import current_revision, wait_beyond
 from graph.reads import Reader
 from graph.revision_token import RevisionTokens
@@ -118,6 +119,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         for name, work in (
             ("watching the mesh", mesh.watch),
             ("embedding", partial(index_forever, core.database, core.ontology, embedder)),
+            ("witnessing the graph", partial(_witness, core.database, witness_file(settings))),
             ("declaring the mesh", partial(_redeclare, core.database, mesh, vllm.node if vllm else None)),
         ):
             stack.push_async_callback(_cancelled, asyncio.create_task(_again(name, work)))
@@ -266,10 +268,18 @@ def _running(core: Core) -> Running:
 
 async def _redeclare(database: Database, mesh: Mesh, managed: MeshNode | None) -> None:
     """Keep the mesh as the graph declares it."""
-    seen = await current_revision(database)
+    reached = await current_revision(database)
     while True:
-        seen = await wait_beyond(database, seen)
+        reached = await wait_beyond(database, reached)
         await declare_nodes(database, mesh, managed)
+
+
+async def _witness(database: Database, path: Path) -> None:
+    """Keep what `check_epoch` compares the graph with at the next start."""
+    while True:
+        reached = await seen(database)
+        write_witness(path, reached)
+        await wait_beyond(database, reached.revision)
 
 
 async def _again(name: str, work: Callable[[], Awaitable[None]]) -> None:

@@ -34,9 +34,11 @@ async def record_run(database: Database, report: RunReport) -> None:
 
 
 async def last_completed(database: Database) -> Mapping[str, datetime]:
-    """When each source last completed a crawl, by its name."""
+    """When each source last completed a crawl in this epoch of the database, by its name."""
     records = await database.read(
-        """MATCH (r:_Run {outcome: 'complete'}) RETURN r.source AS source, max(r.ended) AS ended"""
+        """MATCH (meta:_Meta)
+           MATCH (r:_Run {outcome: 'complete'}) WHERE coalesce(meta.epochBegan <= r.ended, true)
+           RETURN r.source AS source, max(r.ended) AS ended"""
     )
     return {record["source"]: record["ended"].to_native() for record in records}
 

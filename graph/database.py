@@ -47,7 +47,8 @@ _SCHEMA: tuple[LiteralString, ...] = (
 
 _COUNTERS: LiteralString = """
     MERGE (meta:_Meta {one: true})
-    ON CREATE SET meta.revision = 0, meta.accessRevision = 0, meta.nextAudience = 0"""
+    ON CREATE SET meta.revision = 0, meta.accessRevision = 0, meta.nextAudience = 0
+    SET meta.epoch = coalesce(meta.epoch, randomUUID())"""
 
 
 class DatabaseError(Exception):
