@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, LiteralString, TypeVar
 
 from neo4j import READ_ACCESS, AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction, Record
-from neo4j.exceptions import AuthError, ServiceUnavailable
+from neo4j.exceptions import AuthError, ClientError, ServiceUnavailable
 
 #: The SEARCH clause with filters needs it.
 MINIMUM_VERSION = (2026, 1)
@@ -82,12 +82,21 @@ class Database:
             return await session.execute_write(work)
 
     async def ensure_schema(self) -> None:
-        """Create the constraints, indexes and counters that are missing, and wait for the indexes."""
-        async with self.driver.session(database=self.name) as session:
-            for statement in _SCHEMA:
-                await (await session.run(statement)).consume()
-            await (await session.run("CALL db.awaitIndexes(300)")).consume()
-            await (await session.run(_COUNTERS)).consume()
+        """Create the constraints, indexes and counters that are missing, and wait for the indexes.
+
+        Raises DatabaseError where the user may not, or the database holds no graph of its own.
+        """
+        try:
+            async with self.driver.session(database=self.name) as session:
+                for statement in _SCHEMA:
+                    await (await session.run(statement)).consume()
+                await (await session.run("CALL db.awaitIndexes(300)")).consume()
+                await (await session.run(_COUNTERS)).consume()
+        except ClientError as error:
+            raise DatabaseError(
+                f"the database {self.name!r} cannot be prepared: {error.message}; its user must be able to read, "
+                "write, and make constraints and indexes there"
+            ) from error
 
 
 @asynccontextmanager
@@ -104,6 +113,11 @@ async def connect(uri: str, auth: tuple[str, str], name: str = "neo4j") -> Async
             raise DatabaseError(f"Neo4j at {uri} refuses user {auth[0]!r}: check the password") from error
         except ServiceUnavailable as error:
             raise DatabaseError(f"no Neo4j answers at {uri}: start it or correct the address") from error
+        except ClientError as error:
+            raise DatabaseError(
+                f"the database {name!r} of the Neo4j at {uri} cannot be used by {auth[0]!r}: {error.message}; "
+                "name another database or user, or ask its administrator"
+            ) from error
         try:
             yield database
         except ServiceUnavailable as error:

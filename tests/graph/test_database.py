@@ -35,3 +35,26 @@ async def test_a_wrong_password_and_an_empty_address_are_told_apart(neo4j_server
     with pytest.raises(DatabaseError, match="refuses user 'neo4j'"):
         async with connect(neo4j_server.uri, ("neo4j", "wrong")):
             pass
+
+
+async def test_a_database_that_is_not_there_is_named(neo4j_server: Neo4jServer) -> None:
+    with pytest.raises(DatabaseError, match=r"'nosuch'.*cannot be used by 'neo4j'.*name another database"):
+        async with connect(neo4j_server.uri, neo4j_server.auth, "nosuch"):
+            pass
+
+
+async def test_a_user_who_may_do_nothing_there_is_refused_before_anything_is_written(
+    neo4j: Database, neo4j_server: Neo4jServer
+) -> None:
+    async with neo4j.driver.session(database="system") as session:
+        create = "CREATE USER novice IF NOT EXISTS SET PASSWORD 'to-be-changed' CHANGE REQUIRED"
+        await (await session.run(create)).consume()
+    with pytest.raises(DatabaseError, match="cannot be used by 'novice': ACCESS on database 'neo4j'"):
+        async with connect(neo4j_server.uri, ("novice", "to-be-changed")):
+            pass
+
+
+async def test_a_database_where_no_index_can_be_made_is_refused(neo4j_server: Neo4jServer) -> None:
+    async with connect(neo4j_server.uri, neo4j_server.auth, "system") as database:
+        with pytest.raises(DatabaseError, match="'system' cannot be prepared.*make constraints and indexes"):
+            await database.ensure_schema()
