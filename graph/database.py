@@ -94,8 +94,8 @@ class Database:
                 await (await session.run(_COUNTERS)).consume()
         except ClientError as error:
             raise DatabaseError(
-                f"the database {self.name!r} cannot be prepared: {error.message}; its user must be able to read, "
-                "write, and make constraints and indexes there"
+                f"the database {self.name!r} cannot be prepared: {error.message}; its user must be able to "
+                "read, write, and make constraints and indexes there"
             ) from error
 
 
@@ -115,8 +115,8 @@ async def connect(uri: str, auth: tuple[str, str], name: str = "neo4j") -> Async
             raise DatabaseError(f"no Neo4j answers at {uri}: start it or correct the address") from error
         except ClientError as error:
             raise DatabaseError(
-                f"the database {name!r} of the Neo4j at {uri} cannot be used by {auth[0]!r}: {error.message}; "
-                "name another database or user, or ask its administrator"
+                f"the database {name!r} of the Neo4j at {uri} cannot be used by {auth[0]!r}: "
+                f"{error.message}; name another database or user, or ask its administrator"
             ) from error
         try:
             yield database
