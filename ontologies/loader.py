@@ -13,7 +13,7 @@ from rdflib import OWL, RDF, RDFS, SKOS, XSD, Graph, Literal, Namespace, URIRef
 from rdflib.collection import Collection
 from rdflib.term import Node
 
-from ontologies.authorization_model import AuthorizationModel, parse_model
+from ontologies.authorization_model import AuthorizationModel, parse_dsl
 from ontologies.check import check
 from ontologies.ontology import (
     ROOT,
@@ -61,7 +61,7 @@ def load_shapes() -> Shapes:
 @cache
 def load_authorization() -> AuthorizationModel:
     """The authorization model. Raises ModelError."""
-    return parse_model(AUTHORIZATION_MODEL.read_text(encoding="utf-8"), AUTHORIZATION_MODEL.name)
+    return parse_dsl(AUTHORIZATION_MODEL.read_text(encoding="utf-8"), AUTHORIZATION_MODEL.name)
 
 
 def modules_graph() -> Graph:

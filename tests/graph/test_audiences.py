@@ -24,9 +24,9 @@ from graph.authorization import Authorization, RelationTuple
 from graph.database import Database
 from graph.visibility import visible_set
 from ontologies import load, load_authorization
-from ontologies.authorization_model import parse_model
+from ontologies.authorization_model import parse_dsl
 
-MODEL = parse_model("""
+MODEL = parse_dsl("""
 model
   schema 1.1
 type user

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from graph.authorization import Authorization, AuthorizationError, RelationTuple, Subject, permits
-from ontologies.authorization_model import parse_model
+from ontologies.authorization_model import parse_dsl
 
 GROUPS = """
 model
@@ -35,7 +35,7 @@ def tuples(*texts: str) -> list[RelationTuple]:
 
 
 def groups(*texts: str, suspended: tuple[str, ...] = ()) -> Authorization:
-    return Authorization(parse_model(GROUPS), tuples(*texts), tuples(*suspended))
+    return Authorization(parse_dsl(GROUPS), tuples(*texts), tuples(*suspended))
 
 
 def test_a_thousand_nested_groups_reach_their_innermost_member() -> None:
@@ -119,7 +119,7 @@ def test_the_consolidated_matrix_of_openfga(shared_data: Path) -> None:
         for stage in case["stages"]:
             if "condition" in stage["model"]:
                 break
-            model = parse_model(stage["model"])
+            model = parse_dsl(stage["model"])
             held += [_tuple(entry) for entry in stage.get("tuples") or ()]
             authorization = Authorization(model, held)
             for assertion in stage.get("checkAssertions") or ():
@@ -169,7 +169,7 @@ def test_the_sample_stores_of_openfga(shared_data: Path) -> None:
         text = store.get("model") or _read(path.parent / store.get("model_file", ""))
         if text is None or "condition" in text:
             continue
-        model = parse_model(text, path.name)
+        model = parse_dsl(text, path.name)
         held = list(map(_tuple, store.get("tuples") or ()))
         for test in store.get("tests") or ():
             authorization = Authorization(model, [*held, *map(_tuple, test.get("tuples") or ())])

@@ -6,7 +6,7 @@ import pytest
 from rdflib import SH, Graph, Namespace
 
 from ontologies import Ontology, load, load_authorization
-from ontologies.authorization_model import AuthorizationModel, parse_model
+from ontologies.authorization_model import AuthorizationModel, parse_dsl
 from ontologies.check import check
 from ontologies.loader import AUTHORIZATION_MODEL, shapes_graph
 from ontologies.ontology import Binding
@@ -29,7 +29,7 @@ def problems(
 def changed_model(old: str, new: str) -> AuthorizationModel:
     text = AUTHORIZATION_MODEL.read_text(encoding="utf-8")
     assert old in text
-    return parse_model(text.replace(old, new))
+    return parse_dsl(text.replace(old, new))
 
 
 def rebound(of: str, **changes: object) -> Ontology:
