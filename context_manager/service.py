@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from os import getpid
 from pathlib import Path
@@ -32,9 +33,10 @@ from context_manager.part_checks import health_of
 from context_manager.running import Running, announced
 from context_manager.settings import Settings, SettingsError
 from discovery.reports import RunReport
-from discovery.runs import last_completed
+from discovery.runs import last_completed, prune_runs
 from discovery.schedule import start_schedule
 from discovery.sources import OrganizationConfig
+from graph.compaction import compact
 from graph.database import Database
 from graph.epoch import seen, write_witness
 from graph.feed import current_revision, wait_beyond
@@ -120,6 +122,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
             ("watching the mesh", mesh.watch),
             ("embedding", partial(index_forever, core.database, core.ontology, embedder)),
             ("witnessing the graph", partial(_witness, core.database, witness_file(settings))),
+            ("clearing what is old", partial(_clear, core.database, timedelta(days=settings.retention_days))),
             ("declaring the mesh", partial(_redeclare, core.database, mesh, vllm.node if vllm else None)),
         ):
             stack.push_async_callback(_cancelled, asyncio.create_task(_again(name, work)))
@@ -280,6 +283,15 @@ async def _witness(database: Database, path: Path) -> None:
         reached = await seen(database)
         write_witness(path, reached)
         await wait_beyond(database, reached.revision)
+
+
+async def _clear(database: Database, keep: timedelta) -> None:
+    """Once a day: changes that every consumer has followed, and records of crawls."""
+    while True:
+        now = datetime.now(UTC)
+        await compact(database, keep, now)
+        await prune_runs(database, now - keep)
+        await asyncio.sleep(timedelta(days=1).total_seconds())
 
 
 async def _again(name: str, work: Callable[[], Awaitable[None]]) -> None:

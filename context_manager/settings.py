@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     neo4j_password_file: Path | None = None
     neo4j_database: str = "neo4j"
 
+    retention_days: int = Field(400, ge=1)
+    """How long changes and the records of crawls are kept."""
+
     vllm: bool = True
     """Start the managed vLLM node on CPU."""
     vllm_node: str = "mesh_node:boston-cpu"

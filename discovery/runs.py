@@ -43,6 +43,21 @@ async def last_completed(database: Database) -> Mapping[str, datetime]:
     return {record["source"]: record["ended"].to_native() for record in records}
 
 
+async def prune_runs(database: Database, before: datetime) -> None:
+    """Forget crawls that ended before then, but not the last complete one of a source."""
+    async with database.driver.session(database=database.name) as session:
+        result = await session.run(
+            """
+            MATCH (r:_Run) WHERE r.ended < $before AND (r.outcome <> 'complete' OR EXISTS {
+                MATCH (later:_Run {source: r.source, outcome: 'complete'}) WHERE later.ended > r.ended
+            })
+            CALL (r) { DELETE r } IN TRANSACTIONS OF 1000 ROWS
+            """,
+            before=before,
+        )
+        await result.consume()
+
+
 async def entity_names(database: Database) -> Mapping[str, str]:
     """Ids of persons, organizations and units by their names; a name that two of them have is left out."""
     records = await database.read(
