@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from discovery.connector import Problem, SourceError
@@ -14,6 +16,7 @@ from discovery.sources import ConfigurationError, OrganizationConfig
 #: Larger files are refused: everything is read into memory.
 MAX_BYTES = 64 * 1024 * 1024
 
+_FRESH_NS = 2_000_000_000
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _MAGIC = re.compile(r"[*?]")
 
@@ -67,6 +70,25 @@ def search(base: Path, globs: list[str]) -> Iterator[tuple[Path, str] | Problem]
     yield from _inside(base, names)
 
 
+def listing(paths: Iterable[Path]) -> str:
+    """A digest of name, size and time of change of the files that paths, some with a glob, lead to.
+
+    It stands for their content: a file that changed in the last seconds, in which another change could
+    leave all three as they are, makes it one that never comes again.
+    """
+    digest, now = hashlib.sha256(), time.time_ns()
+    for path in paths:
+        for found in find(path):
+            if isinstance(found, Problem):
+                digest.update(repr(found).encode(errors="replace"))
+                continue
+            status = found[0].stat()
+            fresh = now if now - max(status.st_mtime_ns, status.st_ctime_ns) < _FRESH_NS else 0
+            times = f"{status.st_mtime_ns} {status.st_ctime_ns} {fresh}"
+            digest.update(f"{found[0]} {status.st_size} {times}\n".encode(errors="replace"))
+    return digest.hexdigest()
+
+
 def _inside(base: Path, names: list[str]) -> Iterator[tuple[Path, str] | Problem]:
     inside = base.resolve()
     for name in names:
@@ -102,8 +124,13 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
 
 def read_text(path: Path, limit: int = MAX_BYTES) -> str:
     """Content of a UTF-8 file, with or without byte order mark. Raises UnreadableError."""
+    return decoded(read_bytes(path, limit))
+
+
+def decoded(data: bytes) -> str:
+    """UTF-8 as text, with or without byte order mark. Raises UnreadableError."""
     try:
-        return read_bytes(path, limit).decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UnreadableError(
             f"expected UTF-8, found byte {error.object[error.start]:#04x} at offset {error.start}; "

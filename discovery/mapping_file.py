@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -60,11 +61,17 @@ class RelationshipSpec(_Strict):
     start: Id | None = None
     """The rule's entity if none is given."""
     each: str | None = None
-    """A field with a list: one relationship for each item, which is `_item` in the templates."""
+    """A field with a list or a mapping: one relationship for each item, which is `_item` in the templates,
+    its key in a mapping `_item_key`."""
+    item: str | None = None
+    """Of items that are mappings themselves, the field that is `_item`."""
     when: Fields = ()
+    where: dict[str, _Parsed] = {}
 
 
 class Rule(_Strict):
+    files: str = "**"
+    """A glob: the files that it applies to."""
     each: str = ""
     when: Fields = ()
     required: Fields = ()
@@ -90,8 +97,10 @@ class LookupSpec(_Strict):
 
     key: str
     value: _Parsed
+    files: str = "**"
+    """A glob: the files that it is made of."""
     path: str | None = None
-    """Another file; the source's own if none is given."""
+    """A file beside sources.toml; the source's own files if none is given."""
     each: str = ""
     prefer: str | None = None
     """Of records with equal keys, the first that has this field counts, else the first."""
@@ -100,8 +109,8 @@ class LookupSpec(_Strict):
 class MappingFile(_Strict):
     rule: tuple[Rule, ...]
     lookup: dict[str, LookupSpec] = {}
-    absent: tuple[str, ...] = ()
-    """Texts that stand for no value (`none`, `TBD`)."""
+    absent: tuple[str | bool, ...] = ()
+    """What stands for no value (`none`, `TBD`, false)."""
 
     @model_validator(mode="after")
     def _lookups_exist(self) -> MappingFile:
@@ -112,9 +121,16 @@ class MappingFile(_Strict):
         for number, rule in enumerate(self.rule, start=1):
             ids = [rule.id, *(i for r in rule.relationship for i in (r.start, r.end))]
             texts = [t for v in rule.values.values() for t in (v.text, *(v.join or ())) if t is not None]
-            for template in (*map(parse_template, filter(None, ids)), *rule.where.values(), *texts):
+            wheres = [
+                t for where in (rule.where, *(r.where for r in rule.relationship)) for t in where.values()
+            ]
+            for template in (*map(parse_template, filter(None, ids)), *wheres, *texts):
                 _check_lookups(template, before, f"rule {number}")
         return self
+
+
+def _where(spec: Rule | RelationshipSpec) -> Collection[Template]:
+    return spec.where.values()
 
 
 def _check_lookups(template: Template, known: set[str], place: str) -> None:

@@ -1,49 +1,59 @@
-"""Records of YAML, JSON and CSV files."""
+"""Records of YAML, TOML, JSON, XML and CSV files."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from discovery.connector import Problem
-from discovery.files import UnreadableError, read_text
+from discovery.files import UnreadableError, decoded
 from discovery.templates import field_at
+from discovery.xml_text import load_xml
 from discovery.yaml_text import load_yaml
+
+SUFFIXES = (".yaml", ".yml", ".toml", ".json", ".xml", ".csv")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One record: its fields, `_key` (the key or number that it stands under) and its place."""
+    """One record: its fields, `_key` (the key or number that it stands under), `_file` and `_stem`
+    (the file's name with and without folder and suffix), and its place."""
 
     fields: Mapping[str, Any]
     place: str
 
 
-def read_document(path: Path, name: str) -> Any:
-    """The content of a file: by its suffix YAML, JSON, or CSV with a header line. Raises UnreadableError.
+def read_document(data: bytes, name: str) -> Any:
+    """The content of a file: by its suffix YAML, TOML, JSON, XML, or CSV with a header line.
 
-    A CSV file is a list of mappings; `_line` is the line that a row ends on.
+    A CSV file is a list of mappings; `_line` is the line that a row ends on. Raises UnreadableError.
     """
-    text, suffix = read_text(path), path.suffix.lower()
-    if not text.strip():  # an export that broke off must not be taken for one without records
+    suffix = PurePosixPath(name).suffix.lower()
+    if not data.strip():  # an export that broke off must not be taken for one without records
         raise UnreadableError("expected records, found an empty file; export it again")
+    if suffix == ".xml":
+        return load_xml(data).fields()
+    text = decoded(data)
     if suffix in (".yml", ".yaml"):
         return load_yaml(text)
-    if suffix == ".json":
-        try:
-            return json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UnreadableError(f"expected JSON: {error.msg} in line {error.lineno}; correct it") from error
-        except (RecursionError, ValueError) as error:
-            raise UnreadableError(f"expected JSON within bounds: {error}; flatten it") from error
     if suffix == ".csv":
         return list(_csv(text))
-    raise UnreadableError(f"expected a name that ends in .yaml, .yml, .json or .csv, found {name!r}")
+    try:
+        if suffix == ".toml":
+            return tomllib.loads(text)
+        if suffix == ".json":
+            return json.loads(text)
+    except RecursionError as error:
+        raise UnreadableError(f"the {suffix[1:].upper()} is nested too deeply; flatten it") from error
+    except ValueError as error:
+        raise UnreadableError(f"expected {suffix[1:].upper()}: {error}; correct it") from error
+    raise UnreadableError(f"expected a name that ends in one of {', '.join(SUFFIXES)}, found {name!r}")
 
 
 def _csv(text: str) -> Iterator[Mapping[str, Any]]:
@@ -70,6 +80,7 @@ def rows_at(document: Any, each: str, name: str) -> Iterator[Row | Problem]:
         items = []
     else:
         raise UnreadableError(f"expected records under {each or 'the top'!r}, found {type(found).__name__}")
+    file = {"_file": name, "_stem": PurePosixPath(name).stem}
     for key, item in items:
         if isinstance(item, Mapping) and "_line" in item:
             place = f"{name}:{item['_line']}"
@@ -77,10 +88,10 @@ def rows_at(document: Any, each: str, name: str) -> Iterator[Row | Problem]:
                 yield Problem(place, "expected as many cells as the header has; correct the row")
                 continue
         else:
-            place = f"{name} record {key}"
+            place = name if each == "." else f"{name} record {key}"
         if item is None or isinstance(item, list):
             what = "nothing" if item is None else "a list"
             yield Problem(place, f"expected fields or a value, found {what}; correct the record")
         else:
             fields = item if isinstance(item, Mapping) else {"_item": item}
-            yield Row({**fields, "_key": str(key)}, place)
+            yield Row({**fields, **file, "_key": str(key)}, place)

@@ -21,7 +21,7 @@ class ScopeReport:
     scope: str
     outcome: Outcome = "complete"
     why: str | None = None
-    """Why it failed."""
+    """Why it failed, or is held."""
     claims: int = 0
     added: int = 0
     changed: int = 0

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property, partial
+from importlib.metadata import version
+from typing import TypeVar
 
 from neo4j.exceptions import ServiceUnavailable, SessionExpired
 
-from discovery.connector import Connector, Problem, SourceError
+from discovery.connector import Connector, Incremental, Position, PositionLostError, Problem, SourceError
 from discovery.connectors.table import build
+from discovery.holds import Hold, allowance, hold, lapse
 from discovery.reports import RunReport, ScopeReport
-from discovery.runs import entity_names, record_run
+from discovery.runs import (
+    entity_names,
+    forget_position,
+    position_of,
+    record_run,
+    remember_position,
+    scopes_read,
+)
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
 from graph.claims import Claim
 from graph.database import Database
-from graph.store import FactStore
+from graph.store import Crawl, FactStore
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +39,9 @@ log = logging.getLogger(__name__)
 BATCH = 500
 #: Batches read ahead of the one that is written.
 _AHEAD = 4
+_TOO_MUCH = "more than the source's brake allows"
+
+T = TypeVar("T")
 
 Progress = Callable[[str, ScopeReport], None]
 """Called with the source's name and its scope so far, after each batch."""
@@ -53,8 +68,10 @@ class Runner:
         try:
             names = await entity_names(self.database)
             connector = await asyncio.to_thread(build, self.organization, source, names)
-            for scope in await asyncio.to_thread(connector.scopes):
+            listed = await asyncio.to_thread(connector.scopes)
+            for scope in listed:
                 scopes.append(await self._scope(source, connector, scope))
+            scopes += await self._left(source, listed)
         except Exception as failure:  # noqa: BLE001 - it must end only this source
             error = _why(source.name, failure)
         report = RunReport(source.name, started, datetime.now(UTC) - started, tuple(scopes), error)
@@ -70,26 +87,131 @@ class Runner:
         return tuple([await self.run(source) for source in sources])
 
     async def _scope(self, source: SourceConfig, connector: Connector, scope: str) -> ScopeReport:
-        report = ScopeReport(scope)
+        reading = _ScopeReading(self, source, scope)
         try:
-            async with (
-                self.store.crawl(source.policy(), scope) as crawl,
-                aclosing(_read(connector, scope)) as read,
-            ):
-                async for items in read:
-                    claims = [item for item in items if not isinstance(item, Problem)]
-                    problems = tuple(item for item in items if isinstance(item, Problem))
-                    report = replace(
-                        report, claims=report.claims + len(claims), problems=report.problems + problems
-                    )
-                    if claims:
-                        report = report.plus(await crawl.write(claims))
-                    self.progress(source.name, report)
-                if report.problems:
-                    return replace(report, outcome="partial")
-                return report.plus(await crawl.complete())
+            position = await position_of(self.database, source.name, scope, reading.configuration)
+            if position is not None and isinstance(connector, Incremental):
+                try:
+                    return await reading.follow(connector, position)
+                except PositionLostError as lost:
+                    log.info("source %s: %s is read whole: %s", source.name, scope, lost)
+            return await reading.read(connector)
         except Exception as failure:  # noqa: BLE001 - it must end only this scope
-            return replace(report, outcome="failed", why=_why(source.name, failure))
+            return replace(reading.report, outcome="failed", why=_why(source.name, failure))
+
+    async def _left(self, source: SourceConfig, listed: Sequence[str]) -> list[ScopeReport]:
+        """Scopes that are listed no longer. A filter may have been narrowed: a person says what is gone."""
+        reports = []
+        for scope in sorted(await scopes_read(self.database, source.name) - set(listed)):
+            reading = _ScopeReading(self, source, scope)
+            async with self.store.crawl(source.policy(), scope) as crawl:
+                gone, standing = await crawl.gone()
+                if gone and not await reading.held(gone, standing, "the scope is no longer listed"):
+                    await reading.complete(crawl)
+            if gone:
+                reports.append(reading.report)
+        return reports
+
+
+@dataclass
+class _ScopeReading:
+    """One crawl of one scope, and its report so far."""
+
+    runner: Runner
+    source: SourceConfig
+    scope: str
+    report: ScopeReport = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.report = ScopeReport(self.scope)
+
+    @cached_property
+    def configuration(self) -> str:
+        """A digest of all beside the source and its options that claims follow from: another, and the
+        scope is read whole."""
+        organization = self.runner.organization.model_dump_json(exclude={"source", "folder"})
+        declared = [source.classification for source in self.runner.organization.source]
+        source = self.source.model_dump_json(exclude={"options", "every", "max_age", "brake"})
+        text = f"{version('orgraph')} {organization} {source} {declared}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    async def read(self, connector: Connector) -> ScopeReport:
+        """Read it whole; what it no longer says is retracted unless there are problems, or it is held."""
+        database, name = self.runner.database, self.source.name
+        await forget_position(database, name, self.scope)
+        position = None
+        async with (
+            self.runner.store.crawl(self.source.policy(), self.scope) as crawl,
+            aclosing(_in_thread(partial(connector.read, self.scope), BATCH)) as read,
+        ):
+            async for items in read:
+                claims = [item for item in items if not isinstance(item, (Problem, Position))]
+                self._problems(item for item in items if isinstance(item, Problem))
+                position = next((item for item in items if isinstance(item, Position)), position)
+                await self._write(crawl, claims)
+                self.runner.progress(name, self.report)
+            if self.report.problems:
+                self.report = replace(self.report, outcome="partial")
+                return self.report
+            gone, standing = await crawl.gone()
+            if self.source.brake.holds(gone, standing) and await self.held(gone, standing, _TOO_MUCH):
+                return self.report
+            await self.complete(crawl)
+        if position is not None:
+            await remember_position(database, name, self.scope, self.configuration, position.text)
+        return self.report
+
+    async def follow(self, connector: Incremental, position: str) -> ScopeReport:
+        """Take the changes since a position, each in one transaction; what did not change stands."""
+        database, name, seen = self.runner.database, self.source.name, position
+        kept = position
+        async with (
+            self.runner.store.crawl(self.source.policy(), self.scope) as crawl,
+            aclosing(_in_thread(partial(connector.changes, self.scope, position), 1)) as read,
+        ):
+            async for [change] in read:
+                gone = len(change.withdrawn)
+                if self.source.brake.holds(gone, change.standing):
+                    if await self.held(gone, change.standing, f"{_TOO_MUCH} at {change.position}"):
+                        return self.report
+                    await lapse(database, name, self.scope)
+                await self._write(crawl, change.claims, change.withdrawn)
+                self.report = replace(self.report, problems=tuple(change.problems))
+                seen = change.position or seen
+                if change.position and (change.claims or change.withdrawn):
+                    kept = change.position
+                    await remember_position(database, name, self.scope, self.configuration, kept)
+                self.runner.progress(name, self.report)
+            if self.report.problems:  # of the latest change: earlier ones were mended since
+                self.report = replace(self.report, outcome="partial")
+                return self.report
+            self.report = self.report.plus(await crawl.confirm())
+        if seen != kept:
+            await remember_position(database, name, self.scope, self.configuration, seen)
+        await lapse(database, name, self.scope)
+        return self.report
+
+    async def held(self, gone: int, standing: int, why: str) -> bool:
+        """Whether it must wait for a person; so it is recorded and reported."""
+        database = self.runner.database
+        if gone <= await allowance(database, self.source.name, self.scope):
+            return False
+        found = Hold(self.source.name, self.scope, gone, standing, why)
+        await hold(database, found)
+        self.report = replace(self.report, outcome="partial", why=str(found))
+        return True
+
+    async def complete(self, crawl: Crawl) -> None:
+        self.report = self.report.plus(await crawl.complete())
+        await lapse(self.runner.database, self.source.name, self.scope)
+
+    async def _write(self, crawl: Crawl, claims: Sequence[Claim], withdrawn: Sequence[Claim] = ()) -> None:
+        self.report = replace(self.report, claims=self.report.claims + len(claims))
+        if claims or withdrawn:
+            self.report = self.report.plus(await crawl.write(claims, withdrawn))
+
+    def _problems(self, problems: Iterable[Problem]) -> None:
+        self.report = replace(self.report, problems=(*self.report.problems, *problems))
 
 
 def _why(source: str, failure: Exception) -> str:
@@ -102,29 +224,30 @@ def _why(source: str, failure: Exception) -> str:
     return f"{type(failure).__name__}: {failure} (unexpected; the log has the place)"
 
 
-async def _read(connector: Connector, scope: str) -> AsyncGenerator[Sequence[Claim | Problem], None]:
-    """Batches of what the connector yields, read in one thread of its own, a few batches ahead.
+async def _in_thread(iterate: Callable[[], Iterator[T]], size: int) -> AsyncGenerator[Sequence[T], None]:
+    """Batches of what a connector yields, read in one thread of its own, a few batches ahead.
 
-    Raises what `read` raises. When the consumer stops, the thread does at its next item.
+    Raises what it raises. When the consumer stops, the thread does at its next item.
     """
     loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[Sequence[Claim | Problem] | None] = asyncio.Queue(_AHEAD)
+    queue: asyncio.Queue[Sequence[T] | None] = asyncio.Queue(_AHEAD)
     stopped = threading.Event()
 
-    def put(batch: Sequence[Claim | Problem] | None) -> None:
+    def put(batch: Sequence[T] | None) -> None:
         asyncio.run_coroutine_threadsafe(queue.put(batch), loop).result()
 
     def read() -> None:
-        batch: list[Claim | Problem] = []
+        batch: list[T] = []
         try:
-            for item in connector.read(scope):
+            for item in iterate():
                 if stopped.is_set():
                     return
                 batch.append(item)
-                if len(batch) == BATCH:
+                if len(batch) == size:
                     put(batch)
                     batch = []
-            put(batch)
+            if batch:
+                put(batch)
         finally:
             put(None)
 

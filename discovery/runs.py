@@ -1,9 +1,10 @@
-"""What crawls keep in Neo4j, one `_Run` node each, and the names that they look for in text."""
+"""What crawls keep in Neo4j: a `_Run` each, and how far scopes were read, a `_Reading` each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from neo4j import AsyncManagedTransaction
 
@@ -25,12 +26,56 @@ async def record_run(database: Database, report: RunReport) -> None:
         "retracted": sum(scope.retracted for scope in report.scopes),
         "problems": [f"{problem.place}: {problem.message}" for problem in report.problems],
         "quarantined": len(report.violations),
+        "scopes": [f"{scope.scope}: {scope.outcome}" for scope in report.scopes],
     }
+    await execute(database, "CREATE (r:_Run) SET r = $properties", properties=properties)
 
-    async def create(transaction: AsyncManagedTransaction) -> None:
-        await (await transaction.run("CREATE (r:_Run) SET r = $properties", properties=properties)).consume()
 
-    await database.write_transaction(create)
+async def execute(database: Database, query: str, **parameters: Any) -> None:
+    """One query in a write transaction of its own."""
+
+    async def work(transaction: AsyncManagedTransaction) -> None:
+        await (await transaction.run(query, parameters)).consume()
+
+    await database.write_transaction(work)
+
+
+async def position_of(database: Database, source: str, scope: str, configuration: str) -> str | None:
+    """How far a scope was read completely under this configuration; None when it must be read whole."""
+    records = await database.read(
+        """MATCH (r:_Reading {source: $source, scope: $scope, configuration: $configuration})
+           RETURN r.position AS position""",
+        source=source,
+        scope=scope,
+        configuration=configuration,
+    )
+    return str(records[0]["position"]) if records else None
+
+
+async def remember_position(
+    database: Database, source: str, scope: str, configuration: str, position: str
+) -> None:
+    await execute(
+        database,
+        """MERGE (r:_Reading {source: $source, scope: $scope})
+           SET r.position = $position, r.configuration = $configuration""",
+        source=source,
+        scope=scope,
+        configuration=configuration,
+        position=position,
+    )
+
+
+async def forget_position(database: Database, source: str, scope: str) -> None:
+    """Before a whole reading: when it breaks off, what stands is no longer what a position tells of."""
+    query = "MATCH (r:_Reading {source: $source, scope: $scope}) DELETE r"
+    await execute(database, query, source=source, scope=scope)
+
+
+async def scopes_read(database: Database, source: str) -> frozenset[str]:
+    """The scopes that the source ever completed."""
+    records = await database.read("MATCH (s:_Source {name: $source}) RETURN s.scope AS scope", source=source)
+    return frozenset(record["scope"] for record in records)
 
 
 async def last_completed(database: Database) -> Mapping[str, datetime]:

@@ -77,6 +77,18 @@ class ClassificationRule(_Strict):
     """Key of a classification, as `protected-health-information`."""
 
 
+class BrakeConfig(_Strict):
+    """A crawl that would retract more of a scope is held until a person confirms it."""
+
+    share: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """Of the scope's claims."""
+    least: Annotated[int, Field(ge=0)] = 20
+    """Claims; so few may always go."""
+
+    def holds(self, gone: int, standing: int) -> bool:
+        return gone > self.least and gone > self.share * standing
+
+
 class SourceConfig(_Strict):
     """One source: the connector that reads it, when, with which rights, and how it is handled."""
 
@@ -87,6 +99,7 @@ class SourceConfig(_Strict):
     every: Duration = timedelta(hours=1)
     max_age: Duration = timedelta(hours=24)
     """Grants of a source that completed no crawl for longer are suspended."""
+    brake: BrakeConfig = BrakeConfig()
     trust: int = 50
     grants: tuple[str, ...] = ()
     """Access-bearing relationship types that it may claim."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from discovery.connector import Connector, Problem, SourceError
-from discovery.files import MAX_BYTES, locate
+from discovery.files import UnreadableError, decoded, locate
+from discovery.git import Repository, open_repository
 from discovery.options import Options, parse_options
 from discovery.patterns import Parts
 from discovery.sources import OrganizationConfig, SourceConfig
@@ -21,7 +18,6 @@ from graph.claims import Claim, EntityClaim, RelationshipClaim, entity_id
 #: Where the file may be, the first one counts (GitHub's order).
 PLACES = (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
 
-_TIMEOUT_SECONDS = 120
 _TEAM = re.compile(r"@[\w.-]+/([\w./-]+)")
 _USER = re.compile(r"@([\w.-]+)")
 _EMAIL = re.compile(r"([^@\s]+)@[^@\s]+")
@@ -63,9 +59,9 @@ class CodeownersConnector:
 
     def read(self, scope: str) -> Iterator[Claim | Problem]:
         path = locate(self.organization, self.options.repository)
-        with _git_directory(path) as directory:
-            commit = _commit(directory, path, self.options.branch)
-            place, text = _codeowners(directory, path, commit)
+        with open_repository(path) as repository:
+            commit = repository.commit(self.options.branch)
+            place, text = _codeowners(repository, commit)
         yield from self._claims(path, f"{place}@{commit[:12]}", text)
 
     def _claims(self, path: Path, file: str, text: str) -> Iterator[Claim | Problem]:
@@ -122,86 +118,14 @@ def _owner(token: str, named: Mapping[str, str]) -> str | None:
     return None
 
 
-@contextmanager
-def _git_directory(path: Path) -> Iterator[Path]:
-    """The repository's git directory; a bundle is cloned bare into a temporary one."""
-    if path.is_dir():
-        yield path / ".git" if (path / ".git").exists() else path
-    elif path.is_file():
-        with TemporaryDirectory(prefix="orgraph-") as folder:
-            clone = Path(folder) / "clone.git"
-            _git(path, "clone", "--quiet", "--bare", "--end-of-options", str(path.resolve()), str(clone))
-            yield clone
-    else:
-        raise SourceError(f"{path}: there is no such repository or bundle; correct the path in sources.toml")
-
-
-def _commit(directory: Path, path: Path, branch: str | None) -> str:
-    reference = "HEAD" if branch is None else f"refs/heads/{branch}"
-    found = _in(
-        directory, path, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}"
-    )
-    if found is None:
-        raise SourceError(f"{path}: {branch or 'HEAD'} names no commit; correct the branch in sources.toml")
-    return found.decode("ascii").strip()
-
-
-def _codeowners(directory: Path, path: Path, commit: str) -> tuple[str, str]:
-    for place in PLACES:
-        name = f"{commit}:{place}"
-        size = _in(directory, path, "cat-file", "-s", name)
-        if size is None:
-            continue
-        if int(size) > MAX_BYTES:
-            raise SourceError(
-                f"{path}: {place} has {int(size)} bytes, expected at most {MAX_BYTES}; shorten it"
-            )
-        try:
-            return place, (_in(directory, path, "cat-file", "blob", name) or b"").decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise SourceError(f"{path}: {place}: expected UTF-8: {error}; save it as UTF-8") from error
-    raise SourceError(f"{path}: commit {commit[:12]} has none of {', '.join(PLACES)}; add one")
-
-
-def _in(directory: Path, path: Path, *arguments: str) -> bytes | None:
-    """Output of git in that directory; None when it finds nothing."""
-    if not (directory / "HEAD").exists() and not directory.is_file():
-        raise SourceError(f"{path}: expected a git repository or a bundle; correct the path in sources.toml")
-    result = _run(path, f"--git-dir={directory}", *arguments)
-    if result.returncode == 128 and b"dubious ownership" in result.stderr:
-        raise SourceError(f"{path}: the repository belongs to another user; change its owner")
-    return result.stdout if result.returncode == 0 else None
-
-
-def _git(path: Path, *arguments: str) -> None:
-    result = _run(path, *arguments)
-    if result.returncode != 0:
-        said = result.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise SourceError(f"{path}: expected a git repository or a bundle; git says: {said[-1]}")
-
-
-def _run(path: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """Without configuration of the user or machine, without prompts, from files only."""
-    environment = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "LC_ALL": "C",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_ALLOW_PROTOCOL": "file",
-        "GIT_NO_LAZY_FETCH": "1",
-        "GIT_OPTIONAL_LOCKS": "0",
-    }
+def _codeowners(repository: Repository, commit: str) -> tuple[str, str]:
+    path = repository.path
+    files, _ = repository.files(commit)
+    place = next((place for place in PLACES if place in files), None)
+    if place is None:
+        raise SourceError(f"{path}: commit {commit[:12]} has none of {', '.join(PLACES)}; add one")
     try:
-        return subprocess.run(
-            ["git", *arguments],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_TIMEOUT_SECONDS,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise SourceError("git was not found; install it") from error
-    except subprocess.TimeoutExpired as error:
-        raise SourceError(f"{path}: git took more than {_TIMEOUT_SECONDS} s; check the repository") from error
+        with repository.reader() as blobs:
+            return place, decoded(blobs.read(files[place]))
+    except UnreadableError as error:
+        raise SourceError(f"{path}: {place}: {error}") from error

@@ -1,4 +1,4 @@
-"""Entities and relationships from YAML, JSON and CSV records, by a declarative mapping file.
+"""Entities and relationships from the records of a folder or a git repository, by a declarative mapping file.
 
     absent = ["none"]                      # texts that stand for no value
 
@@ -21,227 +21,180 @@ docs/mapping.md has the whole format.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
-from discovery.connector import Connector, Problem
-from discovery.files import UnreadableError, find, locate
-from discovery.mapping_file import LookupSpec, MappingFile, RelationshipSpec, Rule, ValueSpec, load_mapping
+from pydantic import model_validator
+
+from discovery.connector import (
+    Change,
+    Connector,
+    Item,
+    Position,
+    PositionLostError,
+    Problem,
+    SourceError,
+    only_if_unchanged,
+)
+from discovery.files import UnreadableError, find, listing, locate, read_bytes
+from discovery.git import BlobReader, Repository, bundle_head, open_repository
+from discovery.mapped import Mapped
+from discovery.mapping_file import MappingFile, load_mapping
 from discovery.options import Options, parse_options
-from discovery.patterns import Parts
-from discovery.records import Row, read_document, rows_at
+from discovery.patterns import Parts, matches
+from discovery.records import read_document
 from discovery.sources import OrganizationConfig, SourceConfig
-from discovery.templates import Lookups, MissingLookupError, Record, field_at, parse_template, plain_text
-from graph.claims import Claim, EntityClaim, RelationshipClaim, Scalar, Value, entity_id
 
 
 class MappingOptions(Options):
     path: str
-    """A file or a glob."""
+    """A file or a glob; in a repository, of its files."""
     mapping: str
     """The mapping file."""
+    repository: str | None = None
+    """Path of a working tree, a bare repository or a bundle, whose commits are read."""
+    branch: str | None = None
+    """HEAD if none is named."""
+    commit: str | None = None
+    """Read the repository at this commit; without, go on from there to the head, commit by commit."""
+
+    @model_validator(mode="after")
+    def _of_a_repository(self) -> MappingOptions:
+        if self.repository is None and (self.branch or self.commit):
+            raise ValueError("branch and commit are of a repository; name it")
+        return self
 
 
 def connect(organization: OrganizationConfig, source: SourceConfig) -> Connector:
     """Raises ConfigurationError for a mapping file that cannot be used."""
     options = parse_options(MappingOptions, source)
     mapping = load_mapping(locate(organization, options.mapping))
+    if options.repository is not None:
+        return GitMappingConnector(organization, source, options, mapping)
     return MappingConnector(organization, source, options, mapping)
 
 
 @dataclass(frozen=True)
-class MappingConnector:
+class _Mapping:
+    """What both have in common."""
+
     organization: OrganizationConfig
     source: SourceConfig
     options: MappingOptions
     mapping: MappingFile
 
+    def mapped(self) -> Mapped:
+        external = {
+            key: dict(_documents(self.organization, spec.path))
+            for key, spec in self.mapping.lookup.items()
+            if spec.path is not None
+        }
+        return Mapped(self.mapping, Parts(self.organization, self.source), external)
+
+    def rules(self) -> str:
+        """A digest of all that the claims follow from beside the source's own files."""
+        digest = hashlib.sha256(f"{self.options.path}\n{self.options.repository}\n".encode())
+        looked = [spec.path for spec in self.mapping.lookup.values() if spec.path is not None]
+        for text in (self.options.mapping, *looked):
+            for found in find(locate(self.organization, text)):
+                data = repr(found).encode() if isinstance(found, Problem) else read_bytes(found[0])
+                digest.update(b"%d\n%s" % (len(data), data))
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class MappingConnector(_Mapping):
+    """Files of a folder."""
+
     def scopes(self) -> Sequence[str]:
         return (self.options.path,)
 
-    def read(self, scope: str) -> Iterator[Claim | Problem]:
-        parts = Parts(self.organization, self.source)
-        yield from parts.classifications()
-        documents = yield from self._documents(scope)
-        lookups: dict[str, Mapping[str, str]] = {}
-        for key, spec in self.mapping.lookup.items():
-            lookups[key] = yield from self._lookup(spec, documents, lookups)
-        reading = _Reading(parts, lookups, {})
-        for name, document in documents.items():
-            for rule in self.mapping.rule:
-                for row in _rows(document, rule.each, name):
-                    yield from [row] if isinstance(row, Problem) else reading.claims(rule, row)
+    def read(self, scope: str) -> Iterator[Item]:
+        position = self._position()
+        mapped = self.mapped()
+        mapped.update(dict(_documents(self.organization, scope)))
+        yield from mapped.statements.claims()
+        yield Position(position)
 
-    def _documents(self, path: str) -> Generator[Problem, None, Mapping[str, Any]]:
-        """Content of each file, by its name."""
-        documents: dict[str, Any] = {}
-        for found in find(locate(self.organization, path)):
-            if isinstance(found, Problem):
-                yield found
-                continue
-            try:
-                documents[found[1]] = self._present(read_document(*found))
-            except UnreadableError as error:
-                yield Problem(found[1], str(error))
-        return documents
+    def changes(self, scope: str, position: str) -> Iterator[Change]:
+        yield from only_if_unchanged(position, self._position())
 
-    def _present(self, value: Any) -> Any:
-        """The document without the texts that stand for no value."""
-        if isinstance(value, Mapping):
-            return {k: self._present(v) for k, v in value.items()}
-        if isinstance(value, list):
-            return [self._present(item) for item in value]
-        return None if isinstance(value, str) and value.strip() in self.mapping.absent else value
-
-    def _lookup(
-        self, spec: LookupSpec, documents: Mapping[str, Any], before: Lookups
-    ) -> Generator[Problem, None, Mapping[str, str]]:
-        if spec.path is not None:
-            documents = yield from self._documents(spec.path)
-        table: dict[str, str] = {}
-        preferred: set[str] = set()
-        for name, document in documents.items():
-            for row in _rows(document, spec.each, name):
-                if isinstance(row, Problem):
-                    yield row
-                    continue
-                try:
-                    key = _text_at(row.fields, spec.key)
-                    value = spec.value.render(row.fields, before)
-                except (MissingLookupError, ValueError) as error:
-                    yield Problem(row.place, f"{error}; correct the record")
-                    continue
-                if key is None or value is None:
-                    continue
-                better = spec.prefer is not None and field_at(row.fields, spec.prefer) is not None
-                if key not in table or (better and key not in preferred):
-                    table[key] = value
-                if better:
-                    preferred.add(key)
-        return table
+    def _position(self) -> str:
+        return f"{self.rules()} {listing([locate(self.organization, self.options.path)])}"
 
 
-def _rows(document: Any, each: str, name: str) -> Iterator[Row | Problem]:
-    try:
-        yield from rows_at(document, each, name)
-    except UnreadableError as error:
-        yield Problem(name, str(error))
+@dataclass(frozen=True)
+class GitMappingConnector(_Mapping):
+    """Files of a git repository. Its commits are replayed along first parents as changes."""
+
+    def scopes(self) -> Sequence[str]:
+        at = "" if self.options.branch is None else f" branch {self.options.branch}"
+        return (f"{self.options.repository}{at} {self.options.path}",)
+
+    def read(self, scope: str) -> Iterator[Item]:
+        with open_repository(self._path) as repository, repository.reader() as blobs:
+            commit = repository.commit(self.options.commit or self.options.branch)
+            mapped = self._at(repository, blobs, commit)
+            yield from mapped.statements.claims()
+            yield Position(f"{commit} {self.rules()}")
+
+    def changes(self, scope: str, position: str) -> Iterator[Change]:
+        before, _, rules = position.partition(" ")
+        if rules != self.rules():
+            raise PositionLostError("the mapping is another")
+        if self.options.commit is None and bundle_head(self._path, self.options.branch) == before:
+            return
+        with open_repository(self._path) as repository, repository.reader() as blobs:
+            after = repository.commit(self.options.commit or self.options.branch)
+            if not repository.is_ancestor(before, after):
+                raise PositionLostError(f"{before} is not on the way to {after}")
+            if before == after:
+                return
+            mapped = self._at(repository, blobs, before)
+            mapped.statements.change(position)
+            for commit in repository.commits(before, after):
+                changed = {n: b for n, b in commit.changed.items() if matches(self.options.path, n)}
+                mapped.update({problem.place: problem for problem in commit.problems})
+                mapped.update({name: _document(blobs, name, blob) for name, blob in changed.items()})
+                yield mapped.statements.change(f"{commit.id} {rules}")
+
+    def _at(self, repository: Repository, blobs: BlobReader, commit: str) -> Mapped:
+        files, problems = repository.files(commit)
+        chosen = {name: blob for name, blob in files.items() if matches(self.options.path, name)}
+        if not chosen:
+            raise SourceError(
+                f"{self._path}: no file of commit {commit} matches {self.options.path}; "
+                "correct the path in sources.toml"
+            )
+        mapped = self.mapped()
+        mapped.update({problem.place: problem for problem in problems})
+        mapped.update({name: _document(blobs, name, blob) for name, blob in chosen.items()})
+        return mapped
+
+    @property
+    def _path(self) -> Path:
+        return locate(self.organization, self.options.repository or "")
 
 
-def _text_at(record: Record, path: str) -> str | None:
-    value = field_at(record, path)
-    return None if value is None else plain_text(value)
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """One reading of the source's documents."""
-
-    parts: Parts
-    lookups: Lookups
-    seen: dict[str, str]
-    """Where each entity was described."""
-
-    def claims(self, rule: Rule, row: Row) -> Iterator[Claim | Problem]:
-        """What a rule makes of a record; a Problem where the record does not have the form it should."""
+def _documents(organization: OrganizationConfig, path: str) -> Iterator[tuple[str, Any]]:
+    """Name and content of each file that a path leads to, or the Problem that it is."""
+    for found in find(locate(organization, path)):
+        if isinstance(found, Problem):
+            yield found.place, found
+            continue
         try:
-            if not self._applies(rule, row.fields):
-                return
-            entity = self._id(rule.id, row.fields) if rule.id else None
-            if rule.id and entity is None:
-                raise ValueError(f"a field of the id {rule.id!r} is absent")
-            claim = self._entity(rule, row, entity) if entity and rule.class_name else None
-        except (MissingLookupError, ValueError) as error:
-            yield Problem(row.place, f"{error}; correct the record or the mapping")
-            return
-        if claim is not None:
-            yield claim
-            yield from self.parts.classified(claim.id, row.place, claim.id)
-        for spec in rule.relationship:
-            yield from self._relationships(spec, row, entity)
-
-    def _applies(self, rule: Rule, record: Record) -> bool:
-        if any(field_at(record, path) is None for path in rule.when):
-            return False
-        if lacking := [path for path in rule.required if field_at(record, path) is None]:
-            raise ValueError(f"{', '.join(lacking)}: expected a value, found none")
-        return all(
-            _text_at(record, path) == template.render(record, self.lookups)
-            for path, template in rule.where.items()
-        )
-
-    def _id(self, text: str, record: Record) -> str | None:
-        type_name, _, key = text.partition(":")
-        rendered = parse_template(key).render(record, self.lookups)
-        return None if rendered is None else entity_id(type_name, rendered)
-
-    def _entity(self, rule: Rule, row: Row, entity: str) -> EntityClaim:
-        if entity in self.seen:
-            raise ValueError(f"{entity} is also the record at {self.seen[entity]}")
-        values = {}
-        for name, spec in rule.values.items():
-            try:
-                value = _value(spec, row.fields, self.lookups)
-            except ValueError as error:
-                raise ValueError(f"{spec.field or name}: {error}") from error
-            if value is not None and value != ():
-                values[name] = value
-        if "name" not in values:
-            raise ValueError(f"name: expected a value for {entity}, found none")
-        self.seen[entity] = row.place
-        return EntityClaim(entity, rule.class_name or "", self.parts.collection(entity), values, row.place)
-
-    def _relationships(
-        self, spec: RelationshipSpec, row: Row, entity: str | None
-    ) -> Iterator[Claim | Problem]:
-        """One, or one for each item; none where a field is absent, and none from an entity to itself."""
-        if any(field_at(row.fields, path) is None for path in spec.when):
-            return
-        records: list[Record] = [row.fields]
-        if spec.each is not None:
-            items = field_at(row.fields, spec.each) or []
-            if not isinstance(items, list):
-                yield Problem(row.place, f"{spec.each}: expected a list, found {items!r}; correct the record")
-                return
-            records = [{**row.fields, "_item": item} for item in items]
-        for record in records:
-            try:
-                start = self._id(spec.start, record) if spec.start else entity
-                end = self._id(spec.end, record)
-            except (MissingLookupError, ValueError) as error:
-                yield Problem(row.place, f"{spec.type}: {error}; correct the record or the mapping")
-                continue
-            if start is not None and end is not None and start != end:
-                yield RelationshipClaim(start, spec.type, end, row.place)
+            yield found[1], read_document(read_bytes(found[0]), found[1])
+        except UnreadableError as error:
+            yield found[1], Problem(found[1], str(error))
 
 
-def _value(spec: ValueSpec, record: Record, lookups: Lookups) -> Value | None:
-    if spec.literal is not None:
-        return spec.literal
-    if spec.join is not None:
-        texts = (template.render(record, lookups) for template in spec.join)
-        return spec.by.join(text for text in texts if text) or None
-    found = spec.text.render(record, lookups) if spec.text else field_at(record, spec.field or "")
-    if isinstance(found, list):
-        return tuple(_scalar(item, spec.type) for item in found if item is not None)
-    return None if found is None else _scalar(found, spec.type)
-
-
-def _scalar(value: Any, type_name: str | None) -> Scalar:
-    if type_name is None and isinstance(value, (bool, int, float)):
-        return value
-    if type_name in (None, "string") and isinstance(value, date):
-        aware = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
-        return aware if aware.tzinfo else aware.replace(tzinfo=UTC)
-    text = plain_text(value)
-    if type_name == "integer":
-        return int(text)
-    if type_name == "decimal":
-        return float(text)
-    if type_name == "boolean":
-        if text.casefold() not in ("true", "false", "yes", "no"):
-            raise ValueError(f"expected true or false, found {text!r}")
-        return text.casefold() in ("true", "yes")
-    return text
+def _document(blobs: BlobReader, name: str, blob: str | None) -> Any:
+    if blob is None:
+        return None
+    try:
+        return read_document(blobs.read(blob), name)
+    except UnreadableError as error:
+        return Problem(name, str(error))

@@ -252,3 +252,123 @@ def test_keys_cannot_reach_into_another_id(read, key):
     assert id_.startswith("person:")
     assert not set(id_.removeprefix("person:")) & set(":#*@ ")
     assert id_ != f"person:{key}"
+
+
+TREE = """\
+[[rule]]
+files = "people/*"
+each = "."
+id = "person:{_stem}"
+class = "Person"
+values = { name = "name", email = "mail" }
+
+[[rule]]
+files = "repos/**/*.toml"
+each = "."
+id = "repository:{_stem}"
+class = "Repository"
+values = { name = "_stem", path = "_file" }
+
+[[rule.relationship]]
+type = "MAY_WRITE"
+each = "access"
+where = { _item = "write" }
+start = "group:{_item_key}"
+end = "repository:{_stem}"
+
+[[rule.relationship]]
+type = "OWNS"
+each = "owners"
+item = "login"
+start = "person:{_item}"
+end = "repository:{_stem}"
+"""
+
+
+@pytest.fixture
+def read_tree(say, tmp_path):
+    def go(files, mapping=TREE):
+        for name, text in files.items():
+            path = tmp_path / "tree" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        (tmp_path / "mapping.toml").write_text(mapping)
+        return say(tmp_path, "mapping", {"path": "tree/**", "mapping": "mapping.toml"})
+
+    return go
+
+
+def test_rules_apply_to_the_files_that_they_name_whatever_their_format(read_tree):
+    said = read_tree(
+        {
+            "people/ada.toml": 'name = "Ada"\nmail = "ada@acme.example"\n',
+            "people/bob.json": '{"name": "Bob", "mail": false}',
+            "people/cyd.yml": "name: Cyd",
+            "people/dot.xml": "<person xmlns='urn:x'><name>Dot</name><mail/></person>",
+            "repos/old/tool.toml": "owners = ['ada', { login = 'bob', since = 1 }]\naccess = { dev = 'write', qa = 'read' }\n",
+        },
+        "absent = [false]\n" + TREE,
+    )
+    assert said.problems == []
+    assert {claim.id: claim.values["name"] for claim in said.of("Person")} == {
+        "person:ada": "Ada",
+        "person:bob": "Bob",
+        "person:cyd": "Cyd",
+        "person:dot": "Dot",
+    }
+    assert said.entities["repository:tool"].values == {"name": "tool", "path": "repos/old/tool.toml"}
+    assert said.typed("MAY_WRITE") == {("group:dev", "repository:tool")}
+    assert said.typed("OWNS") == {("person:ada", "repository:tool"), ("person:bob", "repository:tool")}
+
+
+PEOPLE_XML = """\
+[[rule]]
+each = "person"
+id = "person:{@id}"
+class = "Person"
+values = { name = "name", accountName = "login" }
+
+[[rule.relationship]]
+type = "WORKS_IN"
+each = "unit"
+end = "organizational_unit:{_item.@ref}"
+"""
+
+
+def test_xml_records_are_elements_with_attributes_and_children(read):
+    text = """<?xml version="1.0"?><!-- export --><hr:people xmlns:hr="urn:hr">
+      <hr:person id="1"><hr:name>Ada</hr:name><hr:login>a</hr:login><hr:login>l</hr:login>
+        <hr:unit ref="r&amp;d"/></hr:person></hr:people>"""
+    said = read(text, PEOPLE_XML, name="people.xml")
+    assert said.problems == []
+    assert said.entities["person:1"].values == {"name": "Ada", "accountName": ("a", "l")}
+    assert said.typed("WORKS_IN") == {("person:1", "organizational_unit:r&d")}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("x.xml", "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "document types and entities are refused"),
+        ("x.xml", "<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]><a>&b;</a>", "are refused"),
+        ("x.xml", "<a>" * 101 + "</a>" * 101, "at most 100 elements within each other"),
+        ("x.xml", "<a>" * 100_000 + "</a>" * 100_000, "at most 100 elements within each other"),
+        ("x.xml", "<a><b></a>", "expected XML"),
+        ("x.xml", "<?xml version='1.0' encoding='no-such'?><a/>", "export it as UTF-8"),
+        ("x.toml", "a = ", "expected TOML"),
+        ("x.toml", "a = " + "[" * 20_000, "nested too deeply"),
+        ("x.toml", b"a = 'caf\xe9'", "expected UTF-8"),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else None,
+)
+def test_a_hostile_or_broken_xml_or_toml_file_is_named(read, name, text, says):
+    said = read(text, name=name)
+    assert {p.place for p in said.problems} == {name}
+    assert says in said.problems[0].message
+
+
+def test_two_files_that_describe_one_entity_are_a_problem(read_tree):
+    said = read_tree({"people/ada.toml": 'name = "Ada"', "people/ada.yml": "name: Ada L."})
+    assert said.entities["person:ada"].values["name"] == "Ada"
+    assert [(p.place, "also the record at people/ada.toml" in p.message) for p in said.problems] == [
+        ("people/ada.yml", True)
+    ]

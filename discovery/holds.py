@@ -1,0 +1,113 @@
+"""The brake: crawls that would retract too much are held (`_Hold` in Neo4j) until a person decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from discovery.runs import execute
+from graph.database import Database
+
+Decision = Literal["confirmed", "dropped", "lapsed"]
+"""A person said yes; a person said no; a later crawl had nothing to ask any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A crawl of a scope that waits for a person. Until then the scope is not complete, so that what
+    access rests on in it is suspended past the source's maximum age."""
+
+    source: str
+    scope: str
+    gone: int
+    """Claims that it would retract."""
+    standing: int
+    """Claims of the scope, those included."""
+    why: str
+
+    def __str__(self) -> str:
+        return (
+            f"held: {self.why}: {self.gone} of {self.standing} claims would be retracted; "
+            f"`orgraph held confirm {self.source}` if they are gone, `orgraph held drop {self.source}` if not"
+        )
+
+
+class NothingHeldError(Exception):
+    """No crawl of the source waits for a decision."""
+
+
+async def held(database: Database, source: str | None = None) -> Sequence[Hold]:
+    """What waits for a decision."""
+    records = await database.read(
+        """MATCH (h:_Hold) WHERE h.decision IS NULL AND ($source IS NULL OR h.source = $source)
+           RETURN h.source AS source, h.scope AS scope, h.gone AS gone, h.standing AS standing, h.why AS why
+           ORDER BY source, scope""",
+        source=source,
+    )
+    return [Hold(**record.data()) for record in records]
+
+
+async def hold(database: Database, found: Hold) -> None:
+    """Ask; the same question once only, also where its answer was no."""
+    await execute(
+        database,
+        """
+        OPTIONAL MATCH (no:_Hold {source: $source, scope: $scope, gone: $gone, standing: $standing})
+          WHERE no.decision = 'dropped'
+        WITH count(no) AS answered WHERE answered = 0
+        OPTIONAL MATCH (open:_Hold {source: $source, scope: $scope}) WHERE open.decision IS NULL
+        DELETE open
+        WITH DISTINCT answered
+        CREATE (h:_Hold {source: $source, scope: $scope, gone: $gone, standing: $standing})
+        SET h.why = $why, h.at = $at
+        """,
+        source=found.source,
+        scope=found.scope,
+        gone=found.gone,
+        standing=found.standing,
+        why=found.why,
+        at=datetime.now(UTC),
+    )
+
+
+async def decide(database: Database, source: str, decision: Decision, by: str) -> Sequence[Hold]:
+    """Record who decided on what the source has waiting; what that is. Raises NothingHeldError."""
+    waiting = await held(database, source)
+    if not waiting:
+        raise NothingHeldError(f"no crawl of {source!r} waits; `orgraph held list` shows those that do")
+    for one in waiting:
+        await _close(database, one.source, one.scope, decision, by)
+    return waiting
+
+
+async def lapse(database: Database, source: str, scope: str) -> None:
+    """A crawl of the scope was completed: nothing waits, and what was confirmed is carried out."""
+    await _close(database, source, scope, "lapsed", "")
+    query = "MATCH (h:_Hold {source: $source, scope: $scope, decision: 'confirmed'}) SET h.carriedOut = true"
+    await execute(database, query, source=source, scope=scope)
+
+
+async def allowance(database: Database, source: str, scope: str) -> int:
+    """Claims that a person agreed to see retracted in the next crawl of the scope."""
+    records = await database.read(
+        """MATCH (h:_Hold {source: $source, scope: $scope, decision: 'confirmed'})
+           WHERE h.carriedOut IS NULL RETURN max(h.gone) AS gone""",
+        source=source,
+        scope=scope,
+    )
+    return int(records[0]["gone"] or 0)
+
+
+async def _close(database: Database, source: str, scope: str, decision: Decision, by: str) -> None:
+    await execute(
+        database,
+        """MATCH (h:_Hold {source: $source, scope: $scope}) WHERE h.decision IS NULL
+           SET h.decision = $decision, h.decidedBy = $by, h.decidedAt = $at""",
+        source=source,
+        scope=scope,
+        decision=decision,
+        by=by,
+        at=datetime.now(UTC),
+    )

@@ -1,0 +1,159 @@
+"""The Rust project's public lists, replayed from git: each commit as a fresh reading of it would have it."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from discovery.configuration import all_sources
+from discovery.connector import Position, Problem
+from discovery.connectors.table import build
+from discovery.runner import Runner
+from discovery.sources import load_organization
+from discovery.statements import fact_of
+from graph.store import FactStore
+from ontologies.loader import load_authorization, load_shapes
+from tests.discovery.git_repository import git
+
+#: The first commit of August 2019, when all people have ids.
+START = "113a2a0c3f4c11052ba3a303d452447ec135512c"
+COMMITS = 1987
+#: Commits that name somebody who is in no file, or are no TOML.
+BROKEN = 18
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def lists(shared_data, tmp_path_factory):
+    """The bundle, unpacked once."""
+    folder = tmp_path_factory.mktemp("rust-team")
+    bundle = str(shared_data / "rust-team" / "rust-team.bundle")
+    git(folder, "clone", "-q", "--bare", bundle, "lists.git")
+    return folder / "lists.git"
+
+
+@pytest.fixture(scope="module")
+def organization(shared_data):
+    patch = pytest.MonkeyPatch()
+    patch.setenv("ORGRAPH_SHARED_DATA", str(shared_data))
+    yield load_organization(ROOT / "deploy" / "rust-team" / "sources.toml")
+    patch.undo()
+
+
+def at(organization, lists, commit=None):
+    """The source, of the unpacked bundle, read at a commit or to its head."""
+    [source] = organization.source
+    options = {**source.options, "repository": str(lists), **({"commit": commit} if commit else {})}
+    return source.model_copy(update={"options": options})
+
+
+def fresh(organization, source):
+    """All claims by their facts, the problems, and the position."""
+    connector = build(organization, source, {})
+    [scope] = connector.scopes()
+    items = list(connector.read(scope))
+    claims = {fact_of(i): i for i in items if not isinstance(i, (Problem, Position))}
+    [position] = [item.text for item in items if isinstance(item, Position)]
+    return claims, [item for item in items if isinstance(item, Problem)], position
+
+
+@dataclass
+class Replayed:
+    commits: int
+    broken: int
+    compared: int
+    different: list
+    names: dict
+    """GitHub names that each person had, by the person's id."""
+    holders: dict
+    """Accounts that each GitHub name was of."""
+
+
+@pytest.fixture(scope="module")
+def replayed(organization, lists):
+    claims, problems, position = fresh(organization, at(organization, lists, START))
+    assert problems == []
+    connector = build(organization, at(organization, lists), {})
+    [scope] = connector.scopes()
+    told = Replayed(0, 0, 0, [], defaultdict(dict), defaultdict(dict))
+    for change in [None, *connector.changes(scope, position)]:
+        new = list(claims.values()) if change is None else change.claims
+        for claim in new:
+            claims[fact_of(claim)] = claim
+            if getattr(claim, "class_name", None) == "Person":
+                told.names[claim.id][claim.values["accountName"]] = True
+            if getattr(claim, "class_name", None) == "Account":
+                told.holders[str(claim.values["name"]).lower()][claim.id] = True
+        if change is None:
+            continue
+        for claim in change.withdrawn:
+            del claims[fact_of(claim)]
+        told.commits += 1
+        if change.position is None:
+            told.broken += 1
+        elif told.commits % 300 == 0 or told.commits == COMMITS:
+            commit = change.position.split()[0]
+            expected, _, _ = fresh(organization, at(organization, lists, commit))
+            told.compared += 1
+            told.different += [] if claims == expected else [commit]
+    return told
+
+
+def test_the_replay_of_each_commit_equals_a_fresh_reading_of_it(replayed):
+    assert (replayed.commits, replayed.broken) == (COMMITS, BROKEN)
+    assert replayed.compared >= 6
+    assert replayed.different == []
+
+
+def test_who_was_renamed_stays_one_person(replayed):
+    renamed = {id_: list(names) for id_, names in replayed.names.items() if len(names) > 1}
+    assert len(renamed) == 22
+    assert renamed["person:48135649"] == ["Nilstrieb", "Noratrieb"]
+    assert renamed["person:547158"] == ["jonathandturner", "jntrnr", "sophiajt"]
+
+
+def test_a_name_that_passed_to_another_id_is_two_accounts(replayed):
+    passed = {name: list(accounts) for name, accounts in replayed.holders.items() if len(accounts) > 1}
+    assert passed == {"dylan-dpc": ["account:github/12371125", "account:github/99973273"]}
+
+
+async def graph(neo4j):
+    """The live graph, without when it was written."""
+    nodes = await neo4j.read("MATCH (n:Entity) RETURN labels(n) AS l, properties(n) AS p")
+    links = await neo4j.read(
+        "MATCH (a:Entity)-[r]->(b:Entity) RETURN a.id AS a, type(r) AS t, b.id AS b, properties(r) AS p"
+    )
+    told = ("since", "audience", "pages", "embedding")
+
+    def plain(record):
+        return {key: value for key, value in record["p"].items() if key not in told}
+
+    return (
+        {record["p"]["id"]: (sorted(record["l"]), plain(record)) for record in nodes},
+        {(record["a"], record["t"], record["b"]): plain(record) for record in links},
+    )
+
+
+async def test_crawls_of_two_commits_make_the_graph_of_the_second(neo4j, organization, lists):
+    runner = Runner(organization, FactStore(neo4j, load_shapes(), load_authorization()), neo4j)
+    configuration = all_sources(organization)[0]
+    commits = git(lists, "rev-list", "--first-parent", "--reverse", f"{START}..public").split()
+    later = commits[11]
+    await runner.run(configuration)
+    first = await runner.run(at(organization, lists, START))
+    before = await graph(neo4j)
+    second = await runner.run(at(organization, lists, later))
+    assert (first.outcome, second.outcome) == ("complete", "complete")
+    assert first.violations == second.violations == ()
+    assert second.scopes[0].claims < 100  # what changed, not all of it
+    replay = await graph(neo4j)
+    assert replay != before
+    again = await runner.run(at(organization, lists, later))
+    assert (again.outcome, again.scopes[0].claims) == ("complete", 0)
+    async with neo4j.driver.session(database=neo4j.name) as session:
+        await (await session.run("MATCH (n) DETACH DELETE n")).consume()
+    await neo4j.ensure_schema()
+    await runner.run(configuration)
+    await runner.run(at(organization, lists, later))
+    assert await graph(neo4j) == replay
