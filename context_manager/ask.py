@@ -21,8 +21,10 @@ from graph.reads import Asker, EntityView, Reader, View
 from inference.embeddings import Embedder
 from inference.engine_client import EngineClient, NodeAnsweredGarbage, NodeError
 from inference.gateway import ChatRequest, NoNodeAnswered, chat_on_first
-from inference.mesh import CHAT, EMBEDDING, Mesh
-from inference.placement import Placement, Requirement, place
+from inference.mesh import Mesh
+from inference.nodes import CHAT, EMBEDDING
+from inference.placement import Placement, place
+from inference.requirement import Requirement
 from ontologies import Ontology
 
 MAX_QUESTION = 2_000
@@ -213,7 +215,7 @@ def _mark_down(mesh: Mesh, failures: Sequence[NodeError]) -> None:
     """A node that gave no whole answer gets no further question before a probe finds it up."""
     for failure in failures:
         if not isinstance(failure, NodeAnsweredGarbage):
-            mesh.mark_down(failure.node, failure.what)
+            mesh.failed(failure.node, failure.what, answered=False)
 
 
 async def _answering(service: Asking, retrieval: Retrieval, sentences: Sequence[Sentence]) -> list[Sentence]:
@@ -252,12 +254,7 @@ def _intent(
         "facts": [match.fact.id for match in retrieval.context.facts],
         "decision": {
             "visible_facts": len(retrieval.context.facts),
-            "handling": {
-                "jurisdictions": _sorted(retrieval.handling.jurisdictions),
-                "residency": _sorted(retrieval.handling.residency),
-                "certifications": sorted(retrieval.handling.certifications),
-                "clearance": retrieval.handling.clearance,
-            },
+            "handling": retrieval.handling.record(),
         },
         "embedding": _placement_record(retrieval.embedding),
         "placement": _placement_record(placement),
@@ -286,7 +283,3 @@ def _placement_record(placement: Placement | None) -> dict[str, Any] | None:
             for v in placement.verdicts
         },
     }
-
-
-def _sorted(values: frozenset[str] | None) -> list[str] | None:
-    return None if values is None else sorted(values)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from context_manager.mesh_nodes import holding
 from context_manager.running import running_service
 from context_manager.settings import Settings, SettingsError
 from discovery.configuration import all_sources
@@ -70,7 +71,7 @@ async def open_core(settings: Settings, progress: Progress) -> AsyncIterator[Cor
             progress("the graph was restored from a backup: grants count once they are crawled again")
         store = FactStore(database, load_shapes(), model)
         await store.resume()
-        runner = Runner(organization, store, database, partial(_say, progress))
+        runner = Runner(organization, store, database, partial(_say, progress), holding(settings))
         yield Core(settings, organization, uri, database, ontology, store, runner)
         write_witness(witness, await seen(database))
 

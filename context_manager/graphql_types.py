@@ -113,6 +113,10 @@ class Handling:
     residency: list[str] | None
     certifications: list[str]
     clearance: int
+    silicon: list[str] | None
+    excluded_silicon: list[str]
+    excluded_owners: list[str]
+    purposes: list[str] | None
 
 
 @strawberry.type(description="Why a mesh node may, or may not, serve the request.")
@@ -175,12 +179,7 @@ def fact_of(match: Match) -> Fact:
 
 
 def handling_of(handling: graph_handling.Handling) -> Handling:
-    return Handling(
-        jurisdictions=None if handling.jurisdictions is None else sorted(handling.jurisdictions),
-        residency=None if handling.residency is None else sorted(handling.residency),
-        certifications=sorted(handling.certifications),
-        clearance=handling.clearance,
-    )
+    return Handling(**handling.record())
 
 
 def verdicts_of(placement: Placed | None) -> list[Verdict]:

@@ -1,14 +1,20 @@
-"""The mesh as the graph declares it, with the node that this service manages itself."""
+"""The mesh as the graph declares it, and the nodes that are this service itself: its process, its Neo4j."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
+from context_manager.settings import Settings
+from discovery.sources import SourceConfig
 from graph.database import Database
 from graph.system_reads import mesh_nodes
-from inference.mesh import Mesh, MeshNode
+from inference.embeddings import MODEL as EMBEDDING_MODEL
+from inference.explanation import handling_checks
+from inference.mesh import Mesh
+from inference.nodes import EMBEDDING, LOCAL_NODE_ID, MeshNode, certifications
 
 
 async def declare_nodes(database: Database, mesh: Mesh, managed: MeshNode | None) -> None:
@@ -22,21 +28,89 @@ async def declare_nodes(database: Database, mesh: Mesh, managed: MeshNode | None
     )
 
 
+def own_node(settings: Settings) -> MeshNode:
+    """Orgraph's process: it has no endpoint, holds what it reads, and offers embeddings."""
+    return MeshNode(
+        id=LOCAL_NODE_ID,
+        name="orgraph",
+        jurisdiction=settings.node_jurisdiction,
+        region=settings.node_region,
+        site=settings.node_site,
+        certifications=certifications(*settings.node_certifications),
+        clearance=settings.node_clearance,
+        owners=frozenset(settings.node_owners),
+        purposes=frozenset(settings.node_purposes),
+        silicon="cpu",
+        models=(EMBEDDING_MODEL,),
+        capabilities=frozenset({EMBEDDING}),
+    )
+
+
+def storage_node(settings: Settings) -> MeshNode:
+    """Neo4j: where its settings do not say otherwise, it is where the process is."""
+    process = own_node(settings)
+    return replace(
+        process,
+        id="mesh_node:neo4j",
+        name="neo4j",
+        jurisdiction=settings.neo4j_jurisdiction or process.jurisdiction,
+        region=settings.neo4j_region or process.region,
+        certifications=process.certifications
+        if settings.neo4j_certifications is None
+        else certifications(*settings.neo4j_certifications),
+        clearance=process.clearance if settings.neo4j_clearance is None else settings.neo4j_clearance,
+        models=(),
+        capabilities=frozenset(),
+    )
+
+
+def holding(settings: Settings) -> Callable[[SourceConfig], str]:
+    """Says of a source why the process or its Neo4j may not hold it; nothing when both may."""
+    nodes = (own_node(settings), storage_node(settings))
+
+    def refusal(source: SourceConfig) -> str:
+        terms = (source.holding or source.handling).handling()
+        checks = handling_checks(terms, datetime.now(UTC))
+        why = [
+            f"{node.name} ({', '.join(failed)})"
+            for node in nodes
+            if (failed := [check.found(node) for check in checks if not check.met_by(node)])
+        ]
+        if not why:
+            return ""
+        return (
+            f"source {source.name!r} was not crawled, since its handling forbids it to be held by "
+            f"{' and by '.join(why)}: declare where these run (ORGRAPH_NODE_*, ORGRAPH_NEO4J_*), "
+            "or say in sources.toml where the graph may hold it (`holding`)"
+        )
+
+    return refusal
+
+
 def _node(properties: Mapping[str, Any]) -> MeshNode:
+    until = properties.get("validTo")
     return MeshNode(
         id=properties["id"],
         name=properties["name"],
         jurisdiction=_one(properties["jurisdiction"]),
         region=properties.get("region", ""),
-        certifications=frozenset(properties.get("certification", ())),
+        site=properties.get("site", ""),
+        certifications=certifications(*properties.get("certification", ())),
         clearance=properties.get("clearance", 0),
-        silicon=properties.get("silicon", ""),
+        owners=frozenset(properties["owners"]),
+        purposes=frozenset(properties.get("purpose", ())),
+        silicon=_one(properties.get("silicon", "")),
+        memory=properties.get("memory"),
+        engine=properties.get("engine", ""),
         endpoint=properties.get("endpoint"),
         models=tuple(properties.get("model", ())),
+        context_length=properties.get("contextLength"),
         capabilities=frozenset(properties.get("capability", ())),
+        price=properties.get("price"),
+        valid_until=None if until is None else until.to_native(),
     )
 
 
 def _one(value: str | list[str]) -> str:
-    """The shapes see to it that a mesh node has exactly one jurisdiction."""
+    """What rules may have several of; the shapes see to it that a mesh node has one."""
     return value[0] if isinstance(value, list) else value

@@ -28,7 +28,7 @@ from context_manager.http_app import make_app
 from context_manager.identity import LOCAL_ISSUER, LocalIssuer, Verifier, write_secret
 from context_manager.indexer import index_forever, index_pending
 from context_manager.key_set import RemoteKeys
-from context_manager.mesh_nodes import declare_nodes
+from context_manager.mesh_nodes import declare_nodes, own_node
 from context_manager.part_checks import health_of
 from context_manager.running import Running, announced
 from context_manager.settings import Settings, SettingsError
@@ -44,11 +44,11 @@ from graph.reads import Reader
 from graph.revision_token import RevisionTokens
 from graph.tuples import CONFIGURATION
 from graph.visibility import Authorizer
-from inference.embeddings import MODEL as EMBEDDING_MODEL
 from inference.embeddings import Embedder
 from inference.engine_client import EngineClient
-from inference.mesh import CHAT, Mesh, MeshNode, NodeState, Probe, local_node
+from inference.mesh import Mesh, Probe, Weights
 from inference.model_files import ModelFilesError, ensure_model
+from inference.nodes import MeshNode, NodeState, Status
 from inference.probe import EngineProbe
 from inference.vllm_server import VllmError, VllmServer, VllmSettings
 from ontologies import load_authorization
@@ -91,7 +91,8 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         vllm = _managed_vllm(settings, progress)
         keys = _node_keys(settings) | ({} if vllm is None else {vllm.node.id: vllm.api_key})
         engines = EngineClient(session, keys)
-        mesh = Mesh(_own_node(settings), _probe(EngineProbe(engines), vllm))
+        weights = Weights(settings.locality_weight, settings.affinity_weight, settings.price_weight)
+        mesh = Mesh(own_node(settings), _probe(EngineProbe(engines), vllm), weights=weights)
         starting = None
         if vllm is not None:
             starting = asyncio.create_task(_start_vllm(vllm, settings, progress))
@@ -170,7 +171,7 @@ def _probe(probe: Probe, managed: VllmServer | None) -> Probe:
 
     async def look(node: MeshNode) -> NodeState:
         if managed is not None and managed.pid is None and node.id == managed.node.id:
-            return NodeState(False, managed.trouble.splitlines()[0])  # without the end of its log
+            return NodeState(Status.DOWN, managed.trouble.splitlines()[0])  # without the end of its log
         return await probe(node)
 
     return look
@@ -193,18 +194,7 @@ def _node_keys(settings: Settings) -> dict[str, str]:
 def _managed_vllm(settings: Settings, progress: Progress) -> VllmServer | None:
     if not settings.vllm:
         return None
-    declared = MeshNode(
-        id=settings.vllm_node,
-        name=settings.vllm_node.partition(":")[2],
-        jurisdiction="",
-        region="",
-        certifications=frozenset(),
-        clearance=0,
-        silicon="",
-        endpoint=None,
-        models=(),
-        capabilities=frozenset({CHAT}),
-    )
+    declared = MeshNode(settings.vllm_node, settings.vllm_node.partition(":")[2])
     return VllmServer(declared, VllmSettings(settings.vllm_port), settings.data_folder / "logs", progress)
 
 
@@ -215,17 +205,6 @@ async def _start_vllm(vllm: VllmServer, settings: Settings, progress: Progress) 
     except (ModelFilesError, VllmError) as error:
         vllm.trouble = str(error)
         log.warning("%s: %s", settings.vllm_node, error)
-
-
-def _own_node(settings: Settings) -> MeshNode:
-    return local_node(
-        jurisdiction=settings.node_jurisdiction,
-        region=settings.node_region,
-        certifications=frozenset(settings.node_certifications),
-        clearance=settings.node_clearance,
-        silicon="cpu",
-        models=(EMBEDDING_MODEL,),
-    )
 
 
 def _asking(core: Core, embedder: Embedder, mesh: Mesh, engines: EngineClient, audit: AuditLog) -> Asking:

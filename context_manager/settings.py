@@ -43,6 +43,11 @@ class Settings(BaseSettings):
     neo4j_user: str = "neo4j"
     neo4j_password_file: Path | None = None
     neo4j_database: str = "neo4j"
+    neo4j_jurisdiction: str | None = None
+    """Where Neo4j runs; what is not said of it is as said of this process (`node_*`)."""
+    neo4j_region: str | None = None
+    neo4j_certifications: tuple[str, ...] | None = None
+    neo4j_clearance: int | None = None
 
     retention_days: int = Field(400, ge=1)
     """How long changes and the records of crawls are kept."""
@@ -72,6 +77,18 @@ class Settings(BaseSettings):
     node_region: str = "local"
     node_certifications: tuple[str, ...] = ()
     node_clearance: int = 0
+    node_site: str = ""
+    node_owners: tuple[str, ...] = ()
+    """Ids of the agents whose machine it is."""
+    node_purposes: tuple[str, ...] = ()
+    """All that is done with what it holds."""
+
+    locality_weight: float = Field(0.5, ge=0)
+    """Seconds that a node at none of the facts' sites counts as slower."""
+    affinity_weight: float = Field(0.8, ge=0, le=1)
+    """Share of a prompt that a node need not read which lately read its beginning."""
+    price_weight: float = Field(0.2, ge=0)
+    """Seconds that the dearest node counts as slower than one for nothing."""
 
     @field_validator("oidc_jwks_url")
     @classmethod

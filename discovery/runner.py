@@ -51,6 +51,11 @@ def no_progress(source: str, scope: ScopeReport) -> None:
     """For where nobody watches."""
 
 
+def held_anywhere(source: SourceConfig) -> str:
+    """For where nothing is said of where the graph runs."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Runner:
     """Crawls the sources of an organization into a store, and keeps a record of each crawl."""
@@ -59,6 +64,8 @@ class Runner:
     store: FactStore
     database: Database
     progress: Progress = no_progress
+    refusal: Callable[[SourceConfig], str] = held_anywhere
+    """Why the graph may not hold a source, which is then not read; empty when it may."""
 
     async def run(self, source: SourceConfig) -> RunReport:
         """One crawl. Whatever goes wrong in the source is in the report, never raised."""
@@ -66,6 +73,8 @@ class Runner:
         scopes: list[ScopeReport] = []
         error = None
         try:
+            if refused := self.refusal(source):
+                raise SourceError(refused)
             names = await entity_names(self.database)
             connector = await asyncio.to_thread(build, self.organization, source, names)
             listed = await asyncio.to_thread(connector.scopes)

@@ -40,14 +40,26 @@ class HandlingTerms(_Strict):
     residency: tuple[str, ...] | None = None
     certifications: tuple[str, ...] = ()
     clearance: int = 0
+    silicon: tuple[str, ...] | None = None
+    excluded_silicon: tuple[str, ...] = ()
+    excluded_owners: tuple[str, ...] = ()
+    purposes: tuple[str, ...] | None = None
 
     def handling(self) -> Handling:
         return Handling(
-            None if self.jurisdictions is None else frozenset(self.jurisdictions),
-            None if self.residency is None else frozenset(self.residency),
+            _any_or(self.jurisdictions),
+            _any_or(self.residency),
             frozenset(self.certifications),
             self.clearance,
+            _any_or(self.silicon),
+            frozenset(self.excluded_silicon),
+            frozenset(self.excluded_owners),
+            _any_or(self.purposes),
         )
+
+
+def _any_or(names: tuple[str, ...] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)
 
 
 class CollectionConfig(_Strict):
@@ -104,6 +116,10 @@ class SourceConfig(_Strict):
     grants: tuple[str, ...] = ()
     """Access-bearing relationship types that it may claim."""
     handling: HandlingTerms
+    holding: HandlingTerms | None = None
+    """Where the graph may keep it, where that is not the same as where models may process it."""
+    site: str = ""
+    """Where the source's data lies; models at the same site are near to it."""
     placement: tuple[PlacementRule, ...] = ()
     classification: tuple[ClassificationRule, ...] = ()
     options: dict[str, Any] = {}

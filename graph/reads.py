@@ -267,6 +267,8 @@ class View:
             MATCH (h:HandlingRule) WHERE coalesce($now < h.validTo, true)
             RETURN h.id AS id, h.jurisdiction AS jurisdictions, h.residency AS residency,
                    coalesce(h.certification, []) AS certifications, coalesce(h.clearance, 0) AS clearance,
+                   h.silicon AS silicon, coalesce(h.excludedSilicon, []) AS excluded_silicon,
+                   coalesce(h.excludedOwner, []) AS excluded_owners, h.purpose AS purposes,
                    COLLECT {
                        MATCH (h)-[r:GOVERNS]->(c:Classification) WHERE coalesce($now < r.validTo, true)
                        RETURN c.id
@@ -282,6 +284,10 @@ class View:
                     _any_or(record["residency"]),
                     frozenset(record["certifications"]),
                     record["clearance"],
+                    _any_or(record["silicon"]),
+                    frozenset(record["excluded_silicon"]),
+                    frozenset(record["excluded_owners"]),
+                    _any_or(record["purposes"]),
                 ),
                 record["id"],
             )

@@ -13,11 +13,14 @@ from ontologies.ontology import Ontology
 
 
 async def mesh_nodes(database: Database) -> list[Mapping[str, Any]]:
-    """The properties of the mesh nodes that are declared now, by id."""
+    """The properties of the mesh nodes that are declared now, by id, with the ids of their `owners`."""
     records = await database.read(
         """MATCH (n:MeshNode) WHERE coalesce(n.validFrom <= datetime(), true)
              AND coalesce(datetime() < n.validTo, true)
-           RETURN properties(n) AS node ORDER BY n.id"""
+           RETURN n {.*, embedding: null, owners: COLLECT {
+               MATCH (agent:Agent)-[r:OWNS]->(n)
+               WHERE coalesce(datetime() < r.validTo, true) RETURN DISTINCT agent.id
+           }} AS node ORDER BY n.id"""
     )
     return [record["node"] for record in records]
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from inference.mesh import MeshNode
+from inference.nodes import MeshNode
 
 MAX_BODY = 1 << 20
 """Bytes of a response that are read at most."""

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypedDict, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from inference.engine_client import EngineClient, NodeAnsweredGarbage, NodeError
-from inference.mesh import MeshNode
+from inference.nodes import MeshNode
 
 Answer = TypeVar("Answer", bound=BaseModel)
 

@@ -7,83 +7,55 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-CHAT = "chat"
-EMBEDDING = "embedding"
-LOCAL_NODE_ID = "mesh_node:orgraph"
+from inference.breaker import Breaker
+from inference.compiled import CompiledNodes, Loads, compile_loads, compile_nodes
+from inference.nodes import NOT_PROBED, MeshNode, NodeState, Status
 
 
 @dataclass(frozen=True, slots=True)
-class MeshNode:
-    """A place where models run, as declared by who vouches for it."""
+class Weights:
+    """What a second of waiting is worth; a setting."""
 
-    id: str
-    name: str
-    jurisdiction: str
-    """Whose law it is under: an ISO 3166 code or `EU`."""
-    region: str
-    """Where its machines stand."""
-    certifications: frozenset[str]
-    clearance: int
-    silicon: str
-    endpoint: str | None
-    """Root of its OpenAI-compatible server, without `/v1`: `http://127.0.0.1:8001`. Only this is called."""
-    models: tuple[str, ...]
-    """Served names, the preferred one first."""
-    capabilities: frozenset[str]
-    """`chat`, `embedding`."""
-
-
-def local_node(  # noqa: PLR0913  keywords, one for each declared field
-    *,
-    jurisdiction: str,
-    region: str,
-    certifications: frozenset[str],
-    clearance: int,
-    silicon: str,
-    models: tuple[str, ...],
-) -> MeshNode:
-    """Orgraph's own process: it has no endpoint and offers embeddings."""
-    return MeshNode(
-        id=LOCAL_NODE_ID,
-        name="orgraph",
-        jurisdiction=jurisdiction,
-        region=region,
-        certifications=certifications,
-        clearance=clearance,
-        silicon=silicon,
-        endpoint=None,
-        models=models,
-        capabilities=frozenset({EMBEDDING}),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class NodeState:
-    """What the last probe found. None is unknown, never zero."""
-
-    up: bool | None
-    why: str
-    """The reason, for a person, when it is not up."""
-    running: int | None = None
-    """Requests being computed."""
-    waiting: int | None = None
-    """Requests in its queue."""
-    at: datetime | None = None
-    """When it was probed; the mesh writes this."""
-
-
-NOT_PROBED = NodeState(None, "not probed yet")
+    locality: float = 0.5
+    """Seconds that a node at none of the facts' sites counts as later."""
+    affinity: float = 0.8
+    """Share of a prompt that a node need not read which lately read its beginning."""
+    price: float = 0.2
+    """Seconds that the dearest node counts as later than one for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeshSnapshot:
-    """Nodes with their states at one moment; the local node first."""
+    """Nodes with their states at one moment; the local node first. All that a placement rests on."""
 
-    members: tuple[tuple[MeshNode, NodeState], ...]
+    compiled: CompiledNodes
+    states: tuple[NodeState, ...]
+    """One for each of the nodes, in their order."""
+    loads: Loads
+    weights: Weights
+
+    @property
+    def members(self) -> tuple[tuple[MeshNode, NodeState], ...]:
+        return tuple(zip(self.compiled.nodes, self.states, strict=True))
+
+    @property
+    def at(self) -> datetime:
+        """The moment at which certifications and statements must hold."""
+        return self.compiled.at
 
     def state(self, node_id: str) -> NodeState:
         """Raises KeyError for a node that is not of the mesh."""
-        return {node.id: state for node, state in self.members}[node_id]
+        return self.states[self.compiled.position[node_id]]
+
+
+def snapshot_of(
+    members: Iterable[tuple[MeshNode, NodeState]], at: datetime, weights: Weights | None = None
+) -> MeshSnapshot:
+    """A snapshot of these nodes, each with its state."""
+    listed = tuple(members)
+    states = tuple(state for _, state in listed)
+    compiled = compile_nodes(tuple(node for node, _ in listed), at)
+    return MeshSnapshot(compiled, states, compile_loads(states), weights or Weights())
 
 
 Probe = Callable[[MeshNode], Awaitable[NodeState]]
@@ -93,14 +65,26 @@ Probe = Callable[[MeshNode], Awaitable[NodeState]]
 class Mesh:
     """The local node and the declared ones. Used from one event loop."""
 
-    def __init__(self, local: MeshNode, probe: Probe, *, interval: timedelta = timedelta(seconds=30)) -> None:
+    def __init__(
+        self,
+        local: MeshNode,
+        probe: Probe,
+        *,
+        interval: timedelta = timedelta(seconds=30),
+        weights: Weights | None = None,
+    ) -> None:
         """`interval` is how often `watch` probes; a load figure older than two of them is unknown."""
         self._local = local
         self._probe = probe
         self._interval = interval
+        self._weights = weights or Weights()
         self._declared: Mapping[str, MeshNode] = {}
         self._states: dict[str, NodeState] = {}
+        self._breakers: dict[str, Breaker] = {}
+        self._draining: set[str] = set()
         self._probing = asyncio.Lock()
+        self._compiled = compile_nodes((local,), datetime.now(UTC))
+        self._kept: tuple[MeshSnapshot, datetime] | None = None
 
     def declare(self, nodes: Iterable[MeshNode]) -> None:
         """Make these the declared nodes; what is known stays only of nodes that did not change.
@@ -112,16 +96,29 @@ class Mesh:
             if node.id in declared or node.id == self._local.id:
                 raise ValueError(f"two mesh nodes have the id {node.id!r}: give each its own")
             declared[node.id] = node
-        self._states = {
-            id_: state for id_, state in self._states.items() if declared.get(id_) == self._declared.get(id_)
-        }
+        same = {id_ for id_, node in declared.items() if node == self._declared.get(id_)}
+        self._states = {id_: state for id_, state in self._states.items() if id_ in same}
+        self._breakers = {id_: breaker for id_, breaker in self._breakers.items() if id_ in same}
+        if same != declared.keys() or same != self._declared.keys():
+            self._compiled = compile_nodes((self._local, *declared.values()), datetime.now(UTC))
         self._declared = declared
+        self._kept = None
 
     def snapshot(self) -> MeshSnapshot:
-        """What is known now. The local node is up, since it is this process."""
+        """What is known now. The local node is ready, since it is this process."""
         now = datetime.now(UTC)
-        local = (self._local, NodeState(True, "", at=now))
-        return MeshSnapshot((local, *((node, self._current(node, now)) for node in self._declared.values())))
+        if not self._compiled.stands(now):  # a certification began or ended
+            self._compiled = compile_nodes(self._compiled.nodes, now)
+            self._kept = None
+        if self._kept is None or now >= self._kept[1]:
+            states = (
+                self._state(self._local, NodeState(Status.READY, at=now)),
+                *(self._current(node, now) for node in self._declared.values()),
+            )
+            # Loads grow old without an event; half an interval more or less does not matter.
+            kept = MeshSnapshot(self._compiled, states, compile_loads(states), self._weights)
+            self._kept = kept, now + self._interval / 2
+        return self._kept[0]
 
     async def refresh(
         self, ids: Collection[str] | None = None, older_than: timedelta = timedelta(0)
@@ -135,16 +132,29 @@ class Mesh:
                 if (ids is None or node.id in ids)
                 and ((at := self._states.get(node.id, NOT_PROBED).at) is None or now - at >= older_than)
             ]
-            states = await asyncio.gather(*(self._probe(node) for node in due))
-            for node, state in zip(due, states, strict=True):
-                if self._declared.get(node.id) == node:  # it may have been declared anew meanwhile
-                    self._states[node.id] = replace(state, at=datetime.now(UTC))
+            await asyncio.gather(*(self._look(node) for node in due))
         return self.snapshot()
 
-    def mark_down(self, node: MeshNode, why: str) -> None:
-        """It failed a request: it counts as down until a probe finds it up again."""
+    def failed(self, node: MeshNode, why: str, *, answered: bool) -> None:
+        """It failed a request, though it may have `answered`: the breaker counts it, or opens."""
         if self._declared.get(node.id) == node:
-            self._states[node.id] = NodeState(False, why, at=datetime.now(UTC))
+            breaker = self._breakers.get(node.id, Breaker())
+            now = datetime.now(UTC)
+            after = breaker.after_bad_answer if answered else breaker.after_silence
+            self._breakers[node.id], state = after(why, now)
+            self._set(node, replace(state, load=self._states.get(node.id, NOT_PROBED).load))
+
+    def drain(self, node_id: str) -> None:
+        """Send it nothing new. Raises KeyError for a node that is not of the mesh."""
+        self._known(node_id)
+        self._draining.add(node_id)
+        self._kept = None
+
+    def resume(self, node_id: str) -> None:
+        """Send it requests again. Raises KeyError for a node that is not of the mesh."""
+        self._known(node_id)
+        self._draining.discard(node_id)
+        self._kept = None
 
     async def watch(self) -> None:
         """Probe every node again and again, until cancelled."""
@@ -152,8 +162,29 @@ class Mesh:
             await self.refresh()
             await asyncio.sleep(self._interval.total_seconds())
 
+    async def _look(self, node: MeshNode) -> None:
+        found = await self._probe(node)
+        if self._declared.get(node.id) == node:  # it may have been declared anew meanwhile
+            breaker = self._breakers.get(node.id, Breaker())
+            self._breakers[node.id], state = breaker.after_look(found, datetime.now(UTC))
+            self._set(node, state)
+
+    def _set(self, node: MeshNode, state: NodeState) -> None:
+        self._states[node.id] = state
+        self._kept = None
+
+    def _known(self, node_id: str) -> None:
+        if node_id != self._local.id and node_id not in self._declared:
+            raise KeyError(node_id)
+
     def _current(self, node: MeshNode, now: datetime) -> NodeState:
         state = self._states.get(node.id, NOT_PROBED)
         if state.at is not None and now - state.at > 2 * self._interval:
-            return replace(state, running=None, waiting=None)
+            state = replace(state, load=replace(state.load, running=None, waiting=None, kv_use=None))
+        return self._state(node, state)
+
+    def _state(self, node: MeshNode, state: NodeState) -> NodeState:
+        """Draining is the operator's word; a node that is down stays that."""
+        if node.id in self._draining and state.status is not Status.DOWN:
+            return replace(state, status=Status.DRAINING, why="it is being drained")
         return state

@@ -1,218 +1,206 @@
 """Where a request may run: a hard filter by handling and by what nodes offer, then liveness, then a score.
 
-Nothing here loosens the filter: no load, no failure and no missing figure makes a node permitted.
+Nothing here loosens the filter: no load, no failure and no missing figure makes a node permitted. A
+placement is a pure function of a requirement and a snapshot, so that it can be replayed; `explanation`
+says the same of every node in words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
 
 from graph.handling import Handling
-from inference.mesh import MeshNode, MeshSnapshot, NodeState
+from inference.compiled import Bits, CompiledNodes, Floats, union
+from inference.explanation import Verdict, refusal, verdicts
+from inference.mesh import MeshSnapshot
+from inference.nodes import MeshNode
+from inference.requirement import Requirement
 
-ASSUMED_LOAD = 8
-"""Requests that a node of unknown load counts as having."""
-
-
-@dataclass(frozen=True, slots=True)
-class Requirement:
-    """What a request needs: the handling of its whole context, a capability, perhaps one model."""
-
-    handling: Handling
-    capability: str
-    model: str | None = None
+Filter = Callable[[Requirement, CompiledNodes], Bits]
+"""Who meets one dimension of a requirement."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Why a node may, or may not, serve the request."""
-
-    node_id: str
-    name: str
-    permitted: bool
-    """It meets handling and offers what is needed, up or not."""
-    up: bool
-    reasons: tuple[str, ...]
-    """What it fails; or else why it is down; or else its load."""
-    score: float
-    """From 0 to 1, the highest is taken; 0 unless permitted and up."""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Placement:
-    """The permitted nodes that are up, the best first, and a verdict on every node of the mesh."""
+    """The permitted nodes that are up, the best first, and what they were chosen from."""
 
-    candidates: tuple[MeshNode, ...]
-    verdicts: tuple[Verdict, ...]
-    unmet: str
-    """The sentence that says which requirements no live node meets; empty when one meets all."""
+    requirement: Requirement
+    snapshot: MeshSnapshot
+    permitted: Bits
+    """Who meets handling and offers what is needed, up or not."""
+    order: tuple[int, ...] = field(repr=False)
+    """Positions of the permitted nodes that are up, the best first."""
+    scores: Floats = field(repr=False, compare=False)
+    """Of all nodes, from 0 to 1; of meaning where the node is permitted and up."""
 
     @property
     def node(self) -> MeshNode | None:
         """Where the request goes; None is a refusal."""
-        return self.candidates[0] if self.candidates else None
+        return self.snapshot.compiled.nodes[self.order[0]] if self.order else None
 
-    def refusal(self) -> str:
-        """Why there is no node, for a person; empty when there is one."""
-        if self.candidates:
-            return ""
-        return f"{self.unmet} {_permitted_text(self.verdicts)}".strip()
+    @cached_property
+    def candidates(self) -> tuple[MeshNode, ...]:
+        nodes = self.snapshot.compiled.nodes
+        return tuple(nodes[i] for i in self.order)
 
+    @cached_property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Why each node of the mesh may, or may not, serve the request."""
+        live = set(self.order)
+        scores = {i: float(self.scores[i]) for i in live}
+        return verdicts(self.requirement, self.snapshot, scores)
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One requirement on a node."""
+    @property
+    def permitted_ids(self) -> frozenset[str]:
+        nodes = self.snapshot.compiled.nodes
+        return frozenset(nodes[i].id for i in np.flatnonzero(self.snapshot.compiled.array(self.permitted)))
 
-    required: str
-    """Completes `no live node ...`."""
-    met_by: Callable[[MeshNode], bool]
-    found: Callable[[MeshNode], str]
-    """Why a node fails it."""
+    def refusal(self, visible: Collection[str] | None = None) -> str:
+        """Why there is no node, for a person; empty when there is one.
+
+        Only nodes of `visible` ids are named; None names all.
+        """
+        return "" if self.order else refusal(self.requirement, self.snapshot, self.verdicts, visible)
 
 
 def place(requirement: Requirement, snapshot: MeshSnapshot) -> Placement:
     """Filter, then rank. Pure: the same arguments give the same placement; ties go by id."""
-    handling, offer = handling_checks(requirement.handling), offer_checks(requirement)
-    verdicts = tuple(_verdict(node, state, handling + offer) for node, state in snapshot.members)
-    ranked = sorted((v for v in verdicts if v.permitted and v.up), key=lambda v: (-v.score, v.node_id))
-    nodes = {node.id: node for node, _ in snapshot.members}
-    live = [node for node, state in snapshot.members if state.up]
-    return Placement(
-        tuple(nodes[v.node_id] for v in ranked), verdicts, "" if ranked else _unmet(handling, offer, live)
-    )
+    compiled, permitted = snapshot.compiled, snapshot.compiled.all
+    for meets in FILTERS.values():
+        permitted &= meets(requirement, compiled)
+    scores = _scores(requirement, snapshot)
+    live = np.flatnonzero(compiled.array(permitted) & snapshot.loads.up)
+    ranked = live[np.lexsort((compiled.ids[live], -scores[live]))]
+    return Placement(requirement, snapshot, permitted, tuple(ranked.tolist()), scores)
 
 
-def handling_checks(handling: Handling) -> tuple[Check, ...]:
-    """What the facts require of a node."""
-    checks = (
-        _jurisdiction(handling.jurisdictions),
-        _residency(handling.residency),
-        *(_certification(name) for name in sorted(handling.certifications)),
-        _clearance(handling.clearance),
-    )
-    return tuple(check for check in checks if check is not None)
+def _any_of(sets: Mapping[str, Bits], names: Collection[str] | None, compiled: CompiledNodes) -> Bits:
+    return compiled.all if names is None else union(sets, names)
 
 
-def offer_checks(requirement: Requirement) -> tuple[Check, ...]:
-    """What the request needs of a node, whatever the facts."""
-    checks = (_capability(requirement.capability), _model(requirement.model))
-    return tuple(check for check in checks if check is not None)
+def _lower(names: Collection[str]) -> frozenset[str]:
+    return frozenset(name.lower() for name in names)
 
 
-def _jurisdiction(allowed: frozenset[str] | None) -> Check | None:
-    if allowed is None:
-        return None
-    if not allowed:
-        return _nothing_permitted("jurisdiction")
-    return Check(
-        f"is under the law of {_either(allowed)}",
-        lambda node: node.jurisdiction in allowed,
-        lambda node: f"under the law of {node.jurisdiction}, not of {_either(allowed)}",
-    )
+def _jurisdiction(requirement: Requirement, compiled: CompiledNodes) -> Bits:
+    return _any_of(compiled.jurisdiction, requirement.handling.jurisdictions, compiled)
 
 
-def _residency(allowed: frozenset[str] | None) -> Check | None:
-    if allowed is None:
-        return None
-    if not allowed:
-        return _nothing_permitted("region")
-    return Check(
-        f"stands in {_either(allowed)}",
-        lambda node: node.region in allowed,
-        lambda node: f"stands in {node.region}, not in {_either(allowed)}",
-    )
+def _residency(requirement: Requirement, compiled: CompiledNodes) -> Bits:
+    return _any_of(compiled.region, requirement.handling.residency, compiled)
 
 
-def _nothing_permitted(dimension: str) -> Check:
-    return Check(
-        f"may process these facts, whose handling permits no {dimension}",
-        lambda _: False,
-        lambda _: f"no {dimension} is permitted",
-    )
+def _certifications(requirement: Requirement, compiled: CompiledNodes) -> Bits:
+    bits = compiled.all
+    for name in requirement.handling.certifications:
+        bits &= compiled.certification.get(name, 0)
+    return bits
 
 
-def _certification(name: str) -> Check:
-    return Check(
-        f"is certified for {name}",
-        lambda node: name in node.certifications,
-        lambda node: f"not certified for {name}",
-    )
+def _clearance(requirement: Requirement, compiled: CompiledNodes) -> Bits:
+    return compiled.clearance.reaching(requirement.handling.clearance)
 
 
-def _clearance(level: int) -> Check:
-    return Check(
-        f"has clearance {level}",
-        lambda node: node.clearance >= level,
-        lambda node: f"has clearance {node.clearance}, not {level}",
-    )
+def _silicon(requirement: Requirement, compiled: CompiledNodes) -> Bits:
+    allowed = requirement.handling.silicon
+    return _any_of(compiled.silicon, None if allowed is None else _lower(allowed), compiled)
 
 
-def _capability(name: str) -> Check:
-    return Check(
-        f"offers {name}",
-        lambda node: name in node.capabilities,
-        lambda node: f"does not offer {name}",
-    )
+def _excluded_silicon(requirement: Requirement, compiled: CompiledNodes) -> Bits:
+    excluded = requirement.handling.excluded_silicon
+    if not excluded:
+        return compiled.all
+    return union(compiled.silicon, compiled.silicon) & ~union(compiled.silicon, _lower(excluded))
 
 
-def _model(name: str | None) -> Check:
+def _excluded_owners(requirement: Requirement, compiled: CompiledNodes) -> Bits:
+    excluded = requirement.handling.excluded_owners
+    if not excluded:
+        return compiled.all
+    return union(compiled.owner, compiled.owner) & ~union(compiled.owner, excluded)
+
+
+def _purposes(requirement: Requirement, compiled: CompiledNodes) -> Bits:
+    purposes = requirement.handling.purposes
+    if purposes is None:
+        return compiled.all
+    others = [name for name in compiled.purpose if name not in purposes]
+    return union(compiled.purpose, purposes) & ~union(compiled.purpose, others)
+
+
+def _stated(_requirement: Requirement, compiled: CompiledNodes) -> Bits:
+    return compiled.stated
+
+
+def _capability(requirement: Requirement, compiled: CompiledNodes) -> Bits:
+    return compiled.capability.get(requirement.capability, 0)
+
+
+def _model(requirement: Requirement, compiled: CompiledNodes) -> Bits:
     """Without a name any will do, but one it must have."""
-    return Check(
-        f"serves the model {name}" if name else "serves any model",
-        lambda node: name in node.models if name else bool(node.models),
-        lambda node: f"does not serve the model {name}" if name else "serves no model",
-    )
+    if requirement.model is None:
+        return union(compiled.model, compiled.model)
+    return compiled.model.get(requirement.model, 0)
 
 
-def _verdict(node: MeshNode, state: NodeState, checks: Iterable[Check]) -> Verdict:
-    failed = tuple(check.found(node) for check in checks if not check.met_by(node))
-    up = state.up is True
-    if failed:
-        return Verdict(node.id, node.name, False, up, failed, 0.0)
-    if not up:
-        return Verdict(node.id, node.name, True, False, (state.why,), 0.0)
-    return Verdict(node.id, node.name, True, True, (_load_text(state),), _score(state))
+def _context_length(requirement: Requirement, compiled: CompiledNodes) -> Bits:
+    return compiled.unlimited | compiled.context_length.reaching(requirement.least_tokens)
 
 
-def _score(state: NodeState) -> float:
-    """1 / (1 + requests at the node): an equal share of a node that works on all at once."""
-    if state.running is None or state.waiting is None:
-        return 1 / (1 + ASSUMED_LOAD)
-    return 1 / (1 + state.running + state.waiting)
+def _unexcluded(requirement: Requirement, compiled: CompiledNodes) -> Bits:
+    """Nodes that failed this very request are not asked again."""
+    if not requirement.failed_on:
+        return compiled.all
+    gone = (compiled.position[id_] for id_ in requirement.failed_on if id_ in compiled.position)
+    return compiled.all & ~sum(1 << i for i in gone)
 
 
-def _load_text(state: NodeState) -> str:
-    if state.running is None or state.waiting is None:
-        return f"load unknown, counted as {ASSUMED_LOAD} requests"
-    return f"{state.running} requests running, {state.waiting} waiting"
+FILTERS: dict[str, Filter] = {
+    "jurisdiction": _jurisdiction,
+    "residency": _residency,
+    "certifications": _certifications,
+    "clearance": _clearance,
+    "silicon": _silicon,
+    "excluded_silicon": _excluded_silicon,
+    "excluded_owners": _excluded_owners,
+    "purposes": _purposes,
+    "stated": _stated,
+    "capability": _capability,
+    "model": _model,
+    "context_length": _context_length,
+    "failed_on": _unexcluded,
+}
+"""All that a permitted node must meet, each by its own. Tests take each away and must fail."""
 
 
-def _unmet(handling: Sequence[Check], offer: Sequence[Check], live: Sequence[MeshNode]) -> str:
-    """A requirement counts as met only by a node that offers what is needed."""
-    offering = [node for node in live if all(check.met_by(node) for check in offer)]
-    who = f"live node that {offer[0].required}"
-    if not offering:
-        return f"There is no {' and '.join([who, *(check.required for check in offer[1:])])}."
-    missing = [c.required for c in handling if not any(map(c.met_by, offering))]
-    if missing:
-        return f"No {who} {', and none '.join(missing)}."
-    return f"No single {who} {' and '.join(check.required for check in handling)}."
+def _scores(requirement: Requirement, snapshot: MeshSnapshot) -> Floats:
+    """1 / (1 + cost), the cost in seconds to the first token and what its weights count as such.
+
+    A prompt waits for those ahead of it, taken to be as long as itself, and is then read, less what the
+    node still has of it.
+    """
+    compiled, loads, weights = snapshot.compiled, snapshot.loads, snapshot.weights
+    prompt = max(requirement.prompt_tokens, 1)
+    read = np.full(len(compiled.nodes), float(prompt))
+    warm = [compiled.position[id_] for id_ in requirement.warm if id_ in compiled.position]
+    read[warm] *= 1 - weights.affinity
+    wait = (loads.ahead * prompt + read) / loads.prefill_rate
+    total = sum(requirement.sites.values())
+    cost = wait + weights.price * compiled.price
+    if total:
+        near = np.zeros(len(compiled.nodes))
+        for site, facts in requirement.sites.items():
+            near += compiled.array(compiled.site.get(site, 0)) * (facts / total)
+        cost += weights.locality * (1 - near)
+    scores: Floats = 1 / (1 + cost)
+    return scores
 
 
-def _permitted_text(verdicts: tuple[Verdict, ...]) -> str:
-    """The permitted nodes, all of them down; or why each node is not permitted."""
-    down = [v for v in verdicts if v.permitted]
-    if len(down) == 1:
-        return f"The only permitted node, {down[0].name}, is down: {', '.join(down[0].reasons)}."
-    if down:
-        return f"All permitted nodes are down: {_listed(down)}."
-    return f"No node is permitted: {_listed(verdicts)}." if verdicts else "The mesh has no nodes."
-
-
-def _listed(verdicts: Iterable[Verdict]) -> str:
-    return "; ".join(f"{v.name} ({', '.join(v.reasons)})" for v in verdicts)
-
-
-def _either(names: frozenset[str]) -> str:
-    return " or ".join(sorted(names))
+def refused_because(handling: Handling, node: MeshNode, snapshot: MeshSnapshot) -> tuple[str, ...]:
+    """What of a handling a node of the snapshot does not meet, in words."""
+    found = verdicts(Requirement(handling, ""), snapshot, {}, offer=False)
+    return found[snapshot.compiled.position[node.id]].reasons

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import re
 
 from inference.engine_client import EngineClient, NodeAnsweredGarbage, NodeError
-from inference.mesh import CHAT, MeshNode, NodeState
-
-_SAMPLE = re.compile(
-    r"""^(?P<name>[A-Za-z_:][\w:]*)
-        (?:\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\})?
-        \s+(?P<value>\S+)(?:\s+-?\d+)?\s*$""",
-    re.VERBOSE | re.ASCII,
-)
+from inference.nodes import CHAT, UNKNOWN_LOAD, Load, MeshNode, NodeState, Status
+from inference.telemetry import Totals, load, totals
 
 
 class EngineProbe:
@@ -23,6 +15,7 @@ class EngineProbe:
     def __init__(self, client: EngineClient, *, seconds: float = 10.0) -> None:
         self._client = client
         self._seconds = seconds
+        self._before: dict[str, tuple[MeshNode, Totals, Load]] = {}
 
     async def __call__(self, node: MeshNode) -> NodeState:
         """Up when it completed one token. Raises nothing for what is wrong with the node."""
@@ -30,17 +23,20 @@ class EngineProbe:
         try:
             await complete_one_token(self._client, node, deadline)
         except NodeError as error:
-            return NodeState(False, error.what)
+            self._before.pop(node.id, None)
+            return NodeState(Status.DOWN, error.what)
         try:
-            metrics = await self._client.get_text(node, "/metrics", deadline)
+            now = totals(await self._client.get_text(node, "/metrics", deadline))
         except NodeError:
-            metrics = ""  # not every engine has them: the load is unknown
-        return NodeState(
-            True,
-            "",
-            running=_total(metrics, "vllm:num_requests_running"),
-            waiting=_total(metrics, "vllm:num_requests_waiting"),
-        )
+            now = {}  # not every engine has them: the load is unknown
+        looked_at, before, known = self._before.get(node.id, (node, {}, UNKNOWN_LOAD))
+        if looked_at != node:  # it was declared anew: these are another engine's counters
+            before, known = {}, UNKNOWN_LOAD
+        if before and not now:
+            return NodeState(Status.DEGRADED, "it no longer tells its load")
+        found = load(now, before, known)
+        self._before[node.id] = (node, now, found)
+        return NodeState(Status.READY, "", found)
 
 
 async def complete_one_token(client: EngineClient, node: MeshNode, deadline: float) -> None:
@@ -60,17 +56,3 @@ async def complete_one_token(client: EngineClient, node: MeshNode, deadline: flo
         raise NodeAnsweredGarbage(
             node, "answered a probe with no completion", "check that its endpoint is an engine"
         )
-
-
-def _total(metrics: str, name: str) -> int | None:
-    """The sum of a gauge over its labels; None when it is absent or not a count."""
-    values = []
-    for line in metrics.splitlines():
-        if (sample := _SAMPLE.match(line)) and sample["name"] == name:
-            try:
-                values.append(float(sample["value"]))
-            except ValueError:
-                return None
-    if not values or not all(math.isfinite(v) and v >= 0 for v in values):
-        return None
-    return round(sum(values))

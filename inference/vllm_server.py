@@ -18,8 +18,8 @@ import aiohttp
 
 from graph.child_process import ChildProcess, ChildStartError
 from inference.engine_client import EngineClient, NodeError
-from inference.mesh import CHAT, MeshNode
 from inference.model_files import Progress
+from inference.nodes import CHAT, MeshNode
 from inference.probe import complete_one_token
 
 HOST = "127.0.0.1"

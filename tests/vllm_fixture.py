@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from inference.mesh import MeshNode
 from inference.model_files import ensure_model
+from inference.nodes import MeshNode, certifications
 from inference.vllm_server import VllmServer, VllmSettings
 
 MODEL_CACHE = Path(__file__).resolve().parent.parent / ".orgraph" / "models"
@@ -42,7 +42,7 @@ async def vllm_node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[V
         name="vllm",
         jurisdiction="EU",
         region="eu-central",
-        certifications=frozenset({"ISO 27001"}),
+        certifications=certifications("ISO 27001"),
         clearance=2,
         silicon="CPU",
         endpoint=None,

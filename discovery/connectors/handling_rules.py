@@ -6,6 +6,10 @@
       residency: [us-east, us-west]
       certifications: [HIPAA]
       clearance: 2
+      silicon: [nvidia]
+      excluded_silicon: [amd-mi300x]
+      excluded_owners: [organization:cloudco]
+      purposes: [care]
 
 A list of such blocks states several rules.
 """
@@ -32,6 +36,10 @@ class _Rule(BaseModel):
     residency: _Names | None = None
     certifications: _Names | None = None
     clearance: Annotated[int, Field(ge=0)] | None = None
+    silicon: _Names | None = None
+    excluded_silicon: _Names | None = None
+    excluded_owners: _Names | None = None
+    purposes: _Names | None = None
 
     def values(self) -> dict[str, Value]:
         stated: dict[str, Value | None] = {
@@ -39,6 +47,10 @@ class _Rule(BaseModel):
             "residency": self.residency,
             "certification": self.certifications,
             "clearance": self.clearance,
+            "silicon": self.silicon,
+            "excludedSilicon": self.excluded_silicon,
+            "excludedOwner": self.excluded_owners,
+            "purpose": self.purposes,
         }
         return {key: value for key, value in stated.items() if value is not None}
 

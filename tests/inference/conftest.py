@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from inference.engine_client import EngineClient
-from inference.mesh import MeshNode
+from inference.nodes import MeshNode, certifications
 from tests.inference.openai_server import OpenAIServer, openai_server
 
 MakeNode = Callable[..., MeshNode]
@@ -23,7 +23,7 @@ def make_node() -> MakeNode:
             "name": name,
             "jurisdiction": "EU",
             "region": "eu-central",
-            "certifications": frozenset({"ISO 27001"}),
+            "certifications": certifications("ISO 27001"),
             "clearance": 2,
             "silicon": "CPU",
             "endpoint": None,

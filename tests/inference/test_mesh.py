@@ -6,20 +6,14 @@ from datetime import timedelta
 
 import pytest
 
-from inference.mesh import LOCAL_NODE_ID, NOT_PROBED, Mesh, NodeState, local_node
+from inference.mesh import Mesh
+from inference.nodes import LOCAL_NODE_ID, NOT_PROBED, Load, MeshNode, NodeState, Status
 from inference.probe import EngineProbe
 from tests.inference import openai_server as said
 
 CHAT, METRICS = "/v1/chat/completions", "/metrics"
 TOKEN = said.completion(".")
-LOCAL = local_node(
-    jurisdiction="EU",
-    region="eu-central",
-    certifications=frozenset(),
-    clearance=3,
-    silicon="CPU",
-    models=("all-MiniLM-L6-v2",),
-)
+LOCAL = MeshNode(LOCAL_NODE_ID, "orgraph", capabilities=frozenset({"embedding"}))
 REAL_METRICS = """\
 # HELP vllm:num_requests_running Number of requests in model execution batches.
 # TYPE vllm:num_requests_running gauge
@@ -38,7 +32,7 @@ def probe(client):
 async def test_a_node_that_completes_a_token_is_up_with_its_load(probe, server, make_node):
     server.answers |= {CHAT: TOKEN, METRICS: said.metrics(REAL_METRICS)}
     state = await probe(make_node(endpoint=server.endpoint))
-    assert (state.up, state.running, state.waiting) == (True, 3, 4)
+    assert (state.up, state.load.running, state.load.waiting) == (True, 3, 4)
 
 
 @pytest.mark.parametrize(
@@ -55,13 +49,13 @@ async def test_a_node_that_completes_a_token_is_up_with_its_load(probe, server, 
 async def test_a_load_that_is_not_told_is_unknown_not_zero(probe, server, make_node, metrics):
     server.answers |= {CHAT: TOKEN, METRICS: said.metrics(metrics)}
     state = await probe(make_node(endpoint=server.endpoint))
-    assert (state.up, state.running, state.waiting) == (True, None, None)
+    assert (state.up, state.load.running, state.load.waiting) == (True, None, None)
 
 
 async def test_a_node_without_metrics_is_up_with_unknown_load(probe, server, make_node):
     server.answers |= {CHAT: TOKEN, METRICS: said.response(b"", "404 Not Found")}
     state = await probe(make_node(endpoint=server.endpoint))
-    assert (state.up, state.running) == (True, None)
+    assert (state.up, state.load.running) == (True, None)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +74,7 @@ async def test_a_node_that_answers_badly_is_down_for_that_reason(probe, server, 
     state = await probe(make_node(endpoint=server.endpoint))
     assert state.up is False
     assert why in state.why
-    assert (state.running, state.waiting) == (None, None)
+    assert (state.load.running, state.load.waiting) == (None, None)
 
 
 async def test_a_node_that_is_healthy_but_hangs_is_down(client, server, make_node):
@@ -91,11 +85,11 @@ async def test_a_node_that_is_healthy_but_hangs_is_down(client, server, make_nod
 
 
 async def test_a_node_where_nobody_listens_is_down(probe, make_node, closed_endpoint):
-    assert await probe(make_node(endpoint=closed_endpoint)) == NodeState(False, "connection refused")
+    assert await probe(make_node(endpoint=closed_endpoint)) == NodeState(Status.DOWN, "connection refused")
 
 
 async def test_a_node_without_an_endpoint_is_down(probe, make_node):
-    assert await probe(make_node(endpoint=None)) == NodeState(False, "no endpoint is declared")
+    assert await probe(make_node(endpoint=None)) == NodeState(Status.DOWN, "no endpoint is declared")
 
 
 async def test_a_node_that_only_embeds_is_probed_by_an_embedding(probe, server, make_node):
@@ -146,7 +140,7 @@ class Looks:
         self.names.append(node.name)
         if len(self.names) == 3:
             self.three.set()
-        return NodeState(True, "", running=1, waiting=0)
+        return NodeState(Status.READY, "", Load(running=1, waiting=0))
 
 
 async def test_on_demand_only_old_knowledge_is_renewed_and_only_of_the_nodes_asked_for(make_node):
@@ -180,7 +174,7 @@ async def test_a_node_that_is_declared_differently_is_unknown_again(make_node):
 async def test_what_was_found_at_an_endpoint_is_not_believed_of_the_one_declared_meanwhile(make_node):
     async def look(node):
         mesh.declare([make_node(endpoint="http://127.0.0.1:2")])
-        return NodeState(True, "")
+        return NodeState(Status.READY)
 
     mesh = Mesh(LOCAL, look)
     mesh.declare([make_node(endpoint="http://127.0.0.1:1")])
@@ -194,7 +188,7 @@ async def test_an_old_load_is_unknown(make_node):
     await mesh.refresh()
     await asyncio.sleep(0.001)
     state = mesh.snapshot().state("mesh_node:eu-frankfurt")
-    assert (state.up, state.running, state.waiting) == (True, None, None)
+    assert (state.up, state.load.running, state.load.waiting) == (True, None, None)
 
 
 async def test_watching_goes_on_until_cancelled(make_node):
