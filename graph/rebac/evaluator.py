@@ -1,0 +1,198 @@
+"""Check: whether a user has a relation to an object.
+
+Values are the least fixed point of the rules in Kleene's logic (Fitting's semantics), so they do not
+depend on the order of evaluation. A search goes depth first and keeps what it has settled. What stays
+undetermined because it met a goal that is still being resolved is looked at again as long as anything
+new was settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from graph.rebac.errors import RebacError
+from graph.rebac.relation_tuples import (
+    Goal,
+    Grant,
+    LayeredIndex,
+    TupleIndex,
+    TupleKey,
+    split_userset,
+    type_of,
+)
+from graph.rebac.rules import CompiledModel, Conditions, Value, compile_model
+from ontologies.authorization_model import AuthorizationModel
+from ontologies.authorization_model.conditions import ConditionError, typed_parameters
+
+#: OpenFGA's limit of the tuples that may lie between an object and a user that has a relation to it.
+RESOLUTION_LIMIT = 25
+#: Python calls that a search may nest. What lies deeper is resolved by itself first.
+_CALLS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a question is asked over. May be used for many questions while the index does not change."""
+
+    model: AuthorizationModel
+    index: TupleIndex
+    contextual: Sequence[TupleKey] = ()
+    """Tuples for this request alone; valid by `validation.validate_contextual`."""
+    context: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters of conditions, as JSON; a tuple's stored context stands above them."""
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    tuples: TupleIndex = field(init=False, repr=False, compare=False)
+    """The index, with the contextual tuples laid over it."""
+    compiled: CompiledModel = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        layered = LayeredIndex(self.index, self.contextual) if self.contextual else self.index
+        object.__setattr__(self, "tuples", layered)
+        object.__setattr__(self, "compiled", compile_model(self.model))
+
+    def holds(self, grant: Grant, allowed: Conditions) -> Value:
+        """Whether a tuple counts at this request, as far as the model lets it carry its condition.
+
+        What the model does not permit, or no longer, is False: it is as if it were not there.
+        """
+        if not isinstance(grant, TupleKey):
+            return grant if "" in allowed else False
+        if grant.condition not in allowed:
+            return False
+        if (grant.valid_from is not None and self.now < grant.valid_from) or (
+            grant.valid_to is not None and grant.valid_to <= self.now
+        ):
+            return False
+        return not grant.condition or self._condition_met(grant)
+
+    def _condition_met(self, key: TupleKey) -> Value:
+        compiled = self.compiled.conditions[key.condition]
+        try:
+            if key.context.keys() - typed_parameters(compiled.condition, key.context).keys():
+                return False
+        except ConditionError:
+            return False
+        try:
+            return compiled.holds({**self.context, **key.context})
+        except ConditionError as error:
+            return RebacError("validation_error", f"failed to evaluate the condition of '{key}': {error}")
+
+
+def check(request: Request, user: str, relation: str, object: str) -> bool:
+    """Whether the user has the relation to the object.
+
+    Raises RebacError where nothing grants it and a condition could not be decided (`validation_error`) or
+    the resolution was deeper than OpenFGA's limit (`authorization_model_resolution_too_complex`). The
+    question itself is validated by `validation.validate_check`.
+    """
+    value = Search(request, user, RESOLUTION_LIMIT).value(object, relation)
+    if isinstance(value, RebacError):
+        raise value
+    return value is True
+
+
+class Search:
+    """All that is known of one user at one request; goals once settled are kept."""
+
+    __slots__ = (
+        "_again",
+        "_deep",
+        "_limit",
+        "_nesting",
+        "_open",
+        "_path",
+        "_rules",
+        "holds",
+        "index",
+        "settled",
+        "user",
+        "user_type",
+        "wildcard",
+    )
+
+    def __init__(self, request: Request, user: str, limit: int | None = None) -> None:
+        """`limit`: after so many tuples a resolution is too deep; None: none is."""
+        self.index = request.tuples
+        self.holds = request.holds
+        self.user = user
+        self.user_type = type_of(user)
+        name, relation = split_userset(user)
+        # A userset is no instance of a wildcard, and has its own relation to its own object.
+        self.wildcard = user if relation else f"{self.user_type}:*"
+        self.settled: dict[Goal, bool] = {(name, relation): True} if relation else {}
+        self._rules = request.compiled.rules
+        self._nesting = max(_CALLS // (request.compiled.nesting + 1), 2)
+        self._limit = limit
+        self._path: set[Goal] = set()
+        #: What was undetermined in this pass, and at which depth.
+        self._open: dict[Goal, tuple[int, Value]] = {}
+        #: Goals too far down to be resolved from here, with their depth.
+        self._deep: list[tuple[Goal, int]] = []
+        self._again = False
+
+    def value(self, object: str, relation: str) -> Value:
+        """The goal's value; False where the object's type has no such relation."""
+        while True:
+            known = len(self.settled)
+            self._again = False
+            value = self._from_the_deepest((object, relation))
+            if isinstance(value, bool) or not self._again or len(self.settled) == known:
+                return value
+
+    def resolve(self, object: str, relation: str, depth: int) -> Value:
+        """The goal's value as far as this pass can tell, reached over `depth` tuples."""
+        goal = (object, relation)
+        known = self.settled.get(goal)
+        if known is not None:
+            return known
+        if goal in self._path:
+            self._again = True
+            return None
+        seen = self._open.get(goal)
+        if seen is not None and seen[0] <= depth:
+            return seen[1]
+        if len(self._path) == self._nesting:
+            self._deep.append((goal, depth))
+            return None
+        relations = self._rules.get(type_of(object))
+        rule = relations.get(relation) if relations is not None else None
+        self._path.add(goal)
+        value: Value = False
+        if rule is not None:
+            value = rule(self, object, depth) if depth != self._limit else _too_complex()
+        self._path.discard(goal)
+        if isinstance(value, bool):
+            self.settled[goal] = value
+        else:
+            self._open[goal] = (0 if self._limit is None else depth, value)
+        return value
+
+    def _from_the_deepest(self, goal: Goal) -> Value:
+        """Resolve the goal, those first that lie too far below it to be reached in one go."""
+        roots: list[tuple[Goal, int]] = [(goal, 0)]
+        tried = {goal}
+        while True:
+            self._open.clear()
+            self._deep.clear()
+            root, depth = roots[-1]
+            value = self.resolve(*root, depth)
+            fresh = [entry for entry in self._deep if entry[0] not in tried]
+            if fresh and not isinstance(value, bool):
+                self._again = True
+                tried.update(deep for deep, _ in fresh)
+                roots += fresh
+            elif len(roots) == 1:
+                return value
+            else:
+                roots.pop()
+
+
+def _too_complex() -> RebacError:
+    return RebacError(
+        "authorization_model_resolution_too_complex",
+        "Authorization Model resolution required too many rewrite rules to be resolved. Check your "
+        "authorization model for infinite recursion or too much nesting",
+    )

@@ -1,0 +1,293 @@
+"""A model made ready to be evaluated: each relation's rewrite as a function.
+
+Values are True, False, or undetermined: None where a goal rests on nothing but a cycle or on tuples that
+nobody vouches for, a RebacError where a condition could not be decided or the resolution is too deep.
+Operators follow Kleene's three-valued logic, so that what is undetermined grants nothing and, below an
+exclusion, denies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+from graph.rebac.errors import RebacError
+from graph.rebac.relation_tuples import Grant, TupleIndex, type_of
+from ontologies.authorization_model import (
+    AuthorizationModel,
+    Computed,
+    Direct,
+    Exclusion,
+    Intersection,
+    Rewrite,
+    TupleToUserset,
+    TypeRestriction,
+    Union,
+    direct_restrictions,
+)
+from ontologies.authorization_model.conditions import CompiledCondition, compiled
+
+Value = bool | None | RebacError
+Conditions = frozenset[str]
+"""The conditions that a tuple may carry; "" is none."""
+
+
+class Search(Protocol):
+    """What a rule asks of the search that it is part of."""
+
+    index: TupleIndex
+    user: str
+    user_type: str
+    wildcard: str
+
+    def resolve(self, object: str, relation: str, depth: int) -> Value: ...
+
+    def holds(self, grant: Grant, allowed: Conditions) -> Value: ...
+
+
+Rule = Callable[[Search, str, int], Value]
+"""The value for an object at a depth of dispatches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """What users a direct relation takes, and under which conditions."""
+
+    named: Mapping[str, Conditions]
+    """By type."""
+    wildcards: Mapping[str, Conditions]
+    """By type."""
+    usersets: Mapping[str, Conditions]
+    """By `type#relation`."""
+
+    def of(self, user: str) -> Conditions:
+        """The conditions under which the user may be named; empty where it may not."""
+        kind = type_of(user)
+        return (self.wildcards if user[len(kind) :] == ":*" else self.named).get(kind, frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledModel:
+    """The rules and facets of each type's relations, the conditions ready to be asked."""
+
+    rules: Mapping[str, Mapping[str, Rule]]
+    facets: Mapping[str, Mapping[str, Facets]]
+    conditions: Mapping[str, CompiledCondition]
+    nesting: int
+    """How many calls the rule that nests deepest makes until it resolves another goal."""
+
+
+_compiled: WeakKeyDictionary[AuthorizationModel, CompiledModel] = WeakKeyDictionary()
+
+
+def compile_model(model: AuthorizationModel) -> CompiledModel:
+    """Compile it, or return what it was compiled to before."""
+    found = _compiled.get(model)
+    if found is None:
+        found = _compiled[model] = _compile(model)
+    return found
+
+
+def _compile(model: AuthorizationModel) -> CompiledModel:
+    facets = {
+        name: {relation: facets_of(direct_restrictions(r)) for relation, r in definition.relations.items()}
+        for name, definition in model.types.items()
+    }
+    rules = {
+        name: {
+            relation: _rule(rewrite, relation, facets[name])
+            for relation, rewrite in definition.relations.items()
+        }
+        for name, definition in model.types.items()
+    }
+    nesting = max((_nesting(r) for d in model.types.values() for r in d.relations.values()), default=1)
+    conditions = {name: compiled(condition) for name, condition in model.conditions.items()}
+    return CompiledModel(rules, facets, conditions, nesting)
+
+
+def facets_of(restrictions: Iterable[TypeRestriction]) -> Facets:
+    """The restrictions, by what kind of user each takes."""
+    named: dict[str, Conditions] = {}
+    wildcards: dict[str, Conditions] = {}
+    usersets: dict[str, Conditions] = {}
+    for restriction in restrictions:
+        kind, of = restriction.type, named
+        if restriction.wildcard:
+            of = wildcards
+        elif restriction.relation:
+            kind, of = f"{restriction.type}#{restriction.relation}", usersets
+        of[kind] = of.get(kind, frozenset()) | {restriction.condition}
+    return Facets(named, wildcards, usersets)
+
+
+def either(first: Value, second: Value) -> Value:
+    """Kleene's or; an error is heard above what is merely undetermined."""
+    if first is True or second is True:
+        return True
+    if first is False or isinstance(second, RebacError):
+        return second
+    return first
+
+
+def both(first: Value, second: Value) -> Value:
+    """Kleene's and; an error is heard above what is merely undetermined."""
+    if first is False or second is False:
+        return False
+    if first is True or isinstance(second, RebacError):
+        return second
+    return first
+
+
+def negate(value: Value) -> Value:
+    """Kleene's not."""
+    return not value if isinstance(value, bool) else value
+
+
+def _nesting(rewrite: Rewrite) -> int:
+    match rewrite:
+        case Union(children) | Intersection(children):
+            return 1 + max(map(_nesting, children))
+        case Exclusion(base, subtract):
+            return 1 + max(_nesting(base), _nesting(subtract))
+        case _:
+            return 2
+
+
+def _rule(rewrite: Rewrite, relation: str, facets: Mapping[str, Facets]) -> Rule:
+    match rewrite:
+        case Direct():
+            return _direct(relation, facets[relation])
+        case Computed(other):
+            return lambda search, object, depth: search.resolve(object, other, depth)
+        case TupleToUserset(other, tupleset):
+            return _from(other, tupleset, facets[tupleset].named)
+        case Union(children):
+            return _union([_rule(child, relation, facets) for child in children])
+        case Intersection(children):
+            return _intersection([_rule(child, relation, facets) for child in children])
+        case Exclusion(base, subtract):
+            return _exclusion(_rule(base, relation, facets), _rule(subtract, relation, facets))
+
+
+def _union(rules: Iterable[Rule]) -> Rule:
+    parts = tuple(rules)
+
+    def union(search: Search, object: str, depth: int) -> Value:
+        result: Value = False
+        for part in parts:
+            value = part(search, object, depth)
+            if value is True:
+                return True
+            if value is not False:
+                result = either(result, value)
+        return result
+
+    return union
+
+
+def _intersection(rules: Iterable[Rule]) -> Rule:
+    parts = tuple(rules)
+
+    def intersection(search: Search, object: str, depth: int) -> Value:
+        result: Value = True
+        for part in parts:
+            value = part(search, object, depth)
+            if value is False:
+                return False
+            if value is not True:
+                result = both(result, value)
+        return result
+
+    return intersection
+
+
+def _exclusion(base: Rule, subtract: Rule) -> Rule:
+    def exclusion(search: Search, object: str, depth: int) -> Value:
+        allowed = base(search, object, depth)
+        return False if allowed is False else both(allowed, negate(subtract(search, object, depth)))
+
+    return exclusion
+
+
+def _direct(relation: str, facets: Facets) -> Rule:
+    nobody: Conditions = frozenset()
+    usersets = tuple((kind, kind.partition("#")[2], allowed) for kind, allowed in facets.usersets.items())
+
+    def direct(search: Search, object: str, depth: int) -> Value:
+        users = search.index.users(object, relation)
+        if users is None:
+            return False
+        result: Value = False
+        # A name that is missing is False: there is no such grant.
+        grant = users.named.get(search.user, False)
+        if grant is not False:
+            allowed = facets.wildcards if search.user == search.wildcard else facets.named
+            result = search.holds(grant, allowed.get(search.user_type, nobody))
+            if result is True:
+                return True
+        grant = users.named.get(search.wildcard, False)
+        if grant is not False:
+            result = either(result, search.holds(grant, facets.wildcards.get(search.user_type, nobody)))
+            if result is True:
+                return True
+        if users.usersets:
+            for kind, member, conditions in usersets:
+                grants = users.usersets.get(kind)
+                if grants:
+                    found = _through(search, grants.items(), member, conditions, depth)
+                    if found is True:
+                        return True
+                    result = either(result, found)
+        return result
+
+    return direct
+
+
+def _from(relation: str, tupleset: str, facets: Mapping[str, Conditions]) -> Rule:
+    def tuple_to_userset(search: Search, object: str, depth: int) -> Value:
+        users = search.index.users(object, tupleset)
+        if users is None:
+            return False
+        result: Value = False
+        for kind, conditions in facets.items():
+            # A wildcard that another model let in is no parent.
+            parents = [
+                entry for entry in users.named.items() if type_of(entry[0]) == kind and entry[0][-2:] != ":*"
+            ]
+            if parents:
+                found = _through(search, parents, relation, conditions, depth)
+                if found is True:
+                    return True
+                result = either(result, found)
+        return result
+
+    return tuple_to_userset
+
+
+def _through(
+    search: Search, grants: Iterable[tuple[str, Grant]], relation: str, allowed: Conditions, depth: int
+) -> Value:
+    """Whether one of the objects that tuples lead to gives the relation.
+
+    A condition that cannot be decided is an error only where no condition beside it is met: so OpenFGA.
+    Even then it stays undetermined, that it may deny.
+    """
+    result: Value = False
+    met = False
+    failed: Value = False
+    for object, grant in grants:
+        held = search.holds(grant, allowed)
+        if held is False:
+            continue
+        if isinstance(held, RebacError):
+            failed = held
+            continue
+        met = met or held is True
+        value = both(held, search.resolve(object, relation, depth + 1))
+        if value is True:
+            return True
+        if value is not False:
+            result = either(result, value)
+    return result if failed is False else either(result, None if met else failed)

@@ -1,0 +1,195 @@
+"""What OpenFGA refuses before it evaluates, with its codes and in its words."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from graph.rebac.errors import RebacError
+from graph.rebac.relation_tuples import TupleKey, split_userset, type_of
+from graph.rebac.rules import Facets, compile_model
+from ontologies.authorization_model import AuthorizationModel, Condition, Direct, TupleToUserset, leaves
+from ontologies.authorization_model.conditions import ConditionError, typed_parameters
+
+#: OpenFGA's limit of the context that is stored with a tuple, in bytes of JSON.
+MAX_STORED_CONTEXT = 32 * 1024
+
+
+def validate_check(
+    model: AuthorizationModel, user: str, relation: str, object: str, context: Mapping[str, Any] | None = None
+) -> None:
+    """A question of Check or Expand (whose user is ""). Raises RebacError `validation_error`."""
+    problem = (_user_problem(model, user) if user else "") or _object_problem(model, relation, object)
+    if not problem and context is not None:
+        problem = _forbidden(context)
+    if problem:
+        raise RebacError("validation_error", problem)
+
+
+def validate_list_objects(model: AuthorizationModel, user: str, relation: str, type: str) -> None:
+    """Raises RebacError: `type_not_found`, `relation_not_found`, or `validation_error` for the user."""
+    _require(model, type, relation)
+    problem = _user_problem(model, user)
+    if problem:
+        raise RebacError("validation_error", problem)
+
+
+def validate_list_users(
+    model: AuthorizationModel, object: str, relation: str, user_type: str, user_relation: str = ""
+) -> None:
+    """Raises RebacError: `type_not_found` or `relation_not_found`, of the filter first."""
+    _require(model, user_type, user_relation)
+    _require(model, type_of(object), relation)
+    if not _is_object(object):
+        raise RebacError("validation_error", "invalid 'object' field format")
+
+
+def validate_tuple(model: AuthorizationModel, key: TupleKey) -> None:
+    """A tuple to be written. Raises RebacError `validation_error`."""
+    _validate_tuple(model, key, "validation_error")
+
+
+def validate_contextual(model: AuthorizationModel, keys: Sequence[TupleKey]) -> None:
+    """Tuples of a request: as those to be written. Raises RebacError `invalid_tuple`."""
+    for key in keys:
+        _validate_tuple(model, key, "invalid_tuple")
+
+
+def _validate_tuple(model: AuthorizationModel, key: TupleKey, code: str) -> None:
+    problem = (
+        _user_problem(model, key.user)
+        or _object_problem(model, key.relation, key.object)
+        or _restriction_problem(model, key)
+    )
+    if problem:
+        raise RebacError(code, f"Invalid tuple '{key}'. Reason: {problem}")
+    problem = _condition_problem(model, key)
+    if problem:
+        with_condition = f" (condition {key.condition})" if key.condition else ""
+        # A request's tuple with a wrong condition is a `validation_error` too where OpenFGA lists.
+        raise RebacError(code, f"Invalid tuple '{key}{with_condition}'. Reason: {problem}")
+
+
+def _require(model: AuthorizationModel, type: str, relation: str) -> None:
+    if type not in model.types:
+        raise RebacError("type_not_found", f"type '{type}' not found")
+    if relation and not model.has(type, relation):
+        raise RebacError("relation_not_found", f"relation '{type}#{relation}' not found")
+
+
+def _user_problem(model: AuthorizationModel, user: str) -> str:
+    name, relation = split_userset(user)
+    if not _is_object(name) or (
+        "#" in user and (not relation or name.endswith(":*") or not _plain(relation))
+    ):
+        if not _is_object(name) and not _plain(user):
+            return "the 'user' field is malformed"
+        return (
+            "the 'user' field must be an object (e.g. document:1) or an 'object#relation' or a typed "
+            "wildcard (e.g. group:*)"
+        )
+    if type_of(name) not in model.types:
+        return f"type '{type_of(name)}' not found"
+    if relation and not model.has(type_of(name), relation):
+        return f"relation '{type_of(name)}#{relation}' not found"
+    return ""
+
+
+def _object_problem(model: AuthorizationModel, relation: str, object: str) -> str:
+    kind = type_of(object)
+    if not _is_object(object):
+        return "invalid 'object' field format"
+    if object == f"{kind}:*":
+        return "the 'object' field cannot reference a typed wildcard"
+    if kind not in model.types:
+        return f"type '{kind}' not found"
+    if not _plain(relation) or "@" in relation:
+        return "the 'relation' field is malformed"
+    return "" if model.has(kind, relation) else f"relation '{kind}#{relation}' not found"
+
+
+def _restriction_problem(model: AuthorizationModel, key: TupleKey) -> str:
+    kind = type_of(key.object)
+    name, relation = split_userset(key.user)
+    place = f"{kind}#{key.relation}"
+    if _is_tupleset(model, kind, key.relation):
+        if name.endswith(":*"):
+            return f"unexpected wildcard relationship with tupleset relation '{place}'"
+        if relation:
+            return f"unexpected user '{key.user}' with tupleset relation '{place}'"
+    facets = compile_model(model).facets[kind][key.relation]
+    if relation:
+        userset = f"{type_of(name)}#{relation}"
+        if userset not in facets.usersets:
+            return f"'{userset}' is not an allowed type restriction for '{place}'"
+    elif name == f"{type_of(name)}:*":
+        if type_of(name) not in facets.wildcards:
+            return f"the typed wildcard '{name}' is not an allowed type restriction for '{place}'"
+    elif type_of(name) not in facets.named:
+        return f"type '{type_of(name)}' is not an allowed type restriction for '{place}'"
+    return ""
+
+
+def _condition_problem(model: AuthorizationModel, key: TupleKey) -> str:
+    allowed = _allowed(compile_model(model).facets[type_of(key.object)][key.relation], key.user)
+    if not key.condition:
+        return "" if "" in allowed else "condition is missing"
+    condition = model.conditions.get(key.condition)
+    if condition is None or key.condition not in allowed:
+        return "invalid condition for type restriction" if condition else "undefined condition"
+    return _forbidden(key.context) or _context_problem(condition, key.context)
+
+
+def _context_problem(condition: Condition, context: Mapping[str, Any]) -> str:
+    if len(json.dumps(context)) > MAX_STORED_CONTEXT:
+        return f"condition context size limit exceeded: {MAX_STORED_CONTEXT} bytes"
+    try:
+        typed = typed_parameters(condition, context)
+    except ConditionError as error:
+        return str(error)
+    unknown = next((name for name in context if name not in typed), "")
+    return f"found invalid context parameter: {unknown}" if unknown else ""
+
+
+def _allowed(facets: Facets, user: str) -> frozenset[str]:
+    name, relation = split_userset(user)
+    return facets.usersets.get(f"{type_of(name)}#{relation}", frozenset()) if relation else facets.of(user)
+
+
+def _is_tupleset(model: AuthorizationModel, type: str, relation: str) -> bool:
+    rewrites = model.types[type].relations
+    return isinstance(rewrites[relation], Direct) and any(
+        isinstance(leaf, TupleToUserset) and leaf.tupleset == relation
+        for rewrite in rewrites.values()
+        for leaf in leaves(rewrite)
+    )
+
+
+def _is_object(name: str) -> bool:
+    """`type:id`: one colon, neither side empty."""
+    kind, colon, id = name.partition(":")
+    return bool(kind and colon and id) and _plain(kind) and _plain(id)
+
+
+def _plain(name: str) -> bool:
+    """Not empty, and none of what separates the parts of a tuple."""
+    return bool(name) and not any(c in "#: " or unicodedata.category(c) == "Cc" for c in name)
+
+
+def _forbidden(value: Any) -> str:
+    """What is wrong with a context: control characters in its keys and strings."""
+    match value:
+        case str():
+            found = any(unicodedata.category(character) == "Cc" for character in value)
+            return f"context value {value!r} contains forbidden characters" if found else ""
+        case list():
+            return next(filter(None, map(_forbidden, value)), "")
+        case Mapping():
+            for key, item in value.items():
+                if any(unicodedata.category(character) == "Cc" for character in key):
+                    return f"context key {key!r} contains forbidden characters"
+                if problem := _forbidden(item):
+                    return problem
+    return ""
