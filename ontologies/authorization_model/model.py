@@ -126,7 +126,7 @@ class Condition:
     origin: Origin = Origin()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class AuthorizationModel:
     """A valid model: `validation.validate` has passed it. `types` is keyed by name, in the order written.
 
