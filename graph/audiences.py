@@ -6,9 +6,11 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
-from graph.authorization import Goal, RelationTuple, all_of, any_of, leaves, negate, type_of
+from graph.rebac.relation_tuples import Goal, TupleKey, type_of
+from graph.rebac.rules import Value, both, either, negate
 from graph.tuples import Transaction, tuples_of
 from ontologies.authorization_model import (
     AuthorizationModel,
@@ -19,6 +21,7 @@ from ontologies.authorization_model import (
     TupleToUserset,
     Union,
     direct_restrictions,
+    leaves,
 )
 from ontologies.ontology import Binding, Ontology
 
@@ -86,15 +89,17 @@ def from_tree(tree: object) -> Expression:
     raise ValueError(f"not an audience's expression: {tree!r}; expected userset, or, and, not")
 
 
-def value_of(expression: Expression, value: Callable[[Goal], bool | None]) -> bool | None:
+def value_of(expression: Expression, value: Callable[[Goal], Value]) -> Value:
     """Whether one belongs to the audience, from the values of its usersets; None: undetermined."""
     match expression:
         case Userset(object, relation):
             return value((object, relation))
         case Or(of):
-            return any_of(value_of(part, value) for part in of)
+            nobody: Value = False
+            return reduce(either, (value_of(part, value) for part in of), nobody)
         case And(of):
-            return all_of(value_of(part, value) for part in of)
+            everybody: Value = True
+            return reduce(both, (value_of(part, value) for part in of), everybody)
         case Not(part):
             return negate(value_of(part, value))
 
@@ -121,7 +126,7 @@ def places(model: AuthorizationModel) -> frozenset[str]:
     )
 
 
-def place_of(model: AuthorizationModel, id: str, tuples: Iterable[RelationTuple]) -> Expression | None:
+def place_of(model: AuthorizationModel, id: str, tuples: Iterable[TupleKey]) -> Expression | None:
     """Where access to an entity comes from, given the tuples whose object it is; None: nobody sees it.
 
     A place, and an entity with viewers of its own, are the place themselves, so that a change of
@@ -138,7 +143,7 @@ async def assign(
     Writes `_Audience` and `_Meta.nextAudience` only; a caller that finds that an audience changed
     must set the node's. Numbers begin at 0 and are never used again.
     """
-    held: dict[str, list[RelationTuple]] = defaultdict(list)
+    held: dict[str, list[TupleKey]] = defaultdict(list)
     for entry in await tuples_of(tx, _deciding(ontology, model), ids):
         held[entry.object].append(entry)
     types = places(model)
@@ -148,7 +153,7 @@ async def assign(
 
 
 def _place_of(
-    model: AuthorizationModel, types: Collection[str], id: str, tuples: Iterable[RelationTuple]
+    model: AuthorizationModel, types: Collection[str], id: str, tuples: Iterable[TupleKey]
 ) -> Expression | None:
     if not model.has(type_of(id), VIEWER):
         return None

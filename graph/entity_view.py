@@ -12,8 +12,8 @@ from typing import Any
 
 from neo4j.time import DateTime
 
-from graph.authorization import type_of
 from graph.claims import Scalar, Value
+from graph.rebac.relation_tuples import type_of
 from graph.tuples import native
 from ontologies.ontology import Ontology
 

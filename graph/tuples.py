@@ -14,8 +14,8 @@ from typing import LiteralString
 from neo4j import AsyncManagedTransaction, AsyncTransaction
 from neo4j.time import DateTime
 
-from graph.authorization import RelationTuple, type_of
 from graph.claims import SourcePolicy
+from graph.rebac.relation_tuples import TupleKey, type_of
 from ontologies.ontology import Binding
 
 #: What the organization's configuration claims never ages.
@@ -30,7 +30,7 @@ Transaction = AsyncTransaction | AsyncManagedTransaction
 class ClaimedTuple:
     """A tuple with who claims it, and when it holds (None: open)."""
 
-    tuple: RelationTuple
+    tuple: TupleKey
     claimed_in: frozenset[Scope]
     valid_from: datetime | None = None
     valid_to: datetime | None = None
@@ -41,13 +41,13 @@ class ClaimedTuple:
         )
 
 
-def bound(binding: Binding, start: str, end: str) -> RelationTuple | None:
+def bound(binding: Binding, start: str, end: str) -> TupleKey | None:
     """The tuple that the binding makes of `(start)-[:relationship]->(end)`; None when it makes none."""
     object, user = (start, end) if binding.object_end == "start" else (end, start)
     userset = binding.users.get(type_of(user))
     if type_of(object) != binding.object_type or userset is None:
         return None
-    return RelationTuple(object, binding.relation, f"{user}#{userset}" if userset else user)
+    return TupleKey(f"{user}#{userset}" if userset else user, binding.relation, object)
 
 
 _OBJECT_AT: Mapping[str, LiteralString] = {
@@ -66,9 +66,7 @@ _OBJECT_AT: Mapping[str, LiteralString] = {
 }
 
 
-async def tuples_of(
-    tx: Transaction, bindings: Iterable[Binding], ids: Iterable[str]
-) -> Sequence[RelationTuple]:
+async def tuples_of(tx: Transaction, bindings: Iterable[Binding], ids: Iterable[str]) -> Sequence[TupleKey]:
     """The tuples that the bindings make whose object is one of the entities."""
     by_type: dict[str, list[str]] = defaultdict(list)
     for id in ids:
@@ -146,10 +144,10 @@ def live_scopes(
 
 def divide(
     tuples: Iterable[ClaimedTuple], live: Collection[Scope], now: datetime
-) -> tuple[list[RelationTuple], list[RelationTuple]]:
+) -> tuple[list[TupleKey], list[TupleKey]]:
     """The tuples that hold now: those that a live scope or the configuration claims; the suspended others."""
-    held: list[RelationTuple] = []
-    suspended: list[RelationTuple] = []
+    held: list[TupleKey] = []
+    suspended: list[TupleKey] = []
     for entry in tuples:
         if entry.holds(now):
             vouched = any(scope[0] == CONFIGURATION or scope in live for scope in entry.claimed_in)

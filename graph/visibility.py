@@ -17,9 +17,11 @@ from functools import partial
 from neo4j import AsyncManagedTransaction
 
 from graph.audiences import Expression, from_tree, usersets, value_of
-from graph.authorization import Authorization, Goal, Subject, leaves, type_of
 from graph.claims import SourcePolicy
 from graph.database import Database
+from graph.rebac.evaluator import Request, Search
+from graph.rebac.relation_tuples import Goal, TupleIndex, type_of
+from graph.rebac.rules import Value
 from graph.tuples import Scope, Transaction, divide, live_scopes, load_tuples, native
 from ontologies.authorization_model import (
     AuthorizationModel,
@@ -27,6 +29,7 @@ from ontologies.authorization_model import (
     Direct,
     TupleToUserset,
     direct_restrictions,
+    leaves,
 )
 from ontologies.ontology import Ontology
 
@@ -116,7 +119,7 @@ class _State:
     until: datetime | None
     """The next instant at which a tuple begins or ceases to hold."""
     audiences: Mapping[int, Expression]
-    authorization: Authorization
+    request: Request
     visible: OrderedDict[str, bytes] = field(default_factory=OrderedDict)
     """By account, the last used last."""
 
@@ -162,7 +165,7 @@ class Authorizer:
                 state = self._state = await self._database.write_transaction(partial(self._load, now=now))
         if account not in state.visible:
             size = state.next_audience
-            state.visible[account] = visible_set(state.authorization, state.audiences, size, account)
+            state.visible[account] = visible_set(state.request, state.audiences, size, account)
             if len(state.visible) > _KEPT:
                 state.visible.popitem(last=False)
         state.visible.move_to_end(account)
@@ -195,19 +198,17 @@ class Authorizer:
             live & scopes,
             min((bound for bound in bounds if bound is not None and bound > now), default=None),
             audiences,
-            Authorization(self._model, *divide(tuples, live, now)),
+            Request(self._model, TupleIndex(*divide(tuples, live, now)), now=now),
         )
 
 
-def visible_set(
-    authorization: Authorization, audiences: Mapping[int, Expression], size: int, account: str
-) -> bytes:
+def visible_set(request: Request, audiences: Mapping[int, Expression], size: int, account: str) -> bytes:
     """1 at the numbers below `size` of the audiences that the account certainly belongs to."""
-    subject = Subject(authorization, account)
+    search = Search(request, account)
 
-    def value(goal: Goal) -> bool | None:
+    def value(goal: Goal) -> Value:
         # An audience of a relation that the model no longer has is undetermined: nobody sees it.
-        return subject.value(goal) if authorization.model.has(type_of(goal[0]), goal[1]) else None
+        return search.value(*goal) if request.model.has(type_of(goal[0]), goal[1]) else None
 
     visible = bytearray(size)
     for number, expression in audiences.items():

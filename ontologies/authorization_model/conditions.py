@@ -54,8 +54,10 @@ class CompiledCondition:
         missing = sorted(self.condition.parameters.keys() - values.keys())
         if missing:
             raise ConditionError(f"'{name}' - missing context parameters '{', '.join(missing)}'")
-        result = self._program.eval(data=values)
-        value = result.value()
+        try:
+            value = self._program.eval(data=values).value()
+        except RuntimeError as error:
+            raise ConditionError(f"'{name}' - failed to evaluate condition expression: {error}") from error
         if not isinstance(value, bool):
             raise ConditionError(f"'{name}' - failed to evaluate condition expression: {value}")
         return value

@@ -99,7 +99,7 @@ def _validated(model: AuthorizationModel, parsers: Iterable[_Parser]) -> Authori
     except ModelError as error:
         for parser in parsers:
             if error.about in parser.places:
-                parser.fail_at(parser.places[error.about], error.message)
+                parser.fail_at(parser.places[error.about], error.message, error.about)
         raise
 
 
@@ -372,6 +372,7 @@ class _Parser:
         found = repr(token.text) if token.kind not in (END, NEWLINE, SPACE) else token.kind
         self.fail_at(token, f"expected {expected}, found {found}" + (f"; {advice}" if advice else ""))
 
-    def fail_at(self, token: Token, problem: str) -> NoReturn:
+    def fail_at(self, token: Token, problem: str, about: str = "") -> NoReturn:
         line, column = self._tokens.place(token)
-        raise ModelError(f"{self._source}, line {line}, column {column}: {problem}", line=line, column=column)
+        message = f"{self._source}, line {line}, column {column}: {problem}"
+        raise ModelError(message, about=about, line=line, column=column)

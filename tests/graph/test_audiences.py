@@ -20,8 +20,9 @@ from graph.audiences import (
     places,
     to_tree,
 )
-from graph.authorization import Authorization, RelationTuple
 from graph.database import Database
+from graph.rebac.evaluator import Request, check
+from graph.rebac.relation_tuples import TupleIndex, TupleKey
 from graph.visibility import visible_set
 from ontologies import load, load_authorization
 from ontologies.authorization_model import parse_dsl
@@ -62,8 +63,8 @@ type user_note
 """)
 
 
-def tuples(*texts: str) -> list[RelationTuple]:
-    return [RelationTuple(*text.split(" ")) for text in texts]
+def tuples(*texts: str) -> list[TupleKey]:
+    return [TupleKey(*reversed(text.split(" "))) for text in texts]
 
 
 def viewers(object: str) -> Userset:
@@ -122,7 +123,7 @@ ids = {
 }
 
 
-def any_tuple() -> st.SearchStrategy[RelationTuple]:
+def any_tuple() -> st.SearchStrategy[TupleKey]:
     members = st.sampled_from([*ids["user"], *(f"{group}#member" for group in ids["group"])])
     folders = st.sampled_from(ids["folder"])
     shapes = [
@@ -139,7 +140,7 @@ def any_tuple() -> st.SearchStrategy[RelationTuple]:
         ("secret", "clearance", folders),
     ]
     return st.one_of(
-        st.builds(RelationTuple, st.sampled_from(ids[kind]), st.just(relation), users)
+        st.builds(TupleKey, users, st.just(relation), st.sampled_from(ids[kind]))
         for kind, relation, users in shapes
     )
 
@@ -147,20 +148,20 @@ def any_tuple() -> st.SearchStrategy[RelationTuple]:
 @settings(max_examples=60, deadline=None)
 @given(st.sets(any_tuple(), max_size=40), st.sets(any_tuple(), max_size=10))
 def test_the_visible_set_equals_check_for_every_entity_and_account(
-    held: set[RelationTuple], stale: set[RelationTuple]
+    held: set[TupleKey], stale: set[TupleKey]
 ) -> None:
     """Also where grants are suspended; placements never are."""
     suspended = {entry for entry in stale - held if entry.object.startswith(("group:", "folder:"))}
-    authorization = Authorization(MODEL, held, suspended)
+    request = Request(MODEL, TupleIndex(held, suspended))
     entities = [id for kind in ("folder", "project", "document", "secret") for id in ids[kind]]
     found = {id: place_of(MODEL, id, [t for t in held if t.object == id]) for id in entities}
     audiences = dict(enumerate(expression for expression in found.values() if expression is not None))
     numbers = {expression: number for number, expression in audiences.items()}
     for user in ids["user"]:
-        visible = visible_set(authorization, audiences, len(audiences), user)
+        visible = visible_set(request, audiences, len(audiences), user)
         for id, expression in found.items():
             seen = expression is not None and visible[numbers[expression]] == 1
-            assert seen == authorization.check(user, "viewer", id), (user, id)
+            assert seen == check(request, user, "viewer", id), (user, id)
 
 
 async def place(neo4j: Database, *placements: tuple[str, str | None]) -> dict[str, int | None]:

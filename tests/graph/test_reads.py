@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from graph.authorization import type_of
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import EMBEDDING_DIMENSIONS, Database
 from graph.entity_view import CursorError, from_cursor
 from graph.facts import fact_of
 from graph.handling import Handling
 from graph.reads import Asker, HandlingInput, HandlingRule, Reader, ReadOvertakenError, View
+from graph.rebac.relation_tuples import type_of
 from graph.store import FactStore
 from graph.system_reads import set_embeddings
 from graph.visibility import Authorizer

@@ -1,0 +1,223 @@
+"""Conditions in CEL: OpenFGA's parameter types, whose context wins, and what cannot be decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from graph.rebac.errors import RebacError
+from graph.rebac.evaluator import Request, check
+from graph.rebac.relation_tuples import TupleIndex, TupleKey
+from ontologies.authorization_model import ModelError, parse_dsl
+from ontologies.authorization_model.conditions import ConditionError, compiled
+
+HEAD = "model\n  schema 1.1\ntype user\n"
+
+
+def condition(parameters: str, expression: str) -> Any:
+    text = f"{HEAD}condition asked({parameters}) {{\n  {expression}\n}}\n"
+    return compiled(parse_dsl(text).conditions["asked"])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expression", "context", "holds"),
+    [
+        ("x: int", "x > 3", {"x": 4}, True),
+        ("x: int", "x > 3", {"x": "4"}, True),
+        ("x: int", "x == 9223372036854775807", {"x": "9223372036854775807"}, True),
+        ("x: int", "x / 2 == 1 && x % 2 == 1", {"x": 3.0}, True),
+        ("x: uint", "x == 18u", {"x": 18}, True),
+        ("x: uint", "x - 1u > 3u", {"x": "5"}, True),
+        ("x: double", "x > 1.5", {"x": 2}, True),
+        ("x: double", "x == 0.1", {"x": "0.1"}, True),
+        ("x: bool", "!x", {"x": False}, True),
+        ("x: string", "x.startsWith('ä') && size(x) == 2", {"x": "äb"}, True),
+        ("x: string", "x.matches('^[a-z]+$')", {"x": "A"}, False),
+        ("x: duration", "x == duration('90m')", {"x": "1h30m"}, True),
+        ("x: duration", "x > duration('1.5h') || x < duration('-1ns')", {"x": "-2ns"}, True),
+        ("x: duration", "x.getMinutes() == 90", {"x": "1.5h"}, True),
+        ("x: timestamp", "x < timestamp('2024-01-01T00:00:00Z')", {"x": "2023-12-31T23:59:59.9Z"}, True),
+        ("x: timestamp", "x == timestamp('2023-12-31T22:00:00Z')", {"x": "2024-01-01T00:00:00+02:00"}, True),
+        ("x: timestamp", "x.getHours('Europe/Berlin') == 1", {"x": "2024-01-01T00:00:00Z"}, True),
+        (
+            "t: timestamp, g: timestamp, d: duration",
+            "t < g + d && t - g < d",
+            {"t": "2024-01-01T00:59:59Z", "g": "2024-01-01T00:00:00Z", "d": "1h"},
+            True,
+        ),
+        ("x: ipaddress", "x.in_cidr('192.168.0.0/24')", {"x": "192.168.0.7"}, True),
+        ("x: ipaddress", "x.in_cidr('192.168.0.9/24')", {"x": "192.168.0.7"}, True),
+        ("x: ipaddress", "x.in_cidr('192.168.0.0/24')", {"x": "192.168.1.7"}, False),
+        ("x: ipaddress", "x.in_cidr('192.168.0.0/24')", {"x": "::ffff:192.168.0.7"}, True),
+        ("x: ipaddress", "x.in_cidr('::ffff:192.168.0.0/120')", {"x": "192.168.0.7"}, True),
+        ("x: ipaddress", "x.in_cidr('2001:db8::/32')", {"x": "2001:db8::1"}, True),
+        ("x: ipaddress", "x.in_cidr('10.0.0.0/8')", {"x": "2001:db8::1"}, False),
+        ("x: ipaddress", "x == ipaddress('::1') && x != ipaddress('::2')", {"x": "0:0::1"}, True),
+        ("x: list<string>", "'a' in x && x.exists_one(y, y == 'a')", {"x": ["a", "b"]}, True),
+        ("x: list<int>", "x.all(y, y > 0) && x.map(y, y * 2)[1] == 4", {"x": [1, "2"]}, True),
+        ("x: map<string>", "x.team == 'a' && x['team'] == 'a' && !has(x.other)", {"x": {"team": "a"}}, True),
+        ("x: map<any>", "x.n == 1.0 && x.l[0] == 'a'", {"x": {"n": 1, "l": ["a"]}}, True),
+        ("x: any", "x == 3", {"x": 3}, True),
+        ("x: any", "x.deep.er == 'a' ", {"x": {"deep": {"er": "a"}}}, True),
+        ("x: list<list<int>>", "x[0][1] == 2", {"x": [[1, 2]]}, True),
+    ],
+)
+def test_each_type_means_what_it_means_to_openfga(
+    parameters: str, expression: str, context: dict[str, Any], holds: bool
+) -> None:
+    assert condition(parameters, expression).holds(context) is holds
+
+
+@pytest.mark.parametrize(
+    ("parameters", "context", "message"),
+    [
+        ("x: int", {}, "missing context parameters 'x'"),
+        ("x: int", {"x": 1.5}, "found numeric value '1.5'"),
+        ("x: int", {"x": True}, "expected a value of type int, but found bool"),
+        ("x: int", {"x": "1e9999999999"}, "invalid string value"),
+        ("x: uint", {"x": -1}, "expected a uint value"),
+        ("x: string", {"x": 1}, "expected a value of type string, but found int"),
+        ("x: duration", {"x": "1d"}, "expected a valid duration string"),
+        ("x: duration", {"x": "300000h" * 99}, "expected a valid duration string"),
+        ("x: timestamp", {"x": "2024-01-01"}, "expected RFC 3339"),
+        ("x: timestamp", {"x": "2024-13-01T00:00:00Z"}, "'x'"),
+        ("x: ipaddress", {"x": "10.0.0.256"}, "'x'"),
+        ("x: list<int>", {"x": ["a"]}, "invalid string value 'a'"),
+        ("x: map<string>", {"x": {"a": 1}}, "expected a value of type string"),
+    ],
+)
+def test_what_is_not_of_its_type_is_an_error(parameters: str, context: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConditionError, match=message):
+        condition(parameters, "x == x").holds(context)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expression", "message"),
+    [
+        ("x: int", "y > 3", "undeclared reference to 'y'"),
+        ("x: int", "x > 3u", "found no matching overload"),
+        ("x: int", "x", "expected a bool condition expression output, but got 'int'"),
+        ("x: int", "x >", "Syntax error"),
+        ("x: any", "x", "expected a bool condition expression output"),
+        ("x: string", "x.in_cidr('10.0.0.0/8')", "found no matching overload"),
+        ("x: ipaddress", "x < x", "found no matching overload"),
+    ],
+)
+def test_an_expression_is_checked_when_its_model_is_written(
+    parameters: str, expression: str, message: str
+) -> None:
+    with pytest.raises(ModelError, match=message) as refused:
+        condition(parameters, expression)
+    assert refused.value.code == "invalid_authorization_model"
+    assert refused.value.about == "asked"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expression", "context"),
+    [
+        ("x: int", "1 / x == 1", {"x": 0}),
+        ("x: list<int>", "x.all(a, x.all(b, x.all(c, a + b + c > 0)))", {"x": list(range(1, 999))}),
+        ("x: string", "x.matches('(')", {"x": "a"}),
+        ("x: map<string>", "x.absent == 'a'", {"x": {}}),
+        ("x: ipaddress", "x.in_cidr('10.0.0.0')", {"x": "10.0.0.1"}),
+        ("x: any", "x > 3", {"x": "a"}),
+    ],
+)
+def test_an_evaluation_that_fails_or_runs_too_long_is_an_error(
+    parameters: str, expression: str, context: dict[str, Any]
+) -> None:
+    with pytest.raises(ConditionError):
+        condition(parameters, expression).holds(context)
+
+
+MODEL = parse_dsl("""
+model
+  schema 1.1
+type user
+type group
+  relations
+    define member: [user, user with late]
+type document
+  relations
+    define group: [group with limited]
+    define blocked: [user with limited]
+    define viewer: [user with limited, user:* with late, group#member with limited]
+    define editor: member from group
+    define reader: viewer but not blocked
+    define either: viewer or blocked
+    define both: viewer and blocked
+
+condition limited(x: int, y: int) {
+  x < y
+}
+
+condition late(now: timestamp) {
+  now > timestamp("2026-01-01T00:00:00Z")
+}
+""")
+
+
+def key(text: str, condition: str = "", **context: Any) -> TupleKey:
+    object, relation, user = text.split(" ")
+    return TupleKey(user, relation, object, condition, context)
+
+
+def asked(relation: str, *keys: TupleKey, **context: Any) -> bool | str:
+    try:
+        return check(Request(MODEL, TupleIndex(keys), context=context), "user:ada", relation, "document:d")
+    except RebacError as error:
+        return error.code
+
+
+DIRECT = key("document:d viewer user:ada", "limited", y=5)
+
+
+def test_the_stored_context_stands_above_the_request() -> None:
+    assert asked("viewer", DIRECT, x=4) is True
+    assert asked("viewer", DIRECT, x=5) is False
+    assert asked("viewer", DIRECT, x=7, y=9) is False
+
+
+def test_a_missing_parameter_is_an_error_unless_something_else_decides() -> None:
+    assert asked("viewer", DIRECT) == "validation_error"
+    public = key("document:d viewer user:*", "late")
+    assert asked("viewer", DIRECT, public, now="2026-02-01T00:00:00Z") is True
+    assert asked("viewer", DIRECT, public, now="2025-02-01T00:00:00Z") == "validation_error"
+    assert asked("both", DIRECT) is False
+    blocked = key("document:d blocked user:ada", "limited", x=1, y=2)
+    assert asked("either", DIRECT, blocked) is True
+    assert asked("both", DIRECT, blocked) == "validation_error"
+
+
+def test_an_undecided_denial_grants_nothing() -> None:
+    granted = key("document:d viewer user:ada", "limited", x=1, y=2)
+    undecided = key("document:d blocked user:ada", "limited", y=2)
+    assert asked("reader", granted, undecided) == "validation_error"
+    assert asked("reader", granted, undecided, x=2) is True
+    assert asked("reader", granted, undecided, x=1) is False
+    assert asked("reader", undecided) is False
+
+
+def test_conditions_hold_on_usersets_and_on_what_stands_before_from() -> None:
+    member = key("group:g member user:ada")
+    for relation, via in (
+        ("viewer", key("document:d viewer group:g#member", "limited", y=3)),
+        ("editor", key("document:d group group:g", "limited", y=3)),
+    ):
+        assert asked(relation, via, member, x=2) is True
+        assert asked(relation, via, member, x=3) is False
+        assert asked(relation, via, member) == "validation_error"
+
+
+def test_a_tuple_whose_condition_the_model_does_not_have_there_grants_nothing() -> None:
+    assert asked("viewer", key("document:d viewer user:ada")) is False
+    assert asked("viewer", key("document:d viewer user:ada", "late"), now="2026-02-01T00:00:00Z") is False
+    assert asked("viewer", key("document:d viewer user:ada", "limited", x=1, z=2), y=3) is False
+    assert asked("viewer", key("document:d viewer user:ada", "limited", x="one"), y=3) is False
+
+
+def test_a_tuple_may_stand_with_and_without_a_condition_where_both_are_permitted() -> None:
+    via = key("document:d group group:g", "limited", x=1, y=3)
+    assert asked("editor", via, key("group:g member user:ada")) is True
+    assert asked("editor", via, key("group:g member user:ada", "late"), now="2025-02-01T00:00:00Z") is False
