@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from context_manager.audit import AuditError
+from context_manager.cli_ontology import ontology_commands
 from context_manager.client import ASK, ServiceError, query, ready
 from context_manager.core import open_core
 from context_manager.demo import show_demo
@@ -55,6 +56,7 @@ _EXPECTED = (
 )
 
 app = typer.Typer(help="One graph that authorizes and explains.", no_args_is_help=True, add_completion=False)
+app.add_typer(ontology_commands, name="ontology")
 out = Console()
 err = Console(stderr=True)
 

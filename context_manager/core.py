@@ -22,8 +22,7 @@ from graph.database import Database, connect
 from graph.epoch import check_epoch, seen, write_witness
 from graph.neo4j_server import USER, embedded_neo4j
 from graph.store import FactStore
-from ontologies import Ontology, load, load_authorization
-from ontologies.loader import load_shapes
+from ontologies import AuthorizationModel, Ontology, load, load_authorization, load_shapes
 
 Progress = Callable[[str], None]
 """Gets a line whenever a long step moves on."""
@@ -39,6 +38,7 @@ class Core:
     """Of Neo4j."""
     database: Database
     ontology: Ontology
+    model: AuthorizationModel
     store: FactStore
     runner: Runner
 
@@ -61,7 +61,8 @@ class Core:
 async def open_core(settings: Settings, progress: Progress) -> AsyncIterator[Core]:
     """Neo4j with the store on it. An embedded one that a running service has started is joined."""
     organization = load_organization(settings.sources)
-    ontology, model = load(), load_authorization()
+    added = organization.ontology_files()
+    ontology, model = load(added), load_authorization(added)
     async with AsyncExitStack() as stack:
         uri, auth = await _neo4j(settings, stack, progress)
         database = await stack.enter_async_context(connect(uri, auth, settings.neo4j_database))
@@ -69,10 +70,10 @@ async def open_core(settings: Settings, progress: Progress) -> AsyncIterator[Cor
         witness = witness_file(settings)
         if await check_epoch(database, witness):
             progress("the graph was restored from a backup: grants count once they are crawled again")
-        store = FactStore(database, load_shapes(), model)
+        store = FactStore(database, load_shapes(added), model)
         await store.resume()
         runner = Runner(organization, store, database, partial(_say, progress), holding(settings))
-        yield Core(settings, organization, uri, database, ontology, store, runner)
+        yield Core(settings, organization, uri, database, ontology, model, store, runner)
         write_witness(witness, await seen(database))
 
 

@@ -51,7 +51,6 @@ from inference.model_files import ModelFilesError, ensure_model
 from inference.nodes import MeshNode, NodeState, Status
 from inference.probe import EngineProbe
 from inference.vllm_server import VllmError, VllmServer, VllmSettings
-from ontologies import load_authorization
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +208,7 @@ async def _start_vllm(vllm: VllmServer, settings: Settings, progress: Progress) 
 
 def _asking(core: Core, embedder: Embedder, mesh: Mesh, engines: EngineClient, audit: AuditLog) -> Asking:
     policies = [source.policy() for source in core.sources]
-    authorizer = Authorizer(core.database, core.ontology, load_authorization(), policies)
+    authorizer = Authorizer(core.database, core.ontology, core.model, policies)
     return Asking(
         core.ontology,
         Reader(core.database, core.ontology, authorizer),

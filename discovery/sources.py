@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from graph.claims import SourcePolicy, entity_id
 from graph.handling import Handling
 from graph.tuples import CONFIGURATION
+from ontologies.modules import organization_files
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 ReaderId = Annotated[str, Field(pattern=r"^(group|person):\S+$")]
@@ -146,10 +147,15 @@ class OrganizationConfig(_Strict):
     """Id of the person who administers at first (`person:ada`)."""
     asker_handling: HandlingTerms = HandlingTerms()
     """Handling of a question, whoever asks it."""
+    ontology: tuple[str, ...] = ()
+    """The organization's own modules, shapes and bindings: files, folders or globs (docs/ontology.md)."""
     collection: Annotated[tuple[CollectionConfig, ...], Field(min_length=1)]
     """The first one also holds the organization itself."""
     source: tuple[SourceConfig, ...]
     folder: Path
+
+    def ontology_files(self) -> tuple[Path, ...]:
+        return organization_files(self.folder, self.ontology)
 
     def source_named(self, name: str) -> SourceConfig:
         for source in self.source:

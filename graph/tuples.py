@@ -94,7 +94,8 @@ async def load_tuples(tx: Transaction, bindings: Iterable[Binding]) -> Sequence[
             WHERE size(r.sources) > 0
             RETURN start.id AS start, end.id AS end,
                    COLLECT {
-                       MATCH (c:_Claim {fact: start.id + ' ' + $type + ' ' + end.id})
+                       MATCH (c:_Claim {fact: CASE $type WHEN 'IN_COLLECTION' THEN start.id
+                                              ELSE start.id + ' ' + $type + ' ' + end.id END})
                        RETURN [c.source, c.scope]
                    } AS scopes,
                    [r.validFrom, start.validFrom, end.validFrom] AS begins,

@@ -1,19 +1,20 @@
 """OWL modules, shapes, the authorization model, and the loader that checks them."""
 
 from ontologies.authorization_model import AuthorizationModel, ModelError
-from ontologies.loader import OntologyError, load, load_authorization, load_shapes
+from ontologies.finding import Finding, OntologyError
+from ontologies.loader import load, load_authorization, load_shapes
 from ontologies.ontology import Ontology
-from ontologies.shapes import EntityState, Shapes, ShapesError, ShapeViolation
+from ontologies.shapes import EntityState, Shapes, ShapeViolation
 
 __all__ = [
     "AuthorizationModel",
     "EntityState",
+    "Finding",
     "ModelError",
     "Ontology",
     "OntologyError",
     "ShapeViolation",
     "Shapes",
-    "ShapesError",
     "load",
     "load_authorization",
     "load_shapes",

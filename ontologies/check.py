@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 
 from ontologies.authorization_model import (
     AuthorizationModel,
@@ -11,81 +12,190 @@ from ontologies.authorization_model import (
     TypeRestriction,
     direct_restrictions,
 )
-from ontologies.ontology import Binding, Ontology
+from ontologies.finding import Finding
+from ontologies.modules import shown
+from ontologies.ontology import Binding, Ontology, RelationshipType
 from ontologies.shapes import Shapes
 
 #: The relation that says who may view an entity, on every authorization type.
 VIEWER = "viewer"
 
 
-def check(ontology: Ontology, model: AuthorizationModel, shapes: Shapes) -> list[str]:
-    """What does not fit, each as one sentence that says what to do; empty when all fits."""
+def check(
+    ontology: Ontology,
+    model: AuthorizationModel,
+    shapes: Shapes,
+    where: Mapping[str, str] | None = None,
+) -> list[Finding]:
+    """What does not fit; empty when all fits. `where`: the files of terms by IRI, of bindings by name."""
+    files = where or {}
     return [
-        *_check_types(ontology, model),
-        *_check_shapes(ontology, shapes),
-        *_check_bindings(ontology, model),
+        *_check_types(ontology, model, files),
+        *_check_classes_have_shapes(ontology, shapes, files),
+        *_check_values_are_bounded(ontology, shapes, files),
+        *_check_paths(ontology, shapes, files),
+        *_check_bindings(ontology, model, files),
+        *_check_inference(ontology, files),
     ]
 
 
-def _check_types(ontology: Ontology, model: AuthorizationModel) -> Iterator[str]:
-    concrete = {class_.type: class_.name for class_ in ontology.classes.values() if not class_.abstract}
-    for type_name, class_name in concrete.items():
+def _check_types(
+    ontology: Ontology, model: AuthorizationModel, where: Mapping[str, str]
+) -> Iterator[Finding]:
+    concrete = {class_.type: class_ for class_ in ontology.classes.values() if not class_.abstract}
+    for type_name, class_ in concrete.items():
         if not model.has(type_name, VIEWER):
-            yield f"class {class_name}: define the authorization type {type_name!r} with {VIEWER!r}"
+            expected = f"expected an authorization type {type_name!r} with {VIEWER!r}, found none"
+            yield Finding(where.get(class_.iri, ""), shown(class_.iri), expected, "define it in the model")
     for type_name in model.types:
         if type_name not in concrete:
-            yield f"authorization type {type_name!r}: no class that entities may have is named so; remove it"
+            expected = "expected the type of a class that entities may have, found no such class"
+            yield Finding("", f"type {type_name}", expected, "remove it from the model or declare the class")
     if model.has("collection", VIEWER):
         rewrite = model.rewrite("collection", VIEWER)
         if not isinstance(rewrite, Exclusion) or rewrite.subtract != Computed("denied"):
-            yield f"collection#{VIEWER}: end it with 'but not denied', so that a denial wins"
+            expected = "expected it to end with 'but not denied', so that a denial wins"
+            yield Finding("", f"collection#{VIEWER}", expected, "end it so")
 
 
-def _check_shapes(ontology: Ontology, shapes: Shapes) -> Iterator[str]:
+def _check_classes_have_shapes(
+    ontology: Ontology, shapes: Shapes, where: Mapping[str, str]
+) -> Iterator[Finding]:
     for class_ in ontology.classes.values():
         if not class_.abstract and class_.name not in shapes.targets:
-            yield f"class {class_.name}: write a node shape with it as sh:targetClass"
+            expected = "expected a node shape with it as sh:targetClass, found none"
+            yield Finding(where.get(class_.iri, ""), shown(class_.iri), expected, "write one")
+
+
+def _check_values_are_bounded(
+    ontology: Ontology, shapes: Shapes, where: Mapping[str, str]
+) -> Iterator[Finding]:
     for value in ontology.values.values():
         for domain in sorted(value.domain):
             found = [shape for shape in shapes.by_class[domain] if shape.path == value.name]
+            file, term = where.get(value.iri, ""), f"{shown(value.iri)} on {domain}"
             if not found:
-                yield f"value {value.name} on {domain}: no shape tests it; write a property shape"
+                yield Finding(
+                    file, term, "expected a shape that tests it, found none", "write a property shape"
+                )
             elif not value.many and all(shape.max_count is None for shape in found):
-                yield f"value {value.name} on {domain}: write sh:maxCount in its shape or og:many"
+                expected = "expected sh:maxCount in its shape, or og:many, found neither"
+                yield Finding(file, term, expected, "write one of them")
 
 
-def _check_bindings(ontology: Ontology, model: AuthorizationModel) -> Iterator[str]:
+def _check_paths(ontology: Ontology, shapes: Shapes, where: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether something can meet all that is asked of one path, and the ontology's axioms with it."""
+    seen: set[Finding] = set()
+    for class_ in ontology.classes.values():
+        if class_.abstract:
+            continue
+        by_path = defaultdict(list)
+        for shape in shapes.by_class[class_.name]:
+            by_path[shape.path].append(shape)
+            property_ = ontology.relationships.get(shape.path) or ontology.values[shape.path]
+            file, term = where.get(shape.shape, ""), f"{shown(shape.shape)}, path {shape.path}"
+            if not _fits(ontology, class_.name, property_.domain):
+                expected = (
+                    f"expected it only on its domain, {_names(property_.domain)}, found it on {class_.name}"
+                )
+                seen.add(Finding(file, term, expected, "target another class or widen the domain"))
+            if shape.end_class and isinstance(property_, RelationshipType):
+                meet = _types(ontology, frozenset({shape.end_class})) & _types(ontology, property_.range)
+                if not meet:
+                    expected = (
+                        f"expected a sh:class within the range, {_names(property_.range)}, "
+                        f"found {shape.end_class}"
+                    )
+                    seen.add(Finding(file, term, expected, "name another class or widen the range"))
+        for path, its in by_path.items():
+            least = max(shape.min_count for shape in its)
+            most = min((shape.max_count for shape in its if shape.max_count is not None), default=least)
+            if least > most:
+                file = where.get(its[0].shape, "")
+                expected = (
+                    f"expected sh:minCount up to sh:maxCount on {class_.name}, found {least} and {most}"
+                )
+                term = f"{shown(its[0].shape)}, path {path}"
+                seen.add(Finding(file, term, expected, "make both meet, in the superclasses' shapes too"))
+    yield from sorted(seen)
+
+
+def _check_bindings(
+    ontology: Ontology, model: AuthorizationModel, where: Mapping[str, str]
+) -> Iterator[Finding]:
     for binding in ontology.bindings:
-        place = f"binding of {binding.relationship} to {binding.object_type}#{binding.relation}"
+        file = where.get(binding.name, "")
         if binding.relationship not in ontology.relationships:
-            yield f"{place}: name a relationship type of the ontology"
+            expected = f"expected a relationship type of the ontology, found {binding.relationship}"
+            yield Finding(file, binding.name, expected, "correct the name, or declare the property")
         elif not model.has(binding.object_type, binding.relation):
-            yield f"{place}: the model has no such relation; define it"
+            expected = "expected a relation of the authorization model, found no such"
+            yield Finding(file, binding.name, expected, "define it in the model or correct the binding")
         else:
-            yield from (f"{place}: {problem}" for problem in _misfits(ontology, model, binding))
+            for expected, action in _misfits(ontology, model, binding):
+                yield Finding(file, binding.name, expected, action)
     bound = {(binding.object_type, binding.relation) for binding in ontology.bindings}
     for definition in model.types.values():
         for relation, rewrite in definition.relations.items():
             if direct_restrictions(rewrite) and (definition.name, relation) not in bound:
-                yield f"{definition.name}#{relation} takes tuples that no binding makes; bind or remove it"
+                expected = "expected a binding that makes the tuples that it takes, found none"
+                yield Finding("", f"{definition.name}#{relation}", expected, "bind it or remove it")
 
 
-def _misfits(ontology: Ontology, model: AuthorizationModel, binding: Binding) -> Iterator[str]:
+def _misfits(ontology: Ontology, model: AuthorizationModel, binding: Binding) -> Iterator[tuple[str, str]]:
     relationship = ontology.relationships[binding.relationship]
     objects, users = relationship.domain, relationship.range
     if binding.object_end == "end":
         objects, users = users, objects
     if binding.object_type not in _types(ontology, objects):
-        yield f"its object is at the {binding.object_end}, where {_names(objects)} is expected"
+        yield (
+            f"expected {_names(objects)} at the {binding.object_end}, found {binding.object_type}",
+            "name the other end, or another object type",
+        )
     for unlisted in sorted(_types(ontology, users) - set(binding.users)):
-        yield f"a {unlisted} at the other end would make no tuple; list it in users"
+        yield f"expected a tuple of each {unlisted} at the other end, found none", "list it in users"
     takes = direct_restrictions(model.rewrite(binding.object_type, binding.relation))
     for type_name, relation in binding.users.items():
         user = TypeRestriction(type_name, relation)
         if type_name not in _types(ontology, users):
-            yield f"its user is a {type_name}, where {_names(users)} is expected"
+            yield f"expected {_names(users)} as its user, found {type_name}", "remove it from users"
         if user not in takes:
-            yield f"the relation takes {', '.join(map(str, takes)) or 'no tuples'}, not {user}"
+            accepted = ", ".join(map(str, takes)) or "no tuples"
+            yield f"expected a user that the relation takes ({accepted}), found {user}", "correct one of them"
+
+
+def _check_inference(ontology: Ontology, where: Mapping[str, str]) -> Iterator[Finding]:
+    """Nothing that access rests on is inferred, and what is inferred keeps to domains and ranges."""
+    for one in ontology.relationships.values():
+        file, term = where.get(one.iri, ""), shown(one.iri)
+        concluded = {(other, False) for other in one.broader} | {(other, True) for other in one.inverses}
+        concluded |= {(one.type, True)} if one.symmetric else set()
+        for other, turned in sorted(concluded):
+            conclusion = ontology.relationships.get(other)
+            if conclusion is None:
+                continue  # an unusable term is a finding of its own
+            if conclusion.access_bearing:
+                expected = f"expected no inference of {other}, which access rests on, found one"
+                yield Finding(file, term, expected, "remove the axiom: access comes only from asserted facts")
+            domain, range_ = (one.range, one.domain) if turned else (one.domain, one.range)
+            for said, found, wanted in (
+                ("domain", domain, conclusion.domain),
+                ("range", range_, conclusion.range),
+            ):
+                if strangers := sorted(_types(ontology, found) - _types(ontology, wanted)):
+                    expected = (
+                        f"expected what follows, {other}, to keep its {said}, found {', '.join(strangers)}"
+                    )
+                    yield Finding(file, term, expected, f"widen the {said} or remove the axiom")
+        if one.access_bearing and one.transitive:
+            expected = "expected no inference of what access rests on, found owl:TransitiveProperty"
+            yield Finding(file, term, expected, "remove the axiom: access comes only from asserted facts")
+        if one.acyclic and one.symmetric:
+            yield Finding(file, term, "expected it acyclic or symmetric, found both", "remove one of them")
+
+
+def _fits(ontology: Ontology, class_name: str, domain: frozenset[str]) -> bool:
+    return not domain.isdisjoint(ontology.labels(class_name))
 
 
 def _types(ontology: Ontology, class_names: frozenset[str]) -> set[str]:

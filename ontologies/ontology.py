@@ -60,6 +60,14 @@ class RelationshipType:
     """True when a binding makes tuples of it: who may claim it is restricted."""
     synonyms: str = ""
     """Other words for it that questions use; may be empty."""
+    broader: frozenset[str] = frozenset()
+    """The types that follow from it, from the same start to the same end (rdfs:subPropertyOf)."""
+    inverses: frozenset[str] = frozenset()
+    """The types that hold the other way round (owl:inverseOf, in either direction)."""
+    symmetric: bool = False
+    transitive: bool = False
+    acyclic: bool = False
+    """True when it must lead from nothing back to itself, over any number of steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +86,27 @@ class Binding:
     object_end: Literal["start", "end"]
     users: Mapping[str, str]
 
+    @property
+    def name(self) -> str:
+        return f"binding of {self.relationship} to {self.object_type}#{self.relation}"
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """An OWL ontology of one file. Its own terms are those in its namespace."""
+
+    iri: str
+    version: str
+    version_iri: str
+    namespace: str
+    file: str
+
 
 @dataclass(frozen=True, slots=True)
 class Ontology:
     """All modules, merged and checked. Keys of the mappings are the `name`s and `type`s within."""
 
-    version: str
+    modules: tuple[Module, ...]
     classes: Mapping[str, OntologyClass]
     values: Mapping[str, ValueProperty]
     relationships: Mapping[str, RelationshipType]

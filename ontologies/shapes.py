@@ -13,12 +13,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rdflib import RDF, RDFS, SH, XSD, Graph, Literal
 from rdflib.collection import Collection
 from rdflib.term import Node
 
+from ontologies.modules import PROVENANCE
 from ontologies.ontology import Datatype, Ontology, RelationshipType, ValueProperty
 
 Scalar = str | int | float | bool | datetime
@@ -54,8 +55,22 @@ class ShapeViolation:
     """What was expected."""
 
 
-class ShapesError(Exception):
-    """The shapes cannot be compiled; the message names the shape and what is not understood."""
+@dataclass(frozen=True, slots=True)
+class ShapeProblem:
+    """A node shape that cannot be compiled."""
+
+    shape: str
+    """Its IRI."""
+    expected: str
+    action: str
+
+
+class _RefusedError(Exception):
+    """Some of a node shape is not understood; what was expected, and what to do."""
+
+    def __init__(self, expected: str, action: str) -> None:
+        super().__init__(expected)
+        self.expected, self.action = expected, action
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +92,8 @@ class PropertyShape:
     min_count: int
     max_count: int | None
     tests: tuple[ValueTest, ...]
+    end_class: str = ""
+    """The class that the other end must be of (`sh:class`); empty when any in range will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +124,32 @@ class Shapes:
             yield from _check_property(shape, state, classes)
 
 
-def compile_shapes(graph: Graph, ontology: Ontology) -> Shapes:
-    """Compile every node shape of the graph. Raises ShapesError for what is not understood."""
+def compile_shapes(graph: Graph, ontology: Ontology) -> tuple[Shapes, tuple[ShapeProblem, ...]]:
+    """Compile every node shape of the graph; those that are not understood are left out and told.
+
+    Shapes of statements about facts (of the provenance module) are for RDF, not for the gate.
+    """
     own: dict[str, list[PropertyShape]] = {}
+    problems: list[ShapeProblem] = []
     for node in sorted(graph.subjects(RDF.type, SH.NodeShape), key=str):
-        for name in _targets(graph, node, ontology):
-            shapes = (
+        stated = set(graph.objects(node, SH.targetClass))
+        if stated and all(str(target).startswith(PROVENANCE) for target in stated):
+            continue
+        try:
+            targets = _targets(graph, node, ontology)
+            shapes = [
                 _property_shape(graph, node, prop, ontology) for prop in graph.objects(node, SH.property)
-            )
+            ]
+        except _RefusedError as refused:
+            problems.append(ShapeProblem(str(node), refused.expected, refused.action))
+            continue
+        for name in targets:
             own.setdefault(name, []).extend(sorted(shapes, key=lambda shape: shape.path))
     by_class = {
         name: tuple(shape for label in ontology.labels(name) for shape in own.get(label, ()))
         for name in ontology.classes
     }
-    return Shapes(ontology, by_class, frozenset(own))
+    return Shapes(ontology, by_class, frozenset(own)), tuple(problems)
 
 
 # The gate rules.
@@ -234,22 +263,23 @@ class _Place:
     target: ValueProperty | RelationshipType
     ontology: Ontology
 
-    def refuse(self, problem: str) -> NoReturn:
-        raise ShapesError(f"{self.name}: {problem}")
+    def refuse(self, expected: str, action: str = "correct the shape") -> NoReturn:
+        raise _RefusedError(f"path {self.name}: {expected}", action)
 
     def needs(self, component: str, *datatypes: Datatype) -> None:
         if not isinstance(self.target, ValueProperty) or self.target.datatype not in datatypes:
-            self.refuse(f"sh:{component} is only understood on values of {' or '.join(datatypes)}")
+            self.refuse(f"expected sh:{component} only on values of {' or '.join(datatypes)}", "remove it")
 
 
 def _targets(graph: Graph, node: Node, ontology: Ontology) -> list[str]:
     unknown = set(graph.predicates(node)) - _NODE_SHAPE
     if unknown:
-        raise ShapesError(f"{node}: {', '.join(sorted(map(str, unknown)))} is not understood; remove it")
+        raise _RefusedError(f"expected only what is understood, found {_listed(unknown)}", "remove it")
     by_iri = {class_.iri: name for name, class_ in ontology.classes.items()}
     targets = [str(target) for target in graph.objects(node, SH.targetClass)]
     if not targets or not set(targets) <= set(by_iri):
-        raise ShapesError(f"{node}: sh:targetClass is {targets}; name classes of the ontology")
+        found = _listed(set(targets) - set(by_iri)) or "none"
+        raise _RefusedError(f"expected classes of the ontology as sh:targetClass, found {found}", "name one")
     return sorted(by_iri[target] for target in targets)
 
 
@@ -257,7 +287,7 @@ def _property_shape(graph: Graph, node: Node, prop: Node, ontology: Ontology) ->
     stated: dict[Node, Node] = {}
     for predicate, term in graph.predicate_objects(prop):
         if predicate in stated:
-            raise ShapesError(f"{node}: {predicate} is stated twice for one path; keep one")
+            raise _RefusedError(f"expected {predicate} once for one path, found it twice", "keep one")
         stated[predicate] = term
     path = stated.pop(SH.path, None)
     by_iri: dict[str, ValueProperty | RelationshipType] = {
@@ -266,17 +296,27 @@ def _property_shape(graph: Graph, node: Node, prop: Node, ontology: Ontology) ->
     }
     target = by_iri.get(str(path))
     if target is None:
-        raise ShapesError(f"{node}: sh:path is {path}; name a property of the ontology")
-    place = _Place(graph, f"{node}, path {path}", target, ontology)
+        raise _RefusedError(f"expected a property of the ontology as sh:path, found {path}", "name one")
+    name = target.name if isinstance(target, ValueProperty) else target.type
+    place = _Place(graph, name, target, ontology)
     if isinstance(target, ValueProperty) and SH.datatype not in stated:
-        place.refuse("sh:datatype is missing, which the other constraints rest on; add it")
+        place.refuse("expected sh:datatype, which the other constraints rest on, found none", "add it")
     minimum, maximum = stated.pop(SH.minCount, None), stated.pop(SH.maxCount, None)
     unknown = set(stated) - set(_COMPONENTS)
     if unknown:
-        place.refuse(f"{', '.join(sorted(map(str, unknown)))} is not understood; remove it")
+        place.refuse(f"expected only what is understood, found {_listed(unknown)}", "remove it")
+    for least, most in ((SH.minInclusive, SH.maxInclusive), (SH.minLength, SH.maxLength)):
+        if (
+            least in stated
+            and most in stated
+            and _integer(place, stated[least]) > _integer(place, stated[most])
+        ):
+            place.refuse(f"expected some value to meet both {least} and {most}, which none does")
+    ends = [name for name, one in ontology.classes.items() if one.iri == str(stated.get(SH["class"]))]
     return PropertyShape(
+        end_class=ends[0] if ends else "",
         shape=str(node),
-        path=target.name if isinstance(target, ValueProperty) else target.type,
+        path=name,
         relationship=isinstance(target, RelationshipType),
         min_count=0 if minimum is None else _integer(place, minimum),
         max_count=None if maximum is None else _integer(place, maximum),
@@ -286,9 +326,13 @@ def _property_shape(graph: Graph, node: Node, prop: Node, ontology: Ontology) ->
     )
 
 
+def _listed(terms: set[Any]) -> str:
+    return ", ".join(sorted(map(str, terms)))
+
+
 def _datatype(place: _Place, term: Node) -> ValueTest:
     if not isinstance(place.target, ValueProperty) or term != XSD[place.target.datatype]:
-        place.refuse(f"sh:datatype is {term}, which is not the range that the ontology states")
+        place.refuse(f"expected the range that the ontology states as sh:datatype, found {term}")
     datatype = place.target.datatype
     return ValueTest("datatype", lambda value, _: is_of_datatype(value, datatype), f"xsd:{datatype}")
 
@@ -296,7 +340,7 @@ def _datatype(place: _Place, term: Node) -> ValueTest:
 def _class(place: _Place, term: Node) -> ValueTest:
     names = [name for name, class_ in place.ontology.classes.items() if class_.iri == str(term)]
     if not isinstance(place.target, RelationshipType) or not names:
-        place.refuse(f"sh:class {term} is only understood on a relationship, naming a class of the ontology")
+        place.refuse(f"expected sh:class on a relationship, naming a class of the ontology, found {term}")
     ontology, wanted = place.ontology, frozenset(names)
 
     def holds(end: Scalar, classes: Mapping[str, str]) -> bool:
@@ -308,6 +352,8 @@ def _class(place: _Place, term: Node) -> ValueTest:
 def _in(place: _Place, term: Node) -> ValueTest:
     place.needs("in", "string", "anyURI")
     allowed = frozenset(str(item) for item in Collection(place.graph, term))
+    if not allowed:
+        place.refuse("expected a list of one or more values as sh:in, found none")
     return ValueTest("in", lambda value, _: value in allowed, f"one of {', '.join(sorted(allowed))}")
 
 
@@ -317,7 +363,7 @@ def _pattern(place: _Place, term: Node) -> ValueTest:
         # In XPath, whose expressions these are, `$` is the very end; Python's also allows a last newline.
         pattern = re.compile(re.sub(r"\$$", r"\\Z", str(term)))
     except re.error as error:
-        place.refuse(f"sh:pattern {str(term)!r} is no regular expression: {error}")
+        place.refuse(f"expected a regular expression as sh:pattern, found {str(term)!r}: {error}")
     return ValueTest("pattern", lambda value, _: pattern.search(str(value)) is not None, f"a match of {term}")
 
 

@@ -3,13 +3,12 @@
 import re
 from pathlib import Path
 
-import pytest
-from rdflib import Graph, Namespace, URIRef
+from rdflib import URIRef
 
-from ontologies import OntologyError, load, load_authorization
-from ontologies.loader import BINDINGS, MODULES, build, modules_graph, read_bindings
+from ontologies import load, load_authorization
+from ontologies.loader import modules_graph
+from ontologies.modules import MODULES
 
-OG = Namespace("urn:orgraph:ontology:")
 ARCHITECTURE = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
@@ -61,7 +60,7 @@ def test_every_type_with_a_place_is_bound_to_it() -> None:
 
 def test_the_modules_are_aligned_by_iri_and_import_no_other_vocabulary() -> None:
     graph = modules_graph()
-    assert len(MODULES) == 6
+    assert len(MODULES) == 7
     assert all(
         str(module).startswith("urn:orgraph:")
         for module in graph.objects(None, URIRef("http://www.w3.org/2002/07/owl#imports"))
@@ -79,55 +78,20 @@ def test_the_modules_are_aligned_by_iri_and_import_no_other_vocabulary() -> None
         assert any(term.startswith(vocabulary) for term in used), vocabulary
 
 
-@pytest.mark.parametrize(
-    ("turtle", "message"),
-    [
-        (
-            "og:Robot a owl:Class ; rdfs:label 'robot'@en ; rdfs:comment 'A robot.'@en .",
-            "no subclass of og:Entity",
-        ),
-        (
-            "og:Robot a owl:Class ; rdfs:subClassOf og:Agent ; rdfs:comment 'A robot.'@en .",
-            "og:Robot has 0 English",
-        ),
-        ("og:Entity rdfs:subClassOf og:Agent .", "is its own superclass"),
-        (
-            "og:age a owl:DatatypeProperty ; rdfs:range <urn:x> .",
-            "og:age: its range is urn:x; write one of xsd",
-        ),
-        (
-            "og:age a owl:DatatypeProperty ; rdfs:range xsd:integer ; rdfs:label 'age'@en .",
-            "og:age has 0 rdfs:domain; write one",
-        ),
-        ("og:leads rdfs:domain og:Group .", "og:leads has 2 rdfs:domain; write one, or a union"),
-        ("<urn:orgraph:module:mesh> owl:versionInfo '9' .", "the modules state the versions"),
-    ],
-)
-def test_a_module_that_says_too_little_or_too_much_is_refused(turtle: str, message: str) -> None:
-    prefixes = """@prefix og: <urn:orgraph:ontology:> . @prefix owl: <http://www.w3.org/2002/07/owl#> .
-        @prefix rdfs: <http://www.w3.org/2000/01/rdf-schema#> .
-        @prefix xsd: <http://www.w3.org/2001/XMLSchema#> . """
-    graph = modules_graph() + Graph().parse(data=prefixes + turtle, format="turtle")
-    with pytest.raises(OntologyError, match=message):
-        build(graph, ())
+def test_every_module_states_its_version() -> None:
+    modules = load().modules
+    assert {one.iri.rpartition(":")[2] for one in modules} == {
+        *("organization", "people", "data", "process", "policy", "provenance", "mesh")
+    }
+    for one in modules:
+        assert re.fullmatch(r"\d+\.\d+\.\d+", one.version)
+        assert one.version_iri == f"{one.iri}:{one.version}"
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            ('object_end = "start"', 'object_end = "middle"'),
-            "bindings.toml, binding 1: object_end is 'middle'",
-        ),
-        (('relation = "account"', 'relations = "account"'), "binding 1: expected the keys"),
-        (('users = { account = "" }', "users = {}"), "binding 1: users is {}"),
-        (("[[binding]]", "[[bindings]]"), r"expected only \[\[binding\]\] tables"),
-    ],
-)
-def test_a_binding_that_is_not_understood_is_refused(
-    tmp_path: Path, change: tuple[str, str], message: str
-) -> None:
-    path = tmp_path / "bindings.toml"
-    path.write_text(BINDINGS.read_text(encoding="utf-8").replace(*change), encoding="utf-8")
-    with pytest.raises(OntologyError, match=message):
-        read_bindings(path, load_authorization())
+def test_what_follows_from_a_relationship_is_read_from_the_axioms() -> None:
+    relationships = load().relationships
+    assert relationships["UNIT_OF"].broader == {"PART_OF"}
+    assert relationships["PART_OF"].transitive
+    assert {one.type for one in relationships.values() if one.acyclic} == {
+        *("SUBGROUP_OF", "UNIT_OF", "REPORTS_TO", "INHERITS_FROM")
+    }

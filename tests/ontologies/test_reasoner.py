@@ -3,6 +3,7 @@
 import pytest
 from rdflib import Graph
 
+from ontologies.loader import modules_graph
 from ontologies.reasoner import Consistency, check_consistency
 
 PREFIXES = """
@@ -14,11 +15,11 @@ PREFIXES = """
 
 
 def reason(turtle: str) -> Consistency:
-    return check_consistency(Graph().parse(data=PREFIXES + turtle, format="turtle"))
+    return check_consistency(modules_graph() + Graph().parse(data=PREFIXES + turtle, format="turtle"))
 
 
 def test_the_modules_are_consistent_and_every_class_can_have_instances() -> None:
-    assert check_consistency() == Consistency(consistent=True, unsatisfiable=())
+    assert check_consistency(modules_graph()) == Consistency(consistent=True, unsatisfiable=())
 
 
 @pytest.mark.parametrize(

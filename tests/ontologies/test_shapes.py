@@ -1,5 +1,6 @@
 """The compiled shapes say what SHACL says, and the gate rules what SHACL leaves open."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from pyshacl import validate
 from rdflib import RDF, SH, Graph, Literal, Namespace, URIRef
 
-from ontologies import EntityState, ShapesError, load, load_shapes
+from ontologies import EntityState, load, load_shapes
 from ontologies.loader import modules_graph, shapes_graph
 from ontologies.ontology import Datatype
 from ontologies.shapes import Scalar, Value, compile_shapes, is_of_datatype
@@ -273,30 +274,30 @@ def test_python_values_have_xsd_datatypes(value: Scalar, datatype: Datatype, fit
 @pytest.mark.parametrize(
     ("turtle", "message"),
     [
-        ("shape:Person sh:closed true .", "shape:Person: .*closed is not understood"),
-        ("shape:X a sh:NodeShape ; sh:targetSubjectsOf og:name .", "targetSubjectsOf is not understood"),
-        ("shape:X a sh:NodeShape ; sh:targetClass og:Robot .", "name classes of the ontology"),
+        ("shape:Person sh:closed true .", "closed"),
+        ("shape:X a sh:NodeShape ; sh:targetSubjectsOf og:name .", "targetSubjectsOf"),
+        ("shape:X a sh:NodeShape ; sh:targetClass og:Robot .", "expected classes of the ontology"),
         (
             "shape:Lane sh:property [ sh:path og:age ; sh:datatype xsd:string ] .",
-            "name a property of the ontology",
+            "expected a property of the ontology",
         ),
-        ("shape:Lane sh:property [ sh:path og:path ; sh:minCount 1 ] .", "sh:datatype is missing"),
-        ("shape:Lane sh:property [ sh:path og:path ; sh:datatype xsd:integer ] .", "not the range"),
+        ("shape:Lane sh:property [ sh:path og:path ; sh:minCount 1 ] .", "expected sh:datatype"),
+        ("shape:Lane sh:property [ sh:path og:path ; sh:datatype xsd:integer ] .", "expected the range"),
         (
             "shape:Lane sh:property [ sh:path og:path ; sh:datatype xsd:string ; sh:uniqueLang true ] .",
-            "uniqueLang is not understood",
+            "uniqueLang",
         ),
         (
             "shape:Lane sh:property [ sh:path og:path ; sh:datatype xsd:string ; sh:maxCount 1, 2 ] .",
-            "maxCount is stated twice",
+            "maxCount once",
         ),
         (
             "shape:Lane sh:property [ sh:path og:path ; sh:datatype xsd:string ; sh:minInclusive 1 ] .",
-            "sh:minInclusive is only understood on values of integer or decimal",
+            "sh:minInclusive only on values of integer or decimal",
         ),
         (
             "shape:Lane sh:property [ sh:path og:path ; sh:datatype xsd:string ; sh:pattern '(' ] .",
-            "no regular",
+            "a regular expression",
         ),
         (
             "shape:Lane sh:property [ sh:path og:owns ; sh:class og:Robot ] .",
@@ -306,11 +307,17 @@ def test_python_values_have_xsd_datatypes(value: Scalar, datatype: Datatype, fit
             "shape:Lane sh:property [ sh:path og:owns ; sh:maxCount true ] .",
             "expected an integer, found true",
         ),
+        (
+            "shape:Lane sh:property [ sh:path og:path ; sh:datatype xsd:string ; "
+            "sh:minLength 3 ; sh:maxLength 2 ] .",
+            "some value to meet both",
+        ),
     ],
 )
 def test_a_constraint_that_is_not_understood_is_refused(turtle: str, message: str) -> None:
     prefixes = """@prefix og: <urn:orgraph:ontology:> . @prefix sh: <http://www.w3.org/ns/shacl#> .
         @prefix shape: <urn:orgraph:shape:> . @prefix xsd: <http://www.w3.org/2001/XMLSchema#> . """
     graph = shapes_graph() + Graph().parse(data=prefixes + turtle, format="turtle")
-    with pytest.raises(ShapesError, match=message):
-        compile_shapes(graph, ONTOLOGY)
+    _, (problem,) = compile_shapes(graph, ONTOLOGY)
+    assert problem.shape in ("urn:orgraph:shape:Person", "urn:orgraph:shape:Lane", "urn:orgraph:shape:X")
+    assert re.search(message, problem.expected), problem

@@ -1,0 +1,65 @@
+"""`orgraph ontology`: whether the ontology's files agree, those of the organization among them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from context_manager.settings import SettingsError, load_settings
+from discovery.sources import ConfigurationError, load_organization
+from ontologies.finding import Finding
+from ontologies.loader import Parts, assemble
+from ontologies.smallest import contradictions
+
+ontology_commands = typer.Typer(
+    help="The ontology: its modules and whether they agree.", no_args_is_help=True
+)
+
+
+@ontology_commands.callback()
+def ontology() -> None:
+    """The ontology: its modules and whether they agree."""
+
+
+@ontology_commands.command()
+def check(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")] = False,
+) -> None:
+    """Prove that modules, shapes, authorization model and bindings agree; exit status 1 when they do not."""
+    try:
+        organization = load_organization(load_settings().sources)
+    except (ConfigurationError, SettingsError) as error:
+        Console(stderr=True).print(f"[red]orgraph:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from error
+    parts = assemble(organization.ontology_files())
+    findings = all_findings(parts)
+    if as_json:
+        modules = [asdict(module) for module in parts.files.modules]
+        typer.echo(json.dumps({"modules": modules, "findings": [asdict(one) for one in findings]}))
+    else:
+        _show(parts, findings)
+    if findings:
+        raise typer.Exit(1)
+
+
+def all_findings(parts: Parts) -> list[Finding]:
+    """What the parts found themselves; if nothing, what the reasoner finds, which takes seconds."""
+    if parts.findings or parts.ontology is None or parts.shapes is None:
+        return list(parts.findings)
+    return contradictions(parts.files.owl, parts.ontology, parts.shapes, parts.files.where)
+
+
+def _show(parts: Parts, findings: list[Finding]) -> None:
+    out = Console()
+    for module in parts.files.modules:
+        out.print(f"{module.iri} {module.version} ({module.file})", highlight=False)
+    for one in findings:
+        place = ": ".join(part for part in (one.file, one.term) if part)
+        out.print(f"[red]{escape(place)}[/]: {escape(one.expected)}", highlight=False, soft_wrap=True)
+        out.print(f"    {escape(one.action)}", highlight=False, soft_wrap=True)
+    out.print(f"{len(findings)} findings" if findings else "All parts agree.")
