@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from context_manager.audit import AuditError
+from context_manager.cli_connectors import connector_app, held_app
 from context_manager.cli_ontology import ontology_commands
 from context_manager.client import ASK, ServiceError, query, ready
 from context_manager.core import open_core
@@ -57,6 +58,8 @@ _EXPECTED = (
 
 app = typer.Typer(help="One graph that authorizes and explains.", no_args_is_help=True, add_completion=False)
 app.add_typer(ontology_commands, name="ontology")
+app.add_typer(connector_app, name="connector")
+app.add_typer(held_app, name="held")
 out = Console()
 err = Console(stderr=True)
 

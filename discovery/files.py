@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from discovery.connector import Problem, SourceError
+from discovery.pages import turn
 from discovery.patterns import matches
 from discovery.sources import ConfigurationError, OrganizationConfig
 
@@ -83,7 +84,7 @@ def listing(paths: Iterable[Path]) -> str:
                 digest.update(repr(found).encode(errors="replace"))
                 continue
             status = found[0].stat()
-            fresh = now if now - max(status.st_mtime_ns, status.st_ctime_ns) < _FRESH_NS else 0
+            fresh = now if now - status.st_mtime_ns < _FRESH_NS else 0
             times = f"{status.st_mtime_ns} {status.st_ctime_ns} {fresh}"
             digest.update(f"{found[0]} {status.st_size} {times}\n".encode(errors="replace"))
     return digest.hexdigest()
@@ -109,6 +110,7 @@ def _walk(base: Path) -> list[str]:
 def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     """Content of a regular file of at most `limit` bytes. Raises UnreadableError."""
     try:
+        turn(path.name)
         if not path.is_file():
             raise UnreadableError("expected a regular file; correct the path in sources.toml")
         with path.open("rb") as file:

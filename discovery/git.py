@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 from discovery.connector import Problem, SourceError
 from discovery.files import MAX_BYTES, UnreadableError
+from discovery.pages import turn
 
 _TIMEOUT_SECONDS = 120
 #: Files of one commit; more are refused.
@@ -157,6 +158,7 @@ class BlobReader:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None and stdout is not None  # noqa: S101  they are pipes
         try:
+            turn(f"{command} {blob}")
             stdin.write(f"{command} {blob}\n".encode("ascii"))
             stdin.flush()
             said = stdout.readline().split()

@@ -100,8 +100,7 @@ class _Mapping:
         looked = [spec.path for spec in self.mapping.lookup.values() if spec.path is not None]
         for text in (self.options.mapping, *looked):
             for found in find(locate(self.organization, text)):
-                data = repr(found).encode() if isinstance(found, Problem) else read_bytes(found[0])
-                digest.update(b"%d\n%s" % (len(data), data))
+                digest.update(_content(found).encode())
         return digest.hexdigest()
 
 
@@ -177,6 +176,15 @@ class GitMappingConnector(_Mapping):
     @property
     def _path(self) -> Path:
         return locate(self.organization, self.options.repository or "")
+
+
+def _content(found: tuple[Path, str] | Problem) -> str:
+    if isinstance(found, Problem):
+        return repr(found)
+    try:
+        return hashlib.sha256(read_bytes(found[0])).hexdigest()
+    except UnreadableError as error:
+        raise SourceError(f"{found[0]}: {error}") from error
 
 
 def _documents(organization: OrganizationConfig, path: str) -> Iterator[tuple[str, Any]]:

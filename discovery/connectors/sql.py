@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool
 from discovery.connector import Connector, Problem, SourceError
 from discovery.files import expand, locate
 from discovery.options import Options, parse_options
+from discovery.pages import turn
 from discovery.patterns import Parts
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
 from graph.claims import Claim, EntityClaim, RelationshipClaim, Value, entity_id
@@ -59,6 +60,7 @@ class SqlConnector:
         engine = self._engine()
         try:
             with engine.connect() as connection:
+                turn("tables")
                 inspector = inspect(connection)
                 names = self._names(inspector)
                 if not names:
@@ -66,7 +68,7 @@ class SqlConnector:
                         self._shown, "expected at least one table, found none; check url and rights"
                     )
                 yield from self._dataset(inspector, names)
-        except (SQLAlchemyError, sqlite3.Error) as error:
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             raise SourceError(
                 f"{scope}: the database cannot be read: {error}; check the url and the rights"
             ) from error
@@ -106,8 +108,9 @@ class SqlConnector:
         yield EntityClaim(dataset, "Dataset", parts.collection(), {"name": name}, self._shown)
         for table in names:
             try:
+                turn(table)
                 yield from self._table(inspector, parts, dataset, table, names)
-            except SQLAlchemyError as error:
+            except (SQLAlchemyError, OSError) as error:
                 yield Problem(
                     f"{self._shown} table {table}", f"its schema cannot be read: {error}; repair it"
                 )

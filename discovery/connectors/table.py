@@ -1,8 +1,9 @@
-"""The connectors by their names in sources.toml."""
+"""The connectors by their names in sources.toml: ours, and those that other packages register."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
 
 from discovery import configuration
 from discovery.connector import Connector
@@ -10,7 +11,10 @@ from discovery.connectors import bpmn, codeowners, documents, ldif, mapping, sql
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
 from graph.tuples import CONFIGURATION
 
-CONNECTORS = {
+#: Group of entry points, `name = "package.module:connect"`, with `connect(organization, source)`.
+GROUP = "orgraph.connectors"
+
+CONNECTORS: Mapping[str, Callable[[OrganizationConfig, SourceConfig], Connector]] = {
     "bpmn": bpmn.connect,
     "codeowners": codeowners.connect,
     "ldif": ldif.connect,
@@ -30,9 +34,36 @@ def build(
         return configuration.connect(organization, source)
     if source.connector == "documents":
         return documents.connect(organization, source, known_names)
-    if source.connector not in CONNECTORS:
-        known = ", ".join(sorted((*CONNECTORS, "documents")))
+    if source.connector in CONNECTORS:
+        return CONNECTORS[source.connector](organization, source)
+    return _registered(source)(organization, source)
+
+
+def names() -> Sequence[str]:
+    """Of all connectors."""
+    return sorted({*CONNECTORS, "documents", *(point.name for point in entry_points(group=GROUP))})
+
+
+def _registered(source: SourceConfig) -> Callable[[OrganizationConfig, SourceConfig], Connector]:
+    """Ours come first: no package takes the place of one."""
+    points = tuple(entry_points(group=GROUP, name=source.connector))
+    if not points:
         raise ConfigurationError(
-            f"source {source.name!r}: there is no connector {source.connector!r}; there are: {known}"
+            f"source {source.name!r}: there is no connector {source.connector!r}; "
+            f"there are: {', '.join(names())}"
         )
-    return CONNECTORS[source.connector](organization, source)
+    connect = load_point(points)
+    if not callable(connect):
+        raise ConfigurationError(f"source {source.name!r}: {points[0].value} is no function to connect with")
+    return connect
+
+
+def load_point(points: Sequence[EntryPoint]) -> object:
+    """What a package registered under a name. Raises ConfigurationError for two, or one that fails."""
+    if len(points) > 1:
+        packages = ", ".join(point.value for point in points)
+        raise ConfigurationError(f"{points[0].name!r} is registered twice ({packages}); uninstall one")
+    try:
+        return points[0].load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"{points[0].value} cannot be loaded: {error}; install it anew") from error

@@ -1,0 +1,174 @@
+"""Specimens of our connectors for the conformance suite, and those that other packages register."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from functools import partial
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from discovery.conformance import MakeSpecimen, Specimen
+from discovery.connectors.table import load_point
+from discovery.sources import ConfigurationError
+
+#: Group of entry points: `name = "package.module:specimen"`.
+GROUP = "orgraph.specimens"
+
+
+def specimen_of(connector: str) -> MakeSpecimen:
+    """Raises ConfigurationError for a connector that has none."""
+    if connector in SPECIMENS:
+        return SPECIMENS[connector]
+    points = tuple(entry_points(group=GROUP, name=connector))
+    if not points:
+        raise ConfigurationError(
+            f"connector {connector!r} has no specimen; register one under the entry points {GROUP!r}"
+        )
+    return load_point(points)  # type: ignore[return-value]
+
+
+@contextmanager
+def _ldif(folder: Path) -> Iterator[Specimen]:
+    person = "dn: uid={0},dc=x\nobjectClass: inetOrgPerson\nuid: {0}\ncn: {1}\nmail: {0}@x.example\n\n"
+    group = "dn: cn=crew,dc=x\nobjectClass: groupOfNames\ncn: crew\nmember: uid=ada,dc=x\n"
+    (folder / "1.ldif").write_text(person.format("ada", "Ada"))
+    (folder / "2.ldif").write_text(person.format("bob", "Bob"))
+    (folder / "3.ldif").write_text(group)
+
+    def rename() -> None:
+        (folder / "1.ldif").write_text(person.format("ada", "Ada L."))
+
+    yield Specimen(
+        {"path": "*.ldif"},
+        frozenset({"person:ada"}),
+        rename,
+        _moves(folder / "1.ldif", folder / "4.ldif"),
+        _copies(folder / "2.ldif", folder / "5.ldif"),
+    )
+
+
+@contextmanager
+def _sql(folder: Path) -> Iterator[Specimen]:
+    with closing(sqlite3.connect(folder / "x.sqlite")) as database:
+        database.executescript(
+            "CREATE TABLE a (id INTEGER PRIMARY KEY, secret TEXT);"
+            "CREATE TABLE b (a INTEGER REFERENCES a (id)); INSERT INTO a VALUES (1, 'no row is read');"
+        )
+
+    def rename() -> None:
+        with closing(sqlite3.connect(folder / "x.sqlite")) as database:
+            database.executescript("ALTER TABLE b ADD COLUMN c TEXT")
+
+    yield Specimen({"url": "x.sqlite"}, frozenset({"table:specimen/b"}), rename, secrets=("no row is read",))
+
+
+@contextmanager
+def _bpmn(folder: Path) -> Iterator[Specimen]:
+    model = (
+        '<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL"><process id="p" name="{0}">'
+        '<startEvent id="s"/><task id="t"/><sequenceFlow sourceRef="s" targetRef="t"/>'
+        "</process></definitions>"
+    )
+    (folder / "a.bpmn").write_text(model.format("Quoting"))
+    (folder / "b.bpmn").write_text(model.format("Hiring"))
+
+    def rename() -> None:
+        (folder / "a.bpmn").write_text(model.format("Quotes"))
+
+    yield Specimen({"path": "*.bpmn"}, frozenset({"process:a/p"}), rename)
+
+
+@contextmanager
+def _documents(folder: Path) -> Iterator[Specimen]:
+    (folder / "pages").mkdir()
+    (folder / "pages" / "a.md").write_text("# A\n\nSome text.\n")
+    (folder / "pages" / "b.md").write_text("# B\n\nSee [A](a.md).\n")
+
+    def rename() -> None:
+        (folder / "pages" / "a.md").write_text("# Another\n\nSome text.\n")
+
+    yield Specimen({"path": "pages", "mentions": False}, frozenset({"document:specimen/a.md"}), rename)
+
+
+@contextmanager
+def _mapping(folder: Path) -> Iterator[Specimen]:
+    (folder / "m.toml").write_text(_MAPPING)
+    (folder / "people").mkdir()
+    ada = folder / "people" / "ada.json"
+    ada.write_text('{"id": 1, "name": "Ada"}')
+    (folder / "people" / "bob.yml").write_text("id: 2\nname: Bob\n")
+
+    def rename() -> None:
+        ada.write_text('{"id": 1, "name": "Ada L."}')
+
+    yield Specimen(
+        {"path": "people/*", "mapping": "m.toml"},
+        frozenset({"person:1"}),
+        rename,
+        _moves(ada, folder / "people" / "zoe.json"),
+        _copies(folder / "people" / "bob.yml", folder / "people" / "rob.yml"),
+    )
+
+
+@contextmanager
+def _codeowners(folder: Path) -> Iterator[Specimen]:
+    repository = folder / "repository"
+    repository.mkdir()
+    _git(repository, "init", "-q", "-b", "main")
+
+    def commit(place: str, text: str) -> None:
+        for old in repository.glob("**/CODEOWNERS"):
+            old.unlink()
+        path = repository / place
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        _git(repository, "add", "-A")
+        _git(repository, "commit", "-q", "-m", "x")
+
+    commit("CODEOWNERS", "/src/ @ada\n")
+    yield Specimen(
+        {"repository": "repository"},
+        frozenset({"code_path:repository//src/"}),
+        partial(commit, "CODEOWNERS", "/src/ @ada\n/docs/ @bob\n"),
+        partial(commit, ".github/CODEOWNERS", "/src/ @ada\n"),
+    )
+
+
+SPECIMENS: Mapping[str, MakeSpecimen] = {
+    "bpmn": _bpmn,
+    "codeowners": _codeowners,
+    "documents": _documents,
+    "ldif": _ldif,
+    "mapping": _mapping,
+    "sql": _sql,
+}
+
+_MAPPING = """\
+[[rule]]
+each = "."
+id = "person:{id}"
+class = "Person"
+values = { name = "name" }
+"""
+
+
+def _copies(path: Path, to: Path) -> Callable[[], None]:
+    def copy() -> None:
+        to.write_bytes(path.read_bytes())
+
+    return copy
+
+
+def _moves(path: Path, to: Path) -> Callable[[], None]:
+    def move() -> None:
+        path.rename(to)
+
+    return move
+
+
+def _git(folder: Path, *arguments: str) -> None:
+    name = ["-c", "user.name=specimen", "-c", "user.email=specimen@x.example"]
+    subprocess.run(["git", *name, *arguments], cwd=folder, check=True, capture_output=True)
