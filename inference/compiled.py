@@ -25,7 +25,7 @@ Bits = int
 Floats = NDArray[np.float64]
 
 ASSUMED_LOAD = 8
-"""Requests that a node of unknown load counts as having; a degraded one has them on top."""
+"""Requests that a node of unknown load counts as having."""
 ASSUMED_PREFILL = 500.0
 """Tokens a second that a node of unknown rate counts as reading."""
 
@@ -89,6 +89,7 @@ class Loads:
     """What the states say of each node, in their order."""
 
     up: NDArray[np.bool_]
+    degraded: NDArray[np.bool_]
     ahead: Floats
     """Requests that a new one shares the node with."""
     prefill_rate: Floats
@@ -99,6 +100,7 @@ def compile_loads(states: Sequence[NodeState]) -> Loads:
     """Numbers for the score; what is unknown counts as busy and slow."""
     return Loads(
         np.array([state.up for state in states], np.bool_),
+        np.array([state.status is Status.DEGRADED for state in states], np.bool_),
         np.array([_ahead(state) for state in states], np.float64),
         np.array([state.load.prefill_rate or ASSUMED_PREFILL for state in states], np.float64),
     )
@@ -153,8 +155,7 @@ def union(sets: Mapping[str, Bits], names: Collection[str]) -> Bits:
 
 def _ahead(state: NodeState) -> float:
     running, waiting = state.load.running, state.load.waiting
-    known = ASSUMED_LOAD if running is None or waiting is None else running + waiting
-    return known + (ASSUMED_LOAD if state.status is Status.DEGRADED else 0)
+    return ASSUMED_LOAD if running is None or waiting is None else running + waiting
 
 
 def _bounds(node: MeshNode) -> Iterable[datetime]:

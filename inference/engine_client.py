@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+import ssl
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,15 +18,20 @@ from inference.nodes import MeshNode
 MAX_BODY = 1 << 20
 """Bytes of a response that are read at most."""
 
+_CONNECT_S = 2.0
+"""Seconds after which who does not take a connection is left."""
+
 
 class NodeError(Exception):
     """A mesh node did not serve a request. No part of the request or of the answer is in the message."""
 
-    def __init__(self, node: MeshNode, what: str, do: str) -> None:
+    def __init__(self, node: MeshNode, what: str, do: str, status: int | None = None) -> None:
         super().__init__(f"mesh node {node.name} ({node.endpoint}): {what}; {do}")
         self.node = node
         self.what = what
         self.do = do
+        self.status = status
+        """Of HTTP, where it is the status that was wrong."""
 
 
 class NodeUnreachable(NodeError):  # noqa: N818  named for what happened
@@ -54,19 +61,49 @@ class EngineClient:
         Raises NodeUnreachable, NodeTimedOut, NodeAnsweredGarbage.
         """
         content = await self._request(node, "POST", path, deadline, body)
-        try:
-            answer = json.loads(content)
-        except (ValueError, RecursionError):
-            answer = None
-        if not isinstance(answer, dict):
-            raise NodeAnsweredGarbage(
-                node, "answered something that is not a JSON object", "check that its endpoint is an engine"
-            )
-        return answer
+        return _json_object(node, content)
 
     async def get_text(self, node: MeshNode, path: str, deadline: float) -> str:
         """The text at a path; raises as `post_json`."""
         return (await self._request(node, "GET", path, deadline)).decode(errors="replace")
+
+    async def stream_json(
+        self, node: MeshNode, path: str, body: Mapping[str, Any], first_by: float, deadline: float
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """The JSON objects of a stream of server-sent events, until its `[DONE]`.
+
+        The first must be there by `first_by`, the last by `deadline`. Closing the generator closes the
+        connection, upon which the engine stops. Raises as `post_json`, also when the stream is cut.
+        """
+        rest, limit = b"", min(first_by, deadline)
+        with _translated(node):
+            async with asyncio.timeout_at(limit):
+                response = await self._open(node, "POST", path, body)
+        try:
+            while True:
+                # The limit must not be held over a yield: it would strike whatever the consumer awaits.
+                with _translated(node):
+                    async with asyncio.timeout_at(limit):
+                        chunk = await response.content.readany()
+                if not chunk:
+                    raise NodeUnreachable(node, "cut the stream before its end", "look into its engine's log")
+                *lines, rest = (rest + chunk).split(b"\n")
+                if len(rest) > MAX_BODY:
+                    raise _too_much(node)
+                for line in lines:
+                    if not line.startswith(b"data:"):
+                        continue  # a comment, or the name of an event
+                    if (data := line[5:].strip()) == b"[DONE]":
+                        return
+                    event = _json_object(node, data)
+                    if "error" in event:
+                        raise NodeAnsweredGarbage(
+                            node, "broke off with an error", "look into its engine's log"
+                        )
+                    limit = deadline
+                    yield event
+        finally:
+            response.close()
 
     async def _request(
         self,
@@ -76,43 +113,62 @@ class EngineClient:
         deadline: float,
         body: Mapping[str, Any] | None = None,
     ) -> bytes:
-        url = _endpoint(node) + path
+        with _translated(node):
+            async with asyncio.timeout_at(deadline):
+                response = await self._open(node, method, path, body)
+                try:
+                    return await _read_bounded(node, response)
+                finally:
+                    response.release()
+
+    async def _open(
+        self, node: MeshNode, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> aiohttp.ClientResponse:
+        """A response with status 200, its body not yet read."""
         key = self.keys.get(node.id)
-        started = asyncio.get_running_loop().time()
-        try:
-            async with (
-                asyncio.timeout_at(deadline),
-                self.session.request(
-                    method,
-                    url,
-                    json=body,
-                    headers={"Accept-Encoding": "identity"}
-                    | ({} if key is None else {"Authorization": f"Bearer {key}"}),
-                    allow_redirects=False,  # a redirect would carry the prompt to where nobody declared
-                    timeout=aiohttp.ClientTimeout(),
-                ) as response,
-            ):
-                if response.status != 200:
-                    raise NodeAnsweredGarbage(
-                        node, f"answered HTTP {response.status}", _advice(response.status)
-                    )
-                return await _read_bounded(node, response)
-        except TimeoutError:
-            waited = asyncio.get_running_loop().time() - started
-            raise NodeTimedOut(
-                node, f"gave no whole answer in {waited:.1f} s", "see whether it hangs or is overloaded"
-            ) from None
-        except aiohttp.ClientConnectorError as error:
-            why = (error.os_error.strerror or str(error.os_error)).lower()
-            raise NodeUnreachable(node, _plain(why), "start its engine or correct its endpoint") from None
-        except (aiohttp.InvalidURL, UnicodeError):
-            raise _invalid_endpoint(node) from None
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionError):
-            raise NodeUnreachable(node, "cut the connection", "look into its engine's log") from None
-        except (aiohttp.ClientError, ValueError):
+        response = await self.session.request(
+            method,
+            _endpoint(node) + path,
+            json=body,
+            headers={"Accept-Encoding": "identity"}
+            | ({} if key is None else {"Authorization": f"Bearer {key}"}),
+            allow_redirects=False,  # a redirect would carry the prompt to where nobody declared
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
+        )
+        if response.status != 200:
+            response.close()
             raise NodeAnsweredGarbage(
-                node, "answered something that is not HTTP", "check that its endpoint is an engine"
-            ) from None
+                node, f"answered HTTP {response.status}", _advice(response.status), response.status
+            )
+        return response
+
+
+@contextmanager
+def _translated(node: MeshNode) -> Iterator[None]:
+    """What can go wrong on the way, in words that name the node."""
+    started = asyncio.get_running_loop().time()
+    try:
+        yield
+    except TimeoutError:
+        waited = asyncio.get_running_loop().time() - started
+        raise NodeTimedOut(
+            node, f"gave no whole answer in {waited:.1f} s", "see whether it hangs or is overloaded"
+        ) from None
+    except (aiohttp.ClientSSLError, ssl.SSLError):
+        raise NodeUnreachable(
+            node, "its TLS certificate is not trusted", "install one that is, or correct its endpoint"
+        ) from None
+    except aiohttp.ClientConnectorError as error:
+        why = (error.os_error.strerror or str(error.os_error)).lower()
+        raise NodeUnreachable(node, _plain(why), "start its engine or correct its endpoint") from None
+    except (aiohttp.InvalidURL, UnicodeError):
+        raise _invalid_endpoint(node) from None
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionError):
+        raise NodeUnreachable(node, "cut the connection", "look into its engine's log") from None
+    except (aiohttp.ClientError, ValueError):
+        raise NodeAnsweredGarbage(
+            node, "answered something that is not HTTP", "check that its endpoint is an engine"
+        ) from None
 
 
 def _endpoint(node: MeshNode) -> str:
@@ -140,10 +196,26 @@ async def _read_bounded(node: MeshNode, response: aiohttp.ClientResponse) -> byt
     async for chunk in response.content.iter_chunked(1 << 16):
         content += chunk
         if len(content) > MAX_BODY:
-            raise NodeAnsweredGarbage(
-                node, f"answered more than {MAX_BODY} bytes", "check that its endpoint is an engine"
-            )
+            raise _too_much(node)
     return bytes(content)
+
+
+def _json_object(node: MeshNode, content: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise NodeAnsweredGarbage(
+            node, "answered something that is not a JSON object", "check that its endpoint is an engine"
+        )
+    return answer
+
+
+def _too_much(node: MeshNode) -> NodeAnsweredGarbage:
+    return NodeAnsweredGarbage(
+        node, f"answered more than {MAX_BODY} bytes", "check that its endpoint is an engine"
+    )
 
 
 def _advice(status: int) -> str:

@@ -13,7 +13,6 @@ from functools import cached_property
 
 import numpy as np
 
-from graph.handling import Handling
 from inference.compiled import Bits, CompiledNodes, Floats, union
 from inference.explanation import Verdict, refusal, verdicts
 from inference.mesh import MeshSnapshot
@@ -53,6 +52,13 @@ class Placement:
         live = set(self.order)
         scores = {i: float(self.scores[i]) for i in live}
         return verdicts(self.requirement, self.snapshot, scores)
+
+    @property
+    def expected_seconds(self) -> float:
+        """Until the chosen node's first token; 0 without one."""
+        if not self.order:
+            return 0.0
+        return float(_wait(self.requirement, self.snapshot)[self.order[0]])
 
     @property
     def permitted_ids(self) -> frozenset[str]:
@@ -180,27 +186,30 @@ FILTERS: dict[str, Filter] = {
 def _scores(requirement: Requirement, snapshot: MeshSnapshot) -> Floats:
     """1 / (1 + cost), the cost in seconds to the first token and what its weights count as such.
 
-    A prompt waits for those ahead of it, taken to be as long as itself, and is then read, less what the
-    node still has of it.
+    A degraded node has the lower half of the scale: it is taken when no ready one is there.
     """
-    compiled, loads, weights = snapshot.compiled, snapshot.loads, snapshot.weights
-    prompt = max(requirement.prompt_tokens, 1)
-    read = np.full(len(compiled.nodes), float(prompt))
-    warm = [compiled.position[id_] for id_ in requirement.warm if id_ in compiled.position]
-    read[warm] *= 1 - weights.affinity
-    wait = (loads.ahead * prompt + read) / loads.prefill_rate
+    compiled, weights = snapshot.compiled, snapshot.weights
     total = sum(requirement.sites.values())
-    cost = wait + weights.price * compiled.price
+    cost = _wait(requirement, snapshot) + weights.price * compiled.price
     if total:
         near = np.zeros(len(compiled.nodes))
         for site, facts in requirement.sites.items():
             near += compiled.array(compiled.site.get(site, 0)) * (facts / total)
         cost += weights.locality * (1 - near)
-    scores: Floats = 1 / (1 + cost)
-    return scores
+    share: Floats = 0.5 / (1 + cost)
+    return share + 0.5 * ~snapshot.loads.degraded
 
 
-def refused_because(handling: Handling, node: MeshNode, snapshot: MeshSnapshot) -> tuple[str, ...]:
-    """What of a handling a node of the snapshot does not meet, in words."""
-    found = verdicts(Requirement(handling, ""), snapshot, {}, offer=False)
-    return found[snapshot.compiled.position[node.id]].reasons
+def _wait(requirement: Requirement, snapshot: MeshSnapshot) -> Floats:
+    """Seconds to the first token of each node.
+
+    A prompt waits for those ahead of it, taken to be as long as itself, and is then read, less what the
+    node still has of it.
+    """
+    compiled, loads = snapshot.compiled, snapshot.loads
+    prompt = max(requirement.prompt_tokens, 1)
+    read = np.full(len(compiled.nodes), float(prompt))
+    warm = [compiled.position[id_] for id_ in requirement.warm if id_ in compiled.position]
+    read[warm] *= 1 - snapshot.weights.affinity
+    seconds: Floats = (loads.ahead * prompt + read) / loads.prefill_rate
+    return seconds

@@ -32,6 +32,15 @@ def completion(content: object, finish_reason: str = "stop") -> bytes:
     )
 
 
+def stream(*texts: str, end: str = "data: [DONE]\n\n", pad: str = "") -> bytes:
+    """A streamed chat completion, a chunk for each text, then usage; without `end` it is cut."""
+    chunks = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in texts]
+    usage = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": len(texts)}}
+    events = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in [*chunks, *([usage] if texts and end else [])])
+    head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+    return (head + pad + events + end).encode()
+
+
 def metrics(text: str) -> bytes:
     return response(text.encode())
 
@@ -55,6 +64,8 @@ class OpenAIServer:
     answers: dict[str, bytes] = field(default_factory=dict)
     delay: float = 0.0
     """Seconds between the first half of an answer and the second."""
+    drip: float = 0.0
+    """Seconds between two bytes of an answer: a slow loris."""
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     """Path, headers (lower case), body of each."""
     asked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -74,13 +85,18 @@ class OpenAIServer:
                 self.left.set()
             else:
                 answer = self.answers[path]
+                for byte in answer if self.drip else b"":
+                    writer.write(bytes([byte]))
+                    await writer.drain()
+                    await asyncio.sleep(self.drip)
+                answer = b"" if self.drip else answer
                 writer.write(answer[: len(answer) // 2])
                 await writer.drain()
                 await asyncio.sleep(self.delay)
                 writer.write(answer[len(answer) // 2 :])
                 await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the client went away, as some tests want it to
+            self.left.set()  # the client went away, as some tests want it to
         finally:
             writer.close()
 
