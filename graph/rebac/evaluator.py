@@ -8,9 +8,10 @@ new was settled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from graph.rebac.errors import RebacError
@@ -23,7 +24,7 @@ from graph.rebac.relation_tuples import (
     split_userset,
     type_of,
 )
-from graph.rebac.rules import CompiledModel, Conditions, Value, compile_model
+from graph.rebac.rules import CompiledModel, Conditions, Rule, Value, compile_model
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.authorization_model.conditions import ConditionError, typed_parameters
 
@@ -53,8 +54,8 @@ class Request:
         object.__setattr__(self, "tuples", layered)
         object.__setattr__(self, "compiled", compile_model(self.model))
 
-    def holds(self, grant: Grant, allowed: Conditions) -> Value:
-        """Whether a tuple counts at this request, as far as the model lets it carry its condition.
+    def stands(self, grant: Grant, allowed: Conditions) -> bool | None:
+        """Whether a tuple is one that the model permits, in its time; None where nobody vouches for it.
 
         What the model does not permit, or no longer, is False: it is as if it were not there.
         """
@@ -62,23 +63,28 @@ class Request:
             return grant if "" in allowed else False
         if grant.condition not in allowed:
             return False
-        if (grant.valid_from is not None and self.now < grant.valid_from) or (
-            grant.valid_to is not None and grant.valid_to <= self.now
-        ):
+        if grant.valid_from is not None and self.now < grant.valid_from:
             return False
-        return not grant.condition or self._condition_met(grant)
+        if grant.valid_to is not None and grant.valid_to <= self.now:
+            return False
+        return not grant.condition or self._context_fits(grant)
 
-    def _condition_met(self, key: TupleKey) -> Value:
-        compiled = self.compiled.conditions[key.condition]
+    def holds(self, grant: Grant, allowed: Conditions) -> Value:
+        """Whether a tuple counts at this request: it stands, and its condition is met."""
+        stands = self.stands(grant, allowed)
+        if stands is not True or not isinstance(grant, TupleKey) or not grant.condition:
+            return stands
         try:
-            if key.context.keys() - typed_parameters(compiled.condition, key.context).keys():
-                return False
+            return self.compiled.conditions[grant.condition].holds({**self.context, **grant.context})
+        except ConditionError as error:
+            return RebacError("validation_error", f"failed to evaluate the condition of '{grant}': {error}")
+
+    def _context_fits(self, key: TupleKey) -> bool:
+        condition = self.model.conditions[key.condition]
+        try:
+            return typed_parameters(condition, key.context).keys() == key.context.keys()
         except ConditionError:
             return False
-        try:
-            return compiled.holds({**self.context, **key.context})
-        except ConditionError as error:
-            return RebacError("validation_error", f"failed to evaluate the condition of '{key}': {error}")
 
 
 def check(request: Request, user: str, relation: str, object: str) -> bool:
@@ -135,12 +141,12 @@ class Search:
 
     def value(self, object: str, relation: str) -> Value:
         """The goal's value; False where the object's type has no such relation."""
-        while True:
-            known = len(self.settled)
-            self._again = False
-            value = self._from_the_deepest((object, relation))
-            if isinstance(value, bool) or not self._again or len(self.settled) == known:
-                return value
+        known = self.settled.get((object, relation))
+        return self._settle(partial(self.resolve, object, relation, 0)) if known is None else known
+
+    def operand(self, object: str, rule: Rule) -> Value:
+        """The value of a part of a relation's rewrite."""
+        return self._settle(partial(rule, self, object, 0))
 
     def resolve(self, object: str, relation: str, depth: int) -> Value:
         """The goal's value as far as this pass can tell, reached over `depth` tuples."""
@@ -162,7 +168,7 @@ class Search:
         self._path.add(goal)
         value: Value = False
         if rule is not None:
-            value = rule(self, object, depth) if depth != self._limit else _too_complex()
+            value = rule(self, object, depth) if depth != self._limit else too_complex()
         self._path.discard(goal)
         if isinstance(value, bool):
             self.settled[goal] = value
@@ -170,27 +176,36 @@ class Search:
             self._open[goal] = (0 if self._limit is None else depth, value)
         return value
 
-    def _from_the_deepest(self, goal: Goal) -> Value:
-        """Resolve the goal, those first that lie too far below it to be reached in one go."""
-        roots: list[tuple[Goal, int]] = [(goal, 0)]
-        tried = {goal}
+    def _settle(self, ask: Callable[[], Value]) -> Value:
+        """Pass over what is undetermined as long as anything new is settled."""
+        while True:
+            known = len(self.settled)
+            self._again = False
+            value = self._from_the_deepest(ask)
+            if isinstance(value, bool) or not self._again or len(self.settled) == known:
+                return value
+
+    def _from_the_deepest(self, ask: Callable[[], Value]) -> Value:
+        """Ask, after the goals that lie too far below to be reached in one go."""
+        roots = [ask]
+        tried: set[Goal] = set()
         while True:
             self._open.clear()
             self._deep.clear()
-            root, depth = roots[-1]
-            value = self.resolve(*root, depth)
-            fresh = [entry for entry in self._deep if entry[0] not in tried]
+            value = roots[-1]()
+            fresh = dict(entry for entry in self._deep if entry[0] not in tried)
             if fresh and not isinstance(value, bool):
                 self._again = True
-                tried.update(deep for deep, _ in fresh)
-                roots += fresh
+                tried.update(fresh)
+                roots += [partial(self.resolve, *goal, depth) for goal, depth in fresh.items()]
             elif len(roots) == 1:
                 return value
             else:
                 roots.pop()
 
 
-def _too_complex() -> RebacError:
+def too_complex() -> RebacError:
+    """OpenFGA's 2002."""
     return RebacError(
         "authorization_model_resolution_too_complex",
         "Authorization Model resolution required too many rewrite rules to be resolved. Check your "

@@ -97,7 +97,7 @@ def _compile(model: AuthorizationModel) -> CompiledModel:
     }
     rules = {
         name: {
-            relation: _rule(rewrite, relation, facets[name])
+            relation: rule_of(rewrite, relation, facets[name])
             for relation, rewrite in definition.relations.items()
         }
         for name, definition in model.types.items()
@@ -155,7 +155,8 @@ def _nesting(rewrite: Rewrite) -> int:
             return 2
 
 
-def _rule(rewrite: Rewrite, relation: str, facets: Mapping[str, Facets]) -> Rule:
+def rule_of(rewrite: Rewrite, relation: str, facets: Mapping[str, Facets]) -> Rule:
+    """The rule of a rewrite, or of a part of one, of a relation; `facets` are those of its type."""
     match rewrite:
         case Direct():
             return _direct(relation, facets[relation])
@@ -164,11 +165,11 @@ def _rule(rewrite: Rewrite, relation: str, facets: Mapping[str, Facets]) -> Rule
         case TupleToUserset(other, tupleset):
             return _from(other, tupleset, facets[tupleset].named)
         case Union(children):
-            return _union([_rule(child, relation, facets) for child in children])
+            return _union([rule_of(child, relation, facets) for child in children])
         case Intersection(children):
-            return _intersection([_rule(child, relation, facets) for child in children])
+            return _intersection([rule_of(child, relation, facets) for child in children])
         case Exclusion(base, subtract):
-            return _exclusion(_rule(base, relation, facets), _rule(subtract, relation, facets))
+            return _exclusion(rule_of(base, relation, facets), rule_of(subtract, relation, facets))
 
 
 def _union(rules: Iterable[Rule]) -> Rule:

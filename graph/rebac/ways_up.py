@@ -1,0 +1,121 @@
+"""How tuples lead from a user up to a relation: a model's rewrites, read backwards."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+from graph.rebac.rules import Conditions, compile_model
+from ontologies.authorization_model import (
+    AuthorizationModel,
+    Computed,
+    Direct,
+    Exclusion,
+    Intersection,
+    Rewrite,
+    TupleToUserset,
+    Union,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """From a user, or from a relation that it has, to the relation `reached` of `type`."""
+
+    type: str
+    reached: str
+    through: str
+    """The relation of the tuples that lead there; "" where the object stays the same."""
+    conditions: Conditions
+    """Under which those tuples may stand."""
+    certain: bool
+    """Whether whoever comes this way has the relation, whatever its other operands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """All that can lead to one relation."""
+
+    from_user: Mapping[str, tuple[Way, ...]]
+    """By the type of a user that tuples name."""
+    from_wildcard: Mapping[str, tuple[Way, ...]]
+    """By the type of a wildcard that tuples name."""
+    from_userset: Mapping[tuple[str, str], tuple[Way, ...]]
+    """By type and relation of the userset that tuples name."""
+    from_parent: Mapping[tuple[str, str], tuple[Way, ...]]
+    """By type and relation of the object that tuples name for `relation from tupleset`."""
+    from_same: Mapping[tuple[str, str], tuple[Way, ...]]
+    """By type and relation of the same object."""
+
+
+_Key = TypeVar("_Key")
+_ways: WeakKeyDictionary[AuthorizationModel, dict[tuple[str, str], Ways]] = WeakKeyDictionary()
+
+
+def ways_to(model: AuthorizationModel, type: str, relation: str) -> Ways:
+    """What can lead to the relation; kept with the model."""
+    known = _ways.setdefault(model, {})
+    if (type, relation) not in known:
+        known[type, relation] = _ways_to(model, type, relation)
+    return known[type, relation]
+
+
+def _ways_to(model: AuthorizationModel, type: str, relation: str) -> Ways:
+    compiled = compile_model(model)
+    users: dict[str, list[Way]] = defaultdict(list)
+    wildcards: dict[str, list[Way]] = defaultdict(list)
+    usersets: dict[tuple[str, str], list[Way]] = defaultdict(list)
+    parents: dict[tuple[str, str], list[Way]] = defaultdict(list)
+    same: dict[tuple[str, str], list[Way]] = defaultdict(list)
+    todo, seen = [(type, relation)], {(type, relation)}
+
+    def lead(below: tuple[str, str]) -> tuple[str, str]:
+        if below not in seen:
+            seen.add(below)
+            todo.append(below)
+        return below
+
+    while todo:
+        kind, reached = todo.pop()
+        for leaf, certain in _operands(model.rewrite(kind, reached), True):
+            match leaf:
+                case Direct():
+                    facets = compiled.facets[kind][reached]
+                    for user, conditions in facets.named.items():
+                        users[user].append(Way(kind, reached, reached, conditions, certain))
+                    for user, conditions in facets.wildcards.items():
+                        wildcards[user].append(Way(kind, reached, reached, conditions, certain))
+                    for userset, conditions in facets.usersets.items():
+                        member_type, _, member = userset.partition("#")
+                        way = Way(kind, reached, reached, conditions, certain)
+                        usersets[lead((member_type, member))].append(way)
+                case Computed(other):
+                    same[lead((kind, other))].append(Way(kind, reached, "", frozenset(), certain))
+                case TupleToUserset(other, tupleset):
+                    for parent, conditions in compiled.facets[kind][tupleset].named.items():
+                        if model.has(parent, other):
+                            way = Way(kind, reached, tupleset, conditions, certain)
+                            parents[lead((parent, other))].append(way)
+    return Ways(_fixed(users), _fixed(wildcards), _fixed(usersets), _fixed(parents), _fixed(same))
+
+
+def _operands(rewrite: Rewrite, certain: bool) -> Iterator[tuple[Direct | Computed | TupleToUserset, bool]]:
+    """The leaves that may give the relation, and whether each does so alone."""
+    match rewrite:
+        case Union(children):
+            for child in children:
+                yield from _operands(child, certain)
+        case Intersection(children):
+            # Whoever is in all is in the first.
+            yield from _operands(children[0], False)
+        case Exclusion(base, _):
+            yield from _operands(base, False)
+        case _:
+            yield rewrite, certain
+
+
+def _fixed(ways: Mapping[_Key, list[Way]]) -> Mapping[_Key, tuple[Way, ...]]:
+    return {key: tuple(found) for key, found in ways.items()}
