@@ -20,7 +20,7 @@ from context_manager.audit import AuditError
 from context_manager.cli_connectors import connector_app, held_app
 from context_manager.cli_ontology import ontology_commands
 from context_manager.client import ASK, ServiceError, query, ready
-from context_manager.core import open_core
+from context_manager.core import configured, open_core
 from context_manager.demo import show_demo
 from context_manager.display import progress, report_as_json, show_answer, show_crawls
 from context_manager.identity import LocalIssuer, TokenRefused
@@ -33,6 +33,7 @@ from discovery.schedule import in_order
 from discovery.sources import ConfigurationError, load_organization
 from graph.database import DatabaseError
 from graph.epoch import WitnessError, begin_epoch
+from graph.journal import JournalError
 from graph.neo4j_jars import JarError
 from graph.neo4j_server import Neo4jEndedError, Neo4jStartError
 from inference.embeddings import EmbeddingModelError
@@ -53,6 +54,7 @@ _EXPECTED = (
     ServiceError,
     SettingsError,
     TokenRefused,
+    JournalError,
     WitnessError,
 )
 
@@ -219,8 +221,7 @@ async def _until_interrupted() -> AsyncIterator[None]:
 
 
 async def _administrator(settings: Settings) -> str:
-    organization = load_organization(settings.sources)
-    return (settings.administrator or organization.administrator).partition(":")[2]
+    return configured(settings).administrator.partition(":")[2]
 
 
 def _issuer(settings: Settings) -> LocalIssuer:

@@ -18,8 +18,10 @@ from discovery.runner import Runner
 from discovery.runs import last_completed
 from discovery.schedule import due
 from discovery.sources import OrganizationConfig, SourceConfig, load_organization
+from graph.administration import Administration
 from graph.database import Database, connect
 from graph.epoch import check_epoch, seen, write_witness
+from graph.journal import Journal
 from graph.neo4j_server import USER, embedded_neo4j
 from graph.store import FactStore
 from ontologies import AuthorizationModel, Ontology, load, load_authorization, load_shapes
@@ -41,6 +43,8 @@ class Core:
     model: AuthorizationModel
     store: FactStore
     runner: Runner
+    administration: Administration | None
+    """Of access by hand; None beside a service that runs, which has it."""
 
     @property
     def sources(self) -> tuple[SourceConfig, ...]:
@@ -60,7 +64,7 @@ class Core:
 @asynccontextmanager
 async def open_core(settings: Settings, progress: Progress) -> AsyncIterator[Core]:
     """Neo4j with the store on it. An embedded one that a running service has started is joined."""
-    organization = load_organization(settings.sources)
+    organization = configured(settings)
     added = organization.ontology_files()
     ontology, model = load(added), load_authorization(added)
     async with AsyncExitStack() as stack:
@@ -68,13 +72,31 @@ async def open_core(settings: Settings, progress: Progress) -> AsyncIterator[Cor
         database = await stack.enter_async_context(connect(uri, auth, settings.neo4j_database))
         await database.ensure_schema()
         witness = witness_file(settings)
-        if await check_epoch(database, witness):
+        restored = await check_epoch(database, witness)
+        if restored:
             progress("the graph was restored from a backup: grants count once they are crawled again")
         store = FactStore(database, load_shapes(added), model)
         await store.resume()
+        administration = None
+        if running_service(settings.data_folder) is None:
+            journal = Journal(settings.data_folder / "administration.jsonl")
+            stack.callback(journal.close)
+            administration = Administration(store, journal)
+            await administration.reconcile(restored=restored)
         runner = Runner(organization, store, database, partial(_say, progress), holding(settings))
-        yield Core(settings, organization, uri, database, ontology, model, store, runner)
+        yield Core(settings, organization, uri, database, ontology, model, store, runner, administration)
         write_witness(witness, await seen(database))
+
+
+def configured(settings: Settings) -> OrganizationConfig:
+    """The organization's configuration as its file now is, with the administrator of the settings.
+
+    Raises ConfigurationError.
+    """
+    organization = load_organization(settings.sources)
+    if settings.administrator is None:
+        return organization
+    return organization.model_copy(update={"administrator": settings.administrator})
 
 
 def witness_file(settings: Settings) -> Path:

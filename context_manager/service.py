@@ -36,6 +36,7 @@ from discovery.reports import RunReport
 from discovery.runs import last_completed, prune_runs
 from discovery.schedule import start_schedule
 from discovery.sources import OrganizationConfig
+from graph.administration import POLICY as BY_HAND
 from graph.compaction import compact
 from graph.database import Database
 from graph.epoch import seen, write_witness
@@ -207,7 +208,7 @@ async def _start_vllm(vllm: VllmServer, settings: Settings, progress: Progress) 
 
 
 def _asking(core: Core, embedder: Embedder, mesh: Mesh, engines: EngineClient, audit: AuditLog) -> Asking:
-    policies = [source.policy() for source in core.sources]
+    policies = [*(source.policy() for source in core.sources), BY_HAND]
     authorizer = Authorizer(core.database, core.ontology, core.model, policies)
     return Asking(
         core.ontology,

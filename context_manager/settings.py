@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     oidc_jwks_url: str | None = None
     """Where the issuer publishes its keys: HTTPS, or plain HTTP on loopback."""
 
-    administrator: str | None = None
+    administrator: str | None = Field(None, pattern=r"^person:\S+$")
     """Id of the first administrator (`person:ada`); without one, the one that the sources name."""
 
     node_jurisdiction: str = "US"

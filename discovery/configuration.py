@@ -21,7 +21,14 @@ def configuration_source(organization: OrganizationConfig) -> SourceConfig:
         connector=CONFIGURATION,
         collection=organization.collection[0].id,
         trust=100,
-        grants=("MAY_VIEW", "INHERITS_FROM"),
+        grants=(
+            "MAY_VIEW",
+            "INHERITS_FROM",
+            "MAY_GRANT",
+            "MAY_BREAK_GLASS",
+            "ADMINISTERS_ACCESS",
+            "MAY_BE_REPRESENTED_BY",
+        ),
         handling=organization.asker_handling,
         placement=tuple(PlacementRule(pattern=c.id, collection=c.id) for c in organization.collection),
     )
@@ -46,13 +53,9 @@ class ConfigurationConnector:
 
     def read(self, scope: str) -> Iterator[Claim | Problem]:
         parts = Parts(self.organization, self.source)
-        yield EntityClaim(
-            entity_id("organization", self.organization.issuer),
-            "Organization",
-            parts.collection(),
-            {"name": self.organization.name},
-            scope,
-        )
+        whole = self.organization.id
+        yield EntityClaim(whole, "Organization", parts.collection(), {"name": self.organization.name}, scope)
+        yield RelationshipClaim(self.organization.administrator, "ADMINISTERS_ACCESS", whole, scope)
         for collection in self.organization.collection:
             id_, evidence = entity_id("collection", collection.id), f"{scope} collection {collection.id}"
             yield EntityClaim(
@@ -60,6 +63,16 @@ class ConfigurationConnector:
             )
             for reader in collection.readers:
                 yield RelationshipClaim(reader, "MAY_VIEW", id_, evidence)
+            for granter in dict.fromkeys((self.organization.administrator, *collection.owners)):
+                yield RelationshipClaim(granter, "MAY_GRANT", id_, evidence)
+            if collection.break_glass is not None:
+                for reader in collection.break_glass.by:
+                    yield RelationshipClaim(reader, "MAY_BREAK_GLASS", id_, evidence)
             if collection.inherits is not None:
                 parent = entity_id("collection", collection.inherits)
                 yield RelationshipClaim(id_, "INHERITS_FROM", parent, evidence)
+        for agent in self.organization.agent:
+            id_, evidence = entity_id("software_agent", agent.id), f"{scope} agent {agent.id}"
+            yield EntityClaim(id_, "SoftwareAgent", parts.collection(), {"name": agent.name}, evidence)
+            for person in agent.may_act_for:
+                yield RelationshipClaim(person, "MAY_BE_REPRESENTED_BY", id_, evidence)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from graph.claims import SourcePolicy, entity_id
 from graph.handling import Handling
-from graph.tuples import CONFIGURATION
+from graph.tuples import ADMINISTRATION, BY_HAND, CONFIGURATION
 from ontologies.modules import organization_files
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -28,6 +28,9 @@ def _duration(text: object) -> object:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+
+
+_RESERVED = {CONFIGURATION: "this file", ADMINISTRATION: "what is granted and denied by hand"}
 
 
 class _Strict(BaseModel):
@@ -63,6 +66,13 @@ def _any_or(names: tuple[str, ...] | None) -> frozenset[str] | None:
     return None if names is None else frozenset(names)
 
 
+class BreakGlassConfig(_Strict):
+    """Who may take access in an emergency, and for how long at most."""
+
+    by: Annotated[tuple[ReaderId, ...], Field(min_length=1)]
+    longest: Duration
+
+
 class CollectionConfig(_Strict):
     """A place that access comes from."""
 
@@ -72,6 +82,21 @@ class CollectionConfig(_Strict):
     """Ids of groups or persons who may view it (`group:hr`, `person:ada`)."""
     inherits: Name | None = None
     """A collection whose viewers also view this one."""
+    owners: tuple[ReaderId, ...] = ()
+    """Who may grant access to it by hand, and take it back; the administrator may everywhere."""
+    four_eyes: bool = False
+    """What is granted by hand counts once a second person has confirmed it."""
+    break_glass: BreakGlassConfig | None = None
+    """Without it nobody takes access in an emergency."""
+
+
+class AgentConfig(_Strict):
+    """A software agent that persons may be represented by."""
+
+    id: Name
+    """The subject of its own tokens."""
+    name: str
+    may_act_for: tuple[ReaderId, ...] = ()
 
 
 class PlacementRule(_Strict):
@@ -151,11 +176,21 @@ class OrganizationConfig(_Strict):
     """The organization's own modules, shapes and bindings: files, folders or globs (docs/ontology.md)."""
     collection: Annotated[tuple[CollectionConfig, ...], Field(min_length=1)]
     """The first one also holds the organization itself."""
+    agent: tuple[AgentConfig, ...] = ()
     source: tuple[SourceConfig, ...]
     folder: Path
 
     def ontology_files(self) -> tuple[Path, ...]:
         return organization_files(self.folder, self.ontology)
+
+    @property
+    def id(self) -> str:
+        """Of the organization itself, as an entity."""
+        return entity_id("organization", self.issuer)
+
+    def collection_with(self, id: str) -> CollectionConfig | None:
+        """The collection with the id `collection:key`; None when none is declared so."""
+        return next((one for one in self.collection if entity_id("collection", one.id) == id), None)
 
     def source_named(self, name: str) -> SourceConfig:
         for source in self.source:
@@ -191,15 +226,22 @@ def load_organization(path: Path) -> OrganizationConfig:
 def _check_references(path: Path, config: OrganizationConfig) -> None:
     collections = [collection.id for collection in config.collection]
     names = [source.name for source in config.source]
-    for kind, values in (("collection", collections), ("source", names)):
+    agents = [agent.id for agent in config.agent]
+    for kind, values in (("collection", collections), ("source", names), ("agent", agents)):
         for value in values:
             if values.count(value) > 1:
                 raise ConfigurationError(f"{path}: {kind} {value!r} is declared twice; keep one")
-    if CONFIGURATION in names:
-        raise ConfigurationError(
-            f"{path}: {CONFIGURATION!r} is the name of this file as a source; name the source otherwise"
-        )
+    for name, meaning in _RESERVED.items():
+        if name in names:
+            raise ConfigurationError(
+                f"{path}: {name!r} is the name of {meaning} as a source; name the source otherwise"
+            )
     for source in config.source:
+        if by_hand := sorted(BY_HAND.intersection(source.grants)):
+            raise ConfigurationError(
+                f"{path}: source {source.name!r} has {', '.join(by_hand)} among its grants, which is only "
+                "claimed by hand; leave it out"
+            )
         for key in (source.collection, *(rule.collection for rule in source.placement)):
             if key not in collections:
                 raise ConfigurationError(

@@ -34,6 +34,9 @@ _SCHEMA: tuple[LiteralString, ...] = (
     "CREATE CONSTRAINT audience_place IF NOT EXISTS FOR (n:_Audience) REQUIRE n.place IS UNIQUE",
     "CREATE CONSTRAINT source_scope IF NOT EXISTS FOR (n:_Source) REQUIRE (n.name, n.scope) IS UNIQUE",
     "CREATE CONSTRAINT move_id IF NOT EXISTS FOR (n:_Move) REQUIRE n.id IS UNIQUE",
+    "CREATE CONSTRAINT access_entry_id IF NOT EXISTS FOR (n:_AccessEntry) REQUIRE n.id IS UNIQUE",
+    "CREATE INDEX access_entry_object IF NOT EXISTS FOR (n:_AccessEntry) ON (n.object)",
+    "CREATE INDEX access_entry_subject IF NOT EXISTS FOR (n:_AccessEntry) ON (n.subject)",
     "CREATE CONSTRAINT position_consumer IF NOT EXISTS FOR (n:_Position) REQUIRE n.consumer IS UNIQUE",
     """CREATE FULLTEXT INDEX entity_text IF NOT EXISTS FOR (n:Entity)
        ON EACH [n.name, n.description, n.text, n.heading, n.brief, n.jobTitle, n.givenName, n.familyName,

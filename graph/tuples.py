@@ -21,6 +21,11 @@ from ontologies.ontology import Binding
 #: What the organization's configuration claims never ages.
 CONFIGURATION = "configuration"
 
+#: What is granted and denied by hand; it is no crawl that could age.
+ADMINISTRATION = "administration"
+#: The relationships that only it claims.
+BY_HAND = frozenset({"GRANTED_VIEW", "DENIED_VIEW", "DISABLES"})
+
 Scope = tuple[str, str]
 """A source and one of its crawl scopes: what completes, and ages, as one."""
 Transaction = AsyncTransaction | AsyncManagedTransaction

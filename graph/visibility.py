@@ -45,7 +45,7 @@ class Standing:
     access_revision: int
     next_audience: int
     enabled: bool
-    """Whether the account exists and is not disabled."""
+    """Whether the account exists and is not disabled, by its source or by hand."""
     completed: Mapping[Scope, datetime]
     """When each scope last completed a crawl; those that never did are left out."""
 
@@ -64,6 +64,7 @@ async def standing(tx: Transaction, account: str, now: datetime) -> Standing:
         RETURN meta.revision AS revision, meta.accessRevision AS accessRevision,
                meta.nextAudience AS nextAudience,
                account IS NOT NULL AND NOT coalesce(account.disabled, false)
+                 AND NOT EXISTS { (account)<-[:DISABLES]-(:Organization) }
                  AND coalesce(account.validFrom <= $now, true) AND coalesce($now < account.validTo, true)
                  AS enabled,
                COLLECT {

@@ -50,13 +50,37 @@ def test_the_configuration_is_a_source_of_its_collections_and_their_readers(craw
         ("group:hr", "MAY_VIEW", "collection:hr"),
         ("person:ada", "MAY_VIEW", "collection:hr"),
         ("collection:hr", "INHERITS_FROM", "collection:all"),
+        ("person:ada", "ADMINISTERS_ACCESS", "organization:acme"),
+        ("person:ada", "MAY_GRANT", "collection:all"),
+        ("person:ada", "MAY_GRANT", "collection:hr"),
     }
+
+
+def test_owners_emergency_readers_and_agents_are_declared_with_their_rights(crawl_source, tmp_path):
+    owned = 'inherits = "all"\nowners = ["group:hr"]\nbreak_glass = { by = ["person:eve"], longest = "4h" }'
+    agent = '[[agent]]\nid = "helper"\nname = "Helper"\nmay_act_for = ["group:everyone"]\n[[source]]'
+    text = GOOD.replace('inherits = "all"', owned).replace("[[source]]", agent)
+    organization = load(tmp_path, text)
+    said = crawl_source(organization, configuration_source(organization))
+    assert said.entities["software_agent:helper"].values == {"name": "Helper"}
+    assert {
+        ("group:hr", "MAY_GRANT", "collection:hr"),
+        ("person:eve", "MAY_BREAK_GLASS", "collection:hr"),
+        ("group:everyone", "MAY_BE_REPRESENTED_BY", "software_agent:helper"),
+    } < said.relationships
 
 
 def test_the_configuration_may_grant_what_it_declares_and_no_more(tmp_path):
     organization = load(tmp_path, GOOD)
     policy = configuration_source(organization).policy()
-    assert policy.grants == {"MAY_VIEW", "INHERITS_FROM"}
+    assert policy.grants == {
+        "MAY_VIEW",
+        "INHERITS_FROM",
+        "MAY_GRANT",
+        "MAY_BREAK_GLASS",
+        "ADMINISTERS_ACCESS",
+        "MAY_BE_REPRESENTED_BY",
+    }
     assert policy.collections == {"collection:all", "collection:hr"}
     assert [source.name for source in all_sources(organization)] == ["configuration", "people"]
 
@@ -71,6 +95,9 @@ def test_the_configuration_may_grant_what_it_declares_and_no_more(tmp_path):
         ('inherits = "all"', 'inherits = "gone"', "inherits from 'gone'"),
         ('id = "hr"', 'id = "all"', "collection 'all' is declared twice"),
         ('every = "15m"', 'every = "often"', "expected a duration"),
+        ('name = "people"', 'name = "administration"', "is the name of what is granted and denied by hand"),
+        ('connector = "ldif"', 'connector = "ldif"\ngrants = ["DENIED_VIEW"]', "only claimed by hand"),
+        ('inherits = "all"', 'break_glass = { by = [], longest = "1h" }', "collection.1.break_glass.by"),
         ("handling = { jurisdictions", "handling = { laws", "source.0.handling.laws"),
         ("handling =", "held =", "source.0.handling: Field required"),
     ],

@@ -72,7 +72,11 @@ def test_what_we_publish_fits() -> None:
                 (
                     "binding of DENIED to collection#denied",
                     "expected a user that the relation takes (person#account), found group#member",
-                )
+                ),
+                (
+                    "binding of DENIED_VIEW to collection#denied",
+                    "expected a user that the relation takes (person#account), found group#member",
+                ),
             ],
         ),
     ],

@@ -60,7 +60,7 @@ def test_every_type_with_a_place_is_bound_to_it() -> None:
 
 def test_the_modules_are_aligned_by_iri_and_import_no_other_vocabulary() -> None:
     graph = modules_graph()
-    assert len(MODULES) == 7
+    assert len(MODULES) == 8
     assert all(
         str(module).startswith("urn:orgraph:")
         for module in graph.objects(None, URIRef("http://www.w3.org/2002/07/owl#imports"))
@@ -81,7 +81,7 @@ def test_the_modules_are_aligned_by_iri_and_import_no_other_vocabulary() -> None
 def test_every_module_states_its_version() -> None:
     modules = load().modules
     assert {one.iri.rpartition(":")[2] for one in modules} == {
-        *("organization", "people", "data", "process", "policy", "provenance", "mesh")
+        *("organization", "people", "access", "data", "process", "policy", "provenance", "mesh")
     }
     for one in modules:
         assert re.fullmatch(r"\d+\.\d+\.\d+", one.version)
