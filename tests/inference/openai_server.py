@@ -36,7 +36,9 @@ def stream(*texts: str, end: str = "data: [DONE]\n\n", pad: str = "") -> bytes:
     """A streamed chat completion, a chunk for each text, then usage; without `end` it is cut."""
     chunks = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in texts]
     usage = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": len(texts)}}
-    events = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in [*chunks, *([usage] if texts and end else [])])
+    events = "".join(
+        f"data: {json.dumps(chunk)}\n\n" for chunk in [*chunks, *([usage] if texts and end else [])]
+    )
     head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
     return (head + pad + events + end).encode()
 
