@@ -58,6 +58,8 @@ class Retrieval:
     embedding: Placement
     question: Question | None
     """None when it could not be embedded."""
+    nodes: frozenset[str] = frozenset()
+    """Ids of the mesh nodes that the asker may see: no other is named to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +136,13 @@ async def retrieve(service: Asking, asker: Asker, text: str, about: str | None =
         return Retrieval(Context((), 0), own, embedding, None)
     question = question_of(text, vector)
 
-    async def work(view: View) -> tuple[tuple[Match, ...], Handling]:
+    async def work(view: View) -> tuple[tuple[Match, ...], Handling, frozenset[str]]:
         facts = await assemble(view, service.ontology, question, service.embedder, about)
-        return facts, await service.handlings.of_facts(view, [match.fact for match in facts])
+        handling = await service.handlings.of_facts(view, [match.fact for match in facts])
+        return facts, handling, await view.visible_among(service.mesh.ids())
 
-    (facts, handling), revision = await service.reader.run(asker, work)
-    return Retrieval(Context(facts, revision), handling.meet(own), embedding, question)
+    (facts, handling, nodes), revision = await service.reader.run(asker, work)
+    return Retrieval(Context(facts, revision), handling.meet(own), embedding, question, nodes)
 
 
 async def ask(service: Asking, asker: Asker, text: str, about: str | None = None) -> Answer:
@@ -174,10 +177,10 @@ async def _placement(service: Asking, retrieval: Retrieval) -> Placement | None:
 async def _draft(service: Asking, text: str, retrieval: Retrieval, placement: Placement | None) -> Draft:
     if placement is None:
         if retrieval.embedding.node is None:
-            return Draft(Outcome.REFUSED, f"Refused: {retrieval.embedding.refusal()}")
+            return Draft(Outcome.REFUSED, f"Refused: {retrieval.embedding.refusal(retrieval.nodes)}")
         return Draft(Outcome.NOT_KNOWN, _NOT_KNOWN)
     if placement.node is None:
-        return Draft(Outcome.REFUSED, f"Refused: {placement.refusal()}")
+        return Draft(Outcome.REFUSED, f"Refused: {placement.refusal(retrieval.nodes)}")
     facts = [match.fact for match in retrieval.context.facts]
     try:
         completion = await chat_on_first(
@@ -188,14 +191,15 @@ async def _draft(service: Asking, text: str, retrieval: Retrieval, placement: Pl
         )
     except NoNodeAnswered as error:
         _mark_down(service.mesh, error.failures)
-        return _in_plain_words(retrieval, notes=(f"No model answered: {error}.",))
+        told = "; ".join(failure.told(retrieval.nodes) for failure in error.failures)
+        return _in_plain_words(retrieval, notes=(f"No model answered: {told}.",))
     _mark_down(service.mesh, completion.failures)
     checked = check(completion.answer, facts)
     node, model = completion.node.name, completion.model
     answering = await _answering(service, retrieval, checked.sentences)
     aside = len(checked.sentences) - len(answering)
     notes = (
-        *map(str, completion.failures),
+        *(failure.told(retrieval.nodes) for failure in completion.failures),
         *checked.dropped,
         *["A sentence was dropped: it is beside the question."] * aside,
     )

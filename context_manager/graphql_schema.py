@@ -36,7 +36,8 @@ class RequestContext:
         self.asker = asker
         self.labels = {name: value.label for name, value in service.ontology.values.items()}
         self.revisions: list[int] = []
-        self.placements: list[tuple[str, Placement]] = []
+        self.placements: list[tuple[str, Placement, frozenset[str]]] = []
+        """For what, where, and the nodes that the asker may see."""
         self._neighbours: DataLoader[tuple[str, int], tuple[Neighbour, ...]] = DataLoader(self._load)
 
     async def read(self, work: Callable[[View], Awaitable[T]]) -> T:
@@ -81,14 +82,14 @@ class RequestContext:
             vector, placement = await asking.embed(self.service, text)
         except asking.QuestionRefused as error:
             raise GraphQLError(str(error)) from error
-        self.placements.append(("embedding", placement))
+        self.placements.append(("embedding", placement, frozenset()))
         return vector
 
     def _note(self, retrieval: asking.Retrieval, placement: Placement | None) -> None:
         self.revisions.append(retrieval.context.revision)
-        self.placements.append(("embedding", retrieval.embedding))
+        self.placements.append(("embedding", retrieval.embedding, retrieval.nodes))
         if placement is not None:
-            self.placements.append(("answer", placement))
+            self.placements.append(("answer", placement, retrieval.nodes))
 
     async def _load(self, keys: list[tuple[str, int]]) -> list[tuple[Neighbour, ...]]:
         wanted: dict[int, list[str]] = defaultdict(list)
@@ -203,13 +204,13 @@ def sdl() -> str:
     return build_schema(RevisionTokens(Fernet.generate_key())).as_str() + "\n"
 
 
-def _placement(purpose: str, placement: Placement) -> dict[str, Any]:
+def _placement(purpose: str, placement: Placement, visible: frozenset[str]) -> dict[str, Any]:
     return {
         "for": purpose,
         "node": placement.node.name if placement.node else None,
         "verdicts": [
-            {"node": v.name, "permitted": v.permitted, "up": v.up, "reasons": list(v.reasons)}
-            for v in placement.verdicts
+            {"node": v.node, "permitted": v.permitted, "up": v.up, "reasons": v.reasons}
+            for v in types.verdicts_of(placement, visible)
         ],
     }
 

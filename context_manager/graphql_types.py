@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import Enum
 from typing import Annotated
@@ -13,6 +14,7 @@ from context_manager.facts import plain
 from context_manager.relevance import Match
 from graph import handling as graph_handling
 from graph.reads import EntityView, Neighbour
+from inference.nodes import LOCAL_NODE_ID
 from inference.placement import Placement as Placed
 
 MAX_PAGE = 100
@@ -137,7 +139,9 @@ class Answer:
     node: str | None
     model: str | None
     handling: Handling
-    placement: list[Verdict] = strawberry.field(description="Each node of the mesh, and why or why not.")
+    placement: list[Verdict] = strawberry.field(
+        description="Each node of the mesh that the asker may see, and why or why not."
+    )
     notes: list[str]
 
 
@@ -182,10 +186,12 @@ def handling_of(handling: graph_handling.Handling) -> Handling:
     return Handling(**handling.record())
 
 
-def verdicts_of(placement: Placed | None) -> list[Verdict]:
+def verdicts_of(placement: Placed | None, visible: Collection[str]) -> list[Verdict]:
+    """On the nodes of `visible` ids, and on this process."""
     return [
         Verdict(node=v.name, permitted=v.permitted, up=v.up, reasons=list(v.reasons), score=v.score)
         for v in (placement.verdicts if placement else ())
+        if v.node_id in visible or v.node_id == LOCAL_NODE_ID
     ]
 
 
@@ -199,7 +205,7 @@ def answer_of(answer: asking.Answer) -> Answer:
         node=draft.node,
         model=draft.model,
         handling=handling_of(retrieval.handling),
-        placement=verdicts_of(answer.placement),
+        placement=verdicts_of(answer.placement, retrieval.nodes),
         notes=list(draft.notes),
     )
 

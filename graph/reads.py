@@ -99,6 +99,19 @@ class View:
         self._visible = visible
         self._now = now
 
+    @property
+    def visible(self) -> bytes:
+        """The visible set, one byte for each audience: what decides which askers may share a cache."""
+        return self._visible
+
+    async def visible_among(self, ids: Collection[str]) -> frozenset[str]:
+        """Those of the ids whose entities the asker may see."""
+        records = await self._run(
+            "UNWIND $ids AS id MATCH (n:Entity {id: id}) WHERE " + _NODE + " RETURN id",
+            ids=list(dict.fromkeys(ids)),
+        )
+        return frozenset(record["id"] for record in records)
+
     async def entity(self, id: str) -> EntityView | None:
         """The entity, or None."""
         records = await self._run(

@@ -25,6 +25,16 @@ async def mesh_nodes(database: Database) -> list[Mapping[str, Any]]:
     return [record["node"] for record in records]
 
 
+async def team_of(database: Database, account: str) -> str | None:
+    """Id of the unit that an account's person works in; the first by id of several, None without."""
+    records = await database.read(
+        """MATCH (:Account {id: $account})<-[:HAS_ACCOUNT]-(:Person)-[:WORKS_IN]->(u:OrganizationalUnit)
+           RETURN u.id AS team ORDER BY team LIMIT 1""",
+        account=account,
+    )
+    return records[0]["team"] if records else None
+
+
 async def entities(database: Database, ontology: Ontology, ids: Sequence[str]) -> list[EntityView]:
     """Those of the entities that stand, whoever may see them."""
     records = await database.read(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +32,10 @@ class NodeError(Exception):
         self.do = do
         self.status = status
         """Of HTTP, where it is the status that was wrong."""
+
+    def told(self, visible: Collection[str]) -> str:
+        """The message for one who may see these nodes: of another it says nothing but that it failed."""
+        return str(self) if self.node.id in visible else "a mesh node failed"
 
 
 class NodeUnreachable(NodeError):  # noqa: N818  named for what happened

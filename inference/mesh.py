@@ -104,6 +104,10 @@ class Mesh:
         self._declared = declared
         self._kept = None
 
+    def ids(self) -> tuple[str, ...]:
+        """Of the declared nodes."""
+        return tuple(self._declared)
+
     def snapshot(self) -> MeshSnapshot:
         """What is known now. The local node is ready, since it is this process."""
         now = datetime.now(UTC)

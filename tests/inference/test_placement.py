@@ -176,3 +176,16 @@ def test_an_empty_mesh_is_refused():
 
 def test_a_placed_request_has_no_refusal():
     assert place(chat(), snapshot((node(), UP))).refusal() == ""
+
+
+def test_a_refusal_names_no_node_that_the_asker_may_not_see_and_still_says_what_is_not_met():
+    mesh = snapshot((node("us-east", jurisdiction="US"), UP), (node(), DOWN))
+    placed = place(chat(law("EU")), mesh)
+    unmet = "No live node that offers chat is under the law of EU."
+    assert placed.refusal(frozenset()) == unmet
+    seen = placed.refusal({"mesh_node:us-east"})
+    assert seen == f"{unmet} Of the nodes that you may see: us-east (under the law of US, not of EU)."
+    assert "frankfurt" not in seen
+    assert placed.refusal({"mesh_node:eu-frankfurt"}) == (
+        f"{unmet} Of the nodes that you may see: eu-frankfurt (connection refused)."
+    )
