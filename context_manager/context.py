@@ -108,6 +108,9 @@ async def _short_facts(view: View, ontology: Ontology, entities: Sequence[Entity
     neighbours = await view.neighbours([entity.id for entity in expanded], _NEIGHBOURS)
     for entity in expanded:
         for neighbour in neighbours.get(entity.id, ()):
+            # What is inferred has no source to cite, and follows from facts that have one.
+            if neighbour.derivations:
+                continue
             if neighbour.type not in JOINTS and neighbour.entity.class_name != "Passage":
                 path = (entity.id, neighbour.type, neighbour.entity.id)
                 fact = relationship_fact(ontology, entity, neighbour, path)

@@ -43,6 +43,9 @@ class Related:
     label: str = strawberry.field(description="Reads as a sentence from the entity to its neighbour.")
     direction: Direction
     entity: Annotated[Entity, strawberry.lazy("context_manager.graphql_types")]
+    derivations: list[list[str]] = strawberry.field(
+        description="Where it is inferred: each list of facts (`start TYPE end`) that it follows from."
+    )
 
 
 @strawberry.type(
@@ -216,4 +219,5 @@ def related_of(labels: dict[str, str], out_label: str, in_label: str, neighbour:
         label=out_label if neighbour.outgoing else in_label,
         direction=Direction.OUT if neighbour.outgoing else Direction.IN,
         entity=entity_of(labels, neighbour.entity),
+        derivations=[list(derivation) for derivation in neighbour.derivations],
     )

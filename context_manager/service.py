@@ -41,6 +41,7 @@ from graph.compaction import compact
 from graph.database import Database
 from graph.epoch import seen, write_witness
 from graph.feed import current_revision, wait_beyond
+from graph.inferred import keep_inferred
 from graph.reads import Reader
 from graph.revision_token import RevisionTokens
 from graph.tuples import CONFIGURATION
@@ -122,6 +123,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         for name, work in (
             ("watching the mesh", mesh.watch),
             ("embedding", partial(index_forever, core.database, core.ontology, embedder)),
+            ("reasoning", partial(keep_inferred, core.database, core.ontology)),
             ("witnessing the graph", partial(_witness, core.database, witness_file(settings))),
             ("clearing what is old", partial(_clear, core.database, timedelta(days=settings.retention_days))),
             ("declaring the mesh", partial(_redeclare, core.database, mesh, vllm.node if vllm else None)),

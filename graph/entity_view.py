@@ -13,6 +13,7 @@ from typing import Any
 from neo4j.time import DateTime
 
 from graph.claims import Scalar, Value
+from graph.inferred import decoded
 from graph.rebac.relation_tuples import type_of
 from graph.tuples import native
 from ontologies.ontology import Ontology
@@ -49,6 +50,8 @@ class Neighbour:
     since: int
     valid_from: datetime | None
     valid_to: datetime | None
+    derivations: tuple[tuple[str, ...], ...] = ()
+    """Where it is inferred, what it follows from: premises, each `start TYPE end`; it has no sources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,8 @@ def entity_view(ontology: Ontology, properties: Mapping[str, Any], collection: s
 
 def neighbour(type: str, outgoing: bool, properties: Mapping[str, Any], entity: EntityView) -> Neighbour:
     """From a relationship's type and properties, and the entity at its other end."""
-    return Neighbour(type, outgoing, entity, *_provenance(properties))
+    derivations = tuple(map(decoded, properties.get("derivations") or ()))
+    return Neighbour(type, outgoing, entity, *_provenance(properties), derivations)
 
 
 def to_cursor(entity: EntityView) -> str:
@@ -103,7 +107,7 @@ def _provenance(
     properties: Mapping[str, Any],
 ) -> tuple[tuple[str, ...], float, int, datetime | None, datetime | None]:
     return (
-        tuple(properties["sources"]),
+        tuple(properties.get("sources", ())),
         properties["confidence"],
         properties["since"],
         _instant(properties.get("validFrom")),

@@ -17,6 +17,7 @@ from neo4j import AsyncManagedTransaction, Record
 from graph.database import Database
 from graph.entity_view import EntityView, Neighbour, Page, entity_view, from_cursor, neighbour, to_cursor
 from graph.handling import Handling
+from graph.inferred import STANDING
 from graph.visibility import Authorizer, standing
 from ontologies.ontology import Ontology
 
@@ -162,7 +163,10 @@ class View:
     async def neighbours(
         self, ids: Collection[str], per_entity_limit: int
     ) -> Mapping[str, tuple[Neighbour, ...]]:
-        """What is beside each of the entities, by relationship type and name; absent ones have nothing."""
+        """What is beside each of the entities, by relationship type and name; absent ones have nothing.
+
+        What is inferred counts where one of its derivations stands and is visible, and tells these alone.
+        """
         records = await self._run(
             "UNWIND $ids AS id MATCH (n:Entity {id: id}) WHERE "
             + _NODE
@@ -171,9 +175,13 @@ class View:
                 MATCH (n)-[r]-(m:Entity) WHERE type(r) IN $types AND """
             + _NEIGHBOUR
             + """
-                WITH n, r, m, startNode(r) = n AS outgoing
+                WITH n, r, m, CASE WHEN r.inferred THEN """
+            + STANDING
+            + """ END AS derivations
+                WHERE r.inferred IS NULL OR size(derivations) > 0
+                WITH n, r, m, derivations, startNode(r) = n AS outgoing
                 ORDER BY type(r), outgoing DESC, m.name, m.id LIMIT $limit
-                RETURN m, type(r) AS type, outgoing, properties(r) AS relationship
+                RETURN m, type(r) AS type, outgoing, r {.*, derivations: derivations} AS relationship
             }
             WITH id, m AS n, type, outgoing, relationship
             """

@@ -257,7 +257,7 @@ async def _outgoing(tx: Transaction, shapes: Shapes, batch: Batch) -> dict[str, 
     result = await tx.run(
         """
         UNWIND $ids AS id
-        MATCH (n:Entity {id: id})-[r:$any($types)]->(m:Entity)
+        MATCH (n:Entity {id: id})-[r:$any($types)]->(m:Entity) WHERE r.inferred IS NULL
         RETURN id, type(r) AS type, m.id AS end
         """,
         ids=[fact for fact in batch.before if " " not in fact],
