@@ -86,7 +86,10 @@ def test(
         try:
             specimen = specimen_of(one)
         except ConfigurationError as error:
-            raise typer.BadParameter(str(error)) from error
+            if not all_:
+                raise typer.BadParameter(str(error)) from error
+            typer.echo(f"{one}: not run: {error}")
+            continue
         with TemporaryDirectory(prefix="orgraph-") as folder:
             found = findings(_connects(one), specimen, Path(folder))
         failed = failed or bool(found)

@@ -71,22 +71,22 @@ def search(base: Path, globs: list[str]) -> Iterator[tuple[Path, str] | Problem]
     yield from _inside(base, names)
 
 
-def listing(paths: Iterable[Path]) -> str:
-    """A digest of name, size and time of change of the files that paths, some with a glob, lead to.
+def listing(files: Iterable[tuple[Path, str] | Problem]) -> str:
+    """A digest of name, size and times of change of files, as `find` and `search` yield them.
 
     It stands for their content: a file that changed in the last seconds, in which another change could
     leave all three as they are, makes it one that never comes again.
     """
     digest, now = hashlib.sha256(), time.time_ns()
-    for path in paths:
-        for found in find(path):
-            if isinstance(found, Problem):
-                digest.update(repr(found).encode(errors="replace"))
-                continue
-            status = found[0].stat()
-            fresh = now if now - status.st_mtime_ns < _FRESH_NS else 0
-            times = f"{status.st_mtime_ns} {status.st_ctime_ns} {fresh}"
-            digest.update(f"{found[0]} {status.st_size} {times}\n".encode(errors="replace"))
+    for found in files:
+        if isinstance(found, Problem):
+            digest.update(repr(found).encode(errors="replace"))
+            continue
+        path, name = found
+        status = path.stat()
+        fresh = now if now - status.st_mtime_ns < _FRESH_NS else 0
+        times = f"{status.st_mtime_ns} {status.st_ctime_ns} {fresh}"
+        digest.update(f"{name} {status.st_size} {times}\n".encode(errors="replace"))
     return digest.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,6 +14,10 @@ class Options(BaseModel):
     """Base of each connector's options."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def digest(self) -> str:
+        """For a `Position`: other options may mean other claims."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
 AnyOptions = TypeVar("AnyOptions", bound=Options)

@@ -25,7 +25,8 @@ def specimen_of(connector: str) -> MakeSpecimen:
     points = tuple(entry_points(group=GROUP, name=connector))
     if not points:
         raise ConfigurationError(
-            f"connector {connector!r} has no specimen; register one under the entry points {GROUP!r}"
+            f"connector {connector!r} has no specimen here; register one under the entry points {GROUP!r}, "
+            "or, where it takes a server, run the suite in a test that has one"
         )
     return load_point(points)  # type: ignore[return-value]
 

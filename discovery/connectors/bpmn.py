@@ -7,16 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element
 
-import defusedxml.ElementTree
-from defusedxml import DefusedXmlException
-
-from discovery.connector import Connector, Problem
-from discovery.files import UnreadableError, find, locate, read_bytes
+from discovery.connector import Change, Connector, Item, Position, Problem, only_if_unchanged
+from discovery.files import UnreadableError, find, listing, locate, read_bytes
 from discovery.options import Options, parse_options
 from discovery.patterns import Parts
 from discovery.sources import OrganizationConfig, SourceConfig
+from discovery.xml_text import load_xml
 from graph.claims import Claim, EntityClaim, RelationshipClaim, entity_id
 
 _MODEL = "http://www.omg.org/spec/BPMN/20100524/MODEL"
@@ -62,7 +60,14 @@ class BpmnConnector:
     def scopes(self) -> Sequence[str]:
         return (self.options.path,)
 
-    def read(self, scope: str) -> Iterator[Claim | Problem]:
+    def changes(self, scope: str, position: str) -> Iterator[Change]:
+        yield from only_if_unchanged(position, self._position())
+
+    def _position(self) -> str:
+        return f"{self.options.digest()} {listing(find(locate(self.organization, self.options.path)))}"
+
+    def read(self, scope: str) -> Iterator[Item]:
+        position = self._position()
         parts = Parts(self.organization, self.source)
         yield from parts.classifications()
         for found in find(locate(self.organization, scope)):
@@ -75,21 +80,11 @@ class BpmnConnector:
                 yield Problem(found[1], str(error))
             else:
                 yield from _Model(found[1], root, parts).claims()
+        yield Position(position)
 
 
 def _parse(path: Path) -> Element:
-    try:
-        root: Element = defusedxml.ElementTree.fromstring(read_bytes(path), forbid_dtd=True)
-    except ParseError as error:
-        raise UnreadableError(f"expected XML: {error}; export the model again") from error
-    except DefusedXmlException as error:
-        raise UnreadableError(
-            "document types and entities are refused in XML; export the model without"
-        ) from error
-    except (LookupError, ValueError) as error:
-        raise UnreadableError(
-            f"expected XML in a known encoding: {error}; export the model as UTF-8"
-        ) from error
+    root = load_xml(read_bytes(path)).root
     if root.tag != f"{{{_MODEL}}}definitions":
         raise UnreadableError(f"expected BPMN 2.0 definitions, found the root element {root.tag!r}")
     return root

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from discovery.connector import Connector, Problem, SourceError
+from discovery.connector import Change, Connector, Item, Position, Problem, SourceError, only_if_unchanged
 from discovery.files import UnreadableError, decoded, locate
-from discovery.git import Repository, open_repository
+from discovery.git import Repository, bundle_head, open_repository
 from discovery.options import Options, parse_options
 from discovery.patterns import Parts
 from discovery.sources import OrganizationConfig, SourceConfig
@@ -57,12 +57,21 @@ class CodeownersConnector:
         branch = self.options.branch
         return (self.options.repository + ("" if branch is None else f" branch {branch}"),)
 
-    def read(self, scope: str) -> Iterator[Claim | Problem]:
+    def changes(self, scope: str, position: str) -> Iterator[Change]:
+        path = locate(self.organization, self.options.repository)
+        commit = bundle_head(path, self.options.branch)
+        if commit is None:
+            with open_repository(path) as repository:
+                commit = repository.commit(self.options.branch)
+        yield from only_if_unchanged(position, f"{commit} {self.options.digest()}")
+
+    def read(self, scope: str) -> Iterator[Item]:
         path = locate(self.organization, self.options.repository)
         with open_repository(path) as repository:
             commit = repository.commit(self.options.branch)
             place, text = _codeowners(repository, commit)
         yield from self._claims(path, f"{place}@{commit[:12]}", text)
+        yield Position(f"{commit} {self.options.digest()}")
 
     def _claims(self, path: Path, file: str, text: str) -> Iterator[Claim | Problem]:
         parts = Parts(self.organization, self.source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -11,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from discovery.connector import Connector, Problem
+from discovery.connector import Change, Connector, Item, Position, Problem, only_if_unchanged
 from discovery.connectors.handling_rules import handling_rules
-from discovery.files import UnreadableError, locate, read_text, search
+from discovery.files import UnreadableError, listing, locate, read_text, search
 from discovery.markdown import read_markdown
 from discovery.options import Options, parse_options
 from discovery.passages import PassageText, cut
@@ -68,7 +69,17 @@ class DocumentsConnector:
     def scopes(self) -> Sequence[str]:
         return (" ".join((self.options.path, *self.options.glob)),)
 
-    def read(self, scope: str) -> Iterator[Claim | Problem]:
+    def changes(self, scope: str, position: str) -> Iterator[Change]:
+        yield from only_if_unchanged(position, self._position())
+
+    def _position(self) -> str:
+        base = locate(self.organization, self.options.path)
+        known = sorted(self.known_names.items()) if self.options.mentions else ()
+        names = hashlib.sha256(repr(known).encode(errors="replace")).hexdigest()
+        return f"{self.options.digest()} {names} {listing(search(base, list(self.options.glob)))}"
+
+    def read(self, scope: str) -> Iterator[Item]:
+        position = self._position()
         parts = Parts(self.organization, self.source)
         found = list(search(locate(self.organization, self.options.path), list(self.options.glob)))
         yield from (item for item in found if isinstance(item, Problem))
@@ -85,6 +96,7 @@ class DocumentsConnector:
                         passages.append(claim)
             if known:
                 yield from _mentions(passages, known)
+        yield Position(position)
 
     def _id(self, name: str) -> str:
         return entity_id(self.options.kind, f"{self.source.name}/{name}")

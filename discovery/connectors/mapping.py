@@ -122,7 +122,7 @@ class MappingConnector(_Mapping):
         yield from only_if_unchanged(position, self._position())
 
     def _position(self) -> str:
-        return f"{self.rules()} {listing([locate(self.organization, self.options.path)])}"
+        return f"{self.rules()} {listing(find(locate(self.organization, self.options.path)))}"
 
 
 @dataclass(frozen=True)

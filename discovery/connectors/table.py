@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from discovery import configuration
 from discovery.connector import Connector
-from discovery.connectors import bpmn, codeowners, documents, ldif, mapping, sql
+from discovery.connectors import bpmn, codeowners, documents, ldap, ldif, mapping, sql
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
 from graph.tuples import CONFIGURATION
 
@@ -17,6 +17,7 @@ GROUP = "orgraph.connectors"
 CONNECTORS: Mapping[str, Callable[[OrganizationConfig, SourceConfig], Connector]] = {
     "bpmn": bpmn.connect,
     "codeowners": codeowners.connect,
+    "ldap": ldap.connect,
     "ldif": ldif.connect,
     "mapping": mapping.connect,
     "sql": sql.connect,

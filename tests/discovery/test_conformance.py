@@ -23,8 +23,12 @@ def test_each_connector_conforms(name, tmp_path):
     assert findings(connect_as(name), specimen_of(name), tmp_path) == []
 
 
+#: Their tests bring a server, and run the suite on it.
+WITH_A_SERVER = {"ldap", "postgresql"}
+
+
 def test_each_connector_has_a_specimen():
-    assert set(names()) == set(SPECIMENS)
+    assert set(names()) - WITH_A_SERVER == set(SPECIMENS)
 
 
 PAGES = ("1", "2", "3")
