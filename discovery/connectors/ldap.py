@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 from ldap3 import NONE, SUBTREE, Connection, Server, Tls
 from ldap3.core.exceptions import LDAPException
 
+from discovery.addresses import is_here
 from discovery.connector import Connector, Item, Problem, SourceError
 from discovery.connectors.directory import Directory, DirectoryOptions
 from discovery.connectors.ldif_entries import Entry, normal_dn
@@ -62,16 +62,9 @@ def connect(organization: OrganizationConfig, source: SourceConfig) -> Connector
         raise ConfigurationError(f"{where}: expected a host and no name or password; use bind_dn, password")
     if (options.bind_dn is None) is not (options.password is None):
         raise ConfigurationError(f"source {source.name!r}: bind_dn and password belong together")
-    if options.password and not (address.scheme == "ldaps" or options.start_tls or _is_here(host)):
+    if options.password and not (address.scheme == "ldaps" or options.start_tls or is_here(host)):
         raise ConfigurationError(f"{where}: the password would be sent in the clear; use ldaps or start_tls")
     return LdapConnector(organization, source, options, host, port, address.scheme == "ldaps")
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @dataclass(frozen=True)

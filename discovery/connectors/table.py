@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from discovery import configuration
 from discovery.connector import Connector
-from discovery.connectors import bpmn, codeowners, documents, ldap, ldif, mapping, sql
+from discovery.connectors import bpmn, codeowners, documents, ldap, ldif, mapping, postgresql, sql
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
 from graph.tuples import CONFIGURATION
 
@@ -20,6 +20,7 @@ CONNECTORS: Mapping[str, Callable[[OrganizationConfig, SourceConfig], Connector]
     "ldap": ldap.connect,
     "ldif": ldif.connect,
     "mapping": mapping.connect,
+    "postgresql": postgresql.connect,
     "sql": sql.connect,
 }
 
