@@ -6,66 +6,45 @@ import asyncio
 import json
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from context_manager.audit import AuditError
+from context_manager.cli_authorization import add_authorization
 from context_manager.cli_connectors import connector_app, held_app
 from context_manager.cli_ontology import ontology_commands
-from context_manager.client import ASK, ServiceError, query, ready
+from context_manager.cli_support import (
+    AsJson,
+    err,
+    fail,
+    issuer,
+    load_settings_or_exit,
+    out,
+    run,
+    service_url,
+)
+from context_manager.client import ASK, query, ready
 from context_manager.core import configured, open_core
 from context_manager.demo import show_demo
 from context_manager.display import progress, report_as_json, show_answer, show_crawls
-from context_manager.identity import LocalIssuer, TokenRefused
 from context_manager.running import running_service
 from context_manager.service import Service, open_service, serve
-from context_manager.settings import Settings, SettingsError, describe, load_settings
+from context_manager.settings import Settings, describe
 from discovery.configuration import all_sources
 from discovery.reports import RunReport
 from discovery.schedule import in_order
-from discovery.sources import ConfigurationError, load_organization
-from graph.database import DatabaseError
-from graph.epoch import WitnessError, begin_epoch
-from graph.journal import JournalError
-from graph.neo4j_jars import JarError
-from graph.neo4j_server import Neo4jEndedError, Neo4jStartError
-from inference.embeddings import EmbeddingModelError
-from ontologies import OntologyError
-
-T = TypeVar("T")
-
-#: What can be wrong with the surroundings; each says itself what and what to do.
-_EXPECTED = (
-    AuditError,
-    ConfigurationError,
-    DatabaseError,
-    EmbeddingModelError,
-    JarError,
-    Neo4jEndedError,
-    Neo4jStartError,
-    OntologyError,
-    ServiceError,
-    SettingsError,
-    TokenRefused,
-    JournalError,
-    WitnessError,
-)
+from discovery.sources import load_organization
+from graph.epoch import begin_epoch
 
 app = typer.Typer(help="One graph that authorizes and explains.", no_args_is_help=True, add_completion=False)
 app.add_typer(ontology_commands, name="ontology")
 app.add_typer(connector_app, name="connector")
 app.add_typer(held_app, name="held")
-out = Console()
-err = Console(stderr=True)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
+add_authorization(app)
 
 
 @app.callback()
@@ -78,7 +57,7 @@ def main(verbose: Annotated[bool, typer.Option("--verbose", help="Log what goes 
 @app.command()
 def demo() -> None:
     """Bring everything up on the sample organization, ask two questions as two people, then serve."""
-    _run(_serving(partial(show_demo, out)))
+    run(_serving(partial(show_demo, out)))
 
 
 @app.command("serve")
@@ -89,7 +68,7 @@ def serve_command() -> None:
         show_crawls(out, service.crawled)
         out.print(f"Serving on {service.url}; Ctrl-C stops it.")
 
-    _run(_serving(show))
+    run(_serving(show))
 
 
 @app.command()
@@ -108,7 +87,7 @@ def discover(
             async with open_core(settings, step) as core:
                 return [await core.runner.run(one) for one in in_order(chosen)]
 
-    reports = _run(work(load_settings_or_exit()))
+    reports = run(work(load_settings_or_exit()))
     if as_json:
         typer.echo(json.dumps([report_as_json(report) for report in reports]))
     else:
@@ -125,8 +104,8 @@ def ask(
 ) -> None:
     """Ask a running service a question, with a token of the local issuer."""
     settings = load_settings_or_exit()
-    token = _issuer(settings).mint(person, settings.oidc_audience)
-    answer = _run(query(_url(settings), token, ASK, {"question": question}))["ask"]
+    token = issuer(settings).mint(person, settings.oidc_audience)
+    answer = run(query(service_url(settings), token, ASK, {"question": question}))["ask"]
     if as_json:
         typer.echo(json.dumps(answer))
     else:
@@ -142,10 +121,10 @@ def token(
     """Mint a token of the local issuer."""
     settings = load_settings_or_exit()
     if (person is None) is not admin:
-        _fail("name a person, or say --admin: one of the two")
+        fail("name a person, or say --admin: one of the two")
     if admin:
-        person = _run(_administrator(settings))
-    typer.echo(_issuer(settings).mint(str(person), settings.oidc_audience, agent))
+        person = run(_administrator(settings))
+    typer.echo(issuer(settings).mint(str(person), settings.oidc_audience, agent))
 
 
 @app.command()
@@ -157,7 +136,7 @@ def restored() -> None:
             async with open_core(settings, step) as core:
                 await begin_epoch(core.database, 0)
 
-    _run(work(load_settings_or_exit()))
+    run(work(load_settings_or_exit()))
     out.print("Every grant is suspended until its source was crawled again: `orgraph discover`.")
 
 
@@ -166,7 +145,7 @@ def status(as_json: AsJson = False) -> None:
     """Each setting with its origin, and each part of the running service."""
     settings = load_settings_or_exit()
     running = running_service(settings.data_folder)
-    health = _run(ready(running.url)) if running else None
+    health = run(ready(running.url)) if running else None
     described = describe(settings)
     if as_json:
         listed = [{"name": name, "value": value, "origin": origin} for name, value, origin in described]
@@ -183,13 +162,6 @@ def status(as_json: AsJson = False) -> None:
     for part in health["parts"]:
         parts.add_row(part["name"], "[green]ok[/]" if part["ok"] else "[red]down[/]", part["detail"])
     out.print(parts)
-
-
-def load_settings_or_exit() -> Settings:
-    try:
-        return load_settings()
-    except SettingsError as error:
-        _fail(str(error))
 
 
 async def _serving(show: Callable[[Service], Awaitable[None]]) -> None:
@@ -222,26 +194,3 @@ async def _until_interrupted() -> AsyncIterator[None]:
 
 async def _administrator(settings: Settings) -> str:
     return configured(settings).administrator.partition(":")[2]
-
-
-def _issuer(settings: Settings) -> LocalIssuer:
-    if settings.oidc_issuer is not None:
-        _fail(f"tokens come from {settings.oidc_issuer} here; the local issuer mints none")
-    return LocalIssuer(settings.data_folder / "keys")
-
-
-def _url(settings: Settings) -> str:
-    running = running_service(settings.data_folder)
-    return running.url if running else f"http://{settings.host}:{settings.port}"
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    try:
-        return asyncio.run(work)
-    except _EXPECTED as error:
-        _fail(str(error))
-
-
-def _fail(message: str) -> NoReturn:
-    err.print(f"[red]orgraph:[/] {escape(message)}", highlight=False, soft_wrap=True)
-    raise typer.Exit(1)

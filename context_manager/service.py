@@ -21,6 +21,7 @@ from cryptography.fernet import Fernet
 
 from context_manager.ask import Asking
 from context_manager.audit import AuditLog
+from context_manager.authorization_apis import add_authorization_apis
 from context_manager.core import Core, Progress, open_core, witness_file
 from context_manager.graphql_schema import build_schema
 from context_manager.handling import handlings_of
@@ -120,6 +121,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
             health,
             issuer.key_set if issuer else None,
         )
+        await add_authorization_apis(app, core, asking.reader, verifier)
         for name, work in (
             ("watching the mesh", mesh.watch),
             ("embedding", partial(index_forever, core.database, core.ontology, embedder)),

@@ -38,6 +38,17 @@ _SCHEMA: tuple[LiteralString, ...] = (
     "CREATE INDEX access_entry_object IF NOT EXISTS FOR (n:_AccessEntry) ON (n.object)",
     "CREATE INDEX access_entry_subject IF NOT EXISTS FOR (n:_AccessEntry) ON (n.subject)",
     "CREATE CONSTRAINT position_consumer IF NOT EXISTS FOR (n:_Position) REQUIRE n.consumer IS UNIQUE",
+    "CREATE CONSTRAINT tuple_store_id IF NOT EXISTS FOR (n:_TupleStore) REQUIRE n.id IS UNIQUE",
+    "CREATE CONSTRAINT store_model_id IF NOT EXISTS FOR (n:_StoreModel) REQUIRE n.id IS UNIQUE",
+    "CREATE INDEX store_model_store IF NOT EXISTS FOR (n:_StoreModel) ON (n.store)",
+    """CREATE CONSTRAINT store_assertions_model IF NOT EXISTS
+       FOR (n:_StoreAssertions) REQUIRE (n.store, n.model) IS UNIQUE""",
+    """CREATE CONSTRAINT store_tuple_key IF NOT EXISTS
+       FOR (n:_StoreTuple) REQUIRE (n.store, n.object, n.relation, n.user) IS UNIQUE""",
+    "CREATE INDEX store_tuple_user IF NOT EXISTS FOR (n:_StoreTuple) ON (n.store, n.user)",
+    "CREATE INDEX store_tuple_position IF NOT EXISTS FOR (n:_StoreTuple) ON (n.store, n.position)",
+    """CREATE CONSTRAINT store_change_number IF NOT EXISTS
+       FOR (n:_StoreChange) REQUIRE (n.store, n.number) IS UNIQUE""",
     """CREATE FULLTEXT INDEX entity_text IF NOT EXISTS FOR (n:Entity)
        ON EACH [n.name, n.description, n.text, n.heading, n.brief, n.jobTitle, n.givenName, n.familyName,
                 n.accountName, n.email, n.path, n.author]

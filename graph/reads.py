@@ -120,6 +120,14 @@ class View:
         )
         return self._entity(records[0]) if records else None
 
+    async def present(self, ids: Collection[str]) -> frozenset[str]:
+        """Those of the ids whose entity is there."""
+        records = await self._run(
+            "UNWIND $ids AS id MATCH (n:Entity {id: id}) WHERE " + _NODE + " RETURN id",
+            ids=list(dict.fromkeys(ids)),
+        )
+        return frozenset(record["id"] for record in records)
+
     async def entities(self, class_name: str, first: int, after: str | None = None) -> Page:
         """At most `first` entities of a class, subclasses included, that come after a cursor.
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import LiteralString
 
 from neo4j import AsyncManagedTransaction
 
@@ -55,6 +56,12 @@ class Standing:
         return self.access_revision, self.enabled
 
 
+#: Whether the node `account` is an account that may do anything at `$now`.
+ENABLED: LiteralString = """account IS NOT NULL AND NOT coalesce(account.disabled, false)
+    AND NOT EXISTS { (account)<-[:DISABLES]-(:Organization) }
+    AND coalesce(account.validFrom <= $now, true) AND coalesce($now < account.validTo, true)"""
+
+
 async def standing(tx: Transaction, account: str, now: datetime) -> Standing:
     """Read it all in one query."""
     result = await tx.run(
@@ -63,10 +70,9 @@ async def standing(tx: Transaction, account: str, now: datetime) -> Standing:
         OPTIONAL MATCH (account:Account {id: $account})
         RETURN meta.revision AS revision, meta.accessRevision AS accessRevision,
                meta.nextAudience AS nextAudience,
-               account IS NOT NULL AND NOT coalesce(account.disabled, false)
-                 AND NOT EXISTS { (account)<-[:DISABLES]-(:Organization) }
-                 AND coalesce(account.validFrom <= $now, true) AND coalesce($now < account.validTo, true)
-                 AS enabled,
+               """
+        + ENABLED
+        + """ AS enabled,
                COLLECT {
                    MATCH (s:_Source) WHERE s.completedAt IS NOT NULL
                    RETURN [s.name, s.scope, s.completedAt]

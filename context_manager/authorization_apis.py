@@ -1,0 +1,34 @@
+"""OpenFGA's and AuthZEN's APIs put together on the organization's graph, and mounted."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from context_manager.authzen_api import add_authzen
+from context_manager.core import Core
+from context_manager.identity import Verifier
+from context_manager.openfga_access import AuthorizationService
+from context_manager.openfga_api import add_openfga
+from context_manager.openfga_organization import Organization
+from graph.administration import POLICY as BY_HAND
+from graph.organization_tuples import OrganizationTuples
+from graph.reads import Reader
+from graph.tuple_stores import TupleStores
+
+
+async def add_authorization_apis(
+    app: web.Application, core: Core, reader: Reader, verifier: Verifier
+) -> None:
+    """Add both APIs, once deletions of stores that were cut short are finished."""
+    stores = TupleStores(core.database)
+    await stores.finish_deletions()
+    policies = {policy.name: policy for policy in (BY_HAND, *(source.policy() for source in core.sources))}
+    organization = Organization(
+        core.organization.name,
+        core.model,
+        OrganizationTuples(core.database, core.ontology, policies),
+        reader,
+    )
+    service = AuthorizationService(stores, organization, policies, core.organization.administrator)
+    add_authzen(app, service, verifier)  # first: OpenFGA's undefined endpoints are all that is left
+    add_openfga(app, service, verifier)

@@ -1,0 +1,85 @@
+"""Who may use which store: the administrator all, an account those that it made, and everybody that of
+the organization."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from context_manager.openfga_errors import OpenFgaError, store_not_found
+from context_manager.openfga_organization import ORGANIZATION_STORE, Organization, OrganizationView
+from context_manager.openfga_stores import ApplicationStore, StoreView
+from graph.account_standing import AccountStanding, account_standing
+from graph.claims import SourcePolicy
+from graph.reads import Asker
+from graph.tuple_store_records import Store
+from graph.tuple_stores import TupleStores
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationService:
+    """All stores of tuples, each to whom may use it. An agent uses none but the organization's."""
+
+    stores: TupleStores
+    organization: Organization
+    policies: Mapping[str, SourcePolicy]
+    """By the name of the source."""
+    administrator: str
+    """Id of the administrator's person."""
+
+    async def store(self, asker: Asker, id: str) -> StoreView:
+        """The store. OpenFgaError, the same for one that is not there and one that is not for the asker."""
+        standing = await self._standing(asker, id)
+        if not standing.enabled:
+            raise store_not_found()
+        if id == ORGANIZATION_STORE:
+            return OrganizationView(self.organization, asker, _administers(asker, standing))
+        store = standing.store
+        if store is None:
+            self.stores.forget(id)
+            raise store_not_found()
+        if not (_administers(asker, standing) or (asker.agent is None and store.owner == asker.account)):
+            raise store_not_found()
+        return ApplicationStore(self.stores, store, asker.account)
+
+    async def create(self, asker: Asker, name: str) -> Store:
+        """A new store of the asker's. OpenFgaError for a disabled account, and for an agent."""
+        standing = await self._standing(asker, "")
+        if not standing.enabled or asker.agent is not None:
+            raise OpenFgaError("forbidden", "the principal is not authorized to perform the action")
+        return await self.stores.create(name, asker.account)
+
+    async def list(self, asker: Asker, name: str, after: str, size: int) -> tuple[list[Store], str]:
+        """Stores of a page and the id that the next one comes after; the organization's is the first."""
+        standing = await self._standing(asker, "")
+        if not standing.enabled:
+            return [], ""
+        found: list[Store] = []
+        organization = self.organization.description()
+        if not after and name in ("", organization.name):
+            found.append(organization)
+        if asker.agent is not None:
+            return found, ""
+        owner = None if standing.administrator else asker.account
+        page = await self.stores.list(owner, name, "" if after == _FIRST else after, size - len(found))
+        found += page.items
+        return found, str(page.last or _FIRST) if page.more else ""
+
+    async def _standing(self, asker: Asker, store: str) -> AccountStanding:
+        return await account_standing(
+            self.stores.database,
+            self.policies,
+            asker.account,
+            self.administrator,
+            store,
+            datetime.now(UTC),
+        )
+
+
+#: Where a page of one ended with the organization's own store.
+_FIRST = "organization"
+
+
+def _administers(asker: Asker, standing: AccountStanding) -> bool:
+    return standing.administrator and asker.agent is None

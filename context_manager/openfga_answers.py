@@ -1,0 +1,132 @@
+"""The questions of OpenFGA's API, answered from a store's model and tuples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from context_manager.openfga_errors import OpenFgaError
+from graph.rebac import evaluator, expansion, explanation, listing
+from graph.rebac.errors import RebacError
+from graph.rebac.explanation import Explanation
+from graph.rebac.relation_tuples import TupleIndex, TupleKey
+from graph.rebac.validation import (
+    validate_check,
+    validate_contextual,
+    validate_list_objects,
+    validate_list_users,
+)
+from ontologies.authorization_model import AuthorizationModel
+
+
+@dataclass(frozen=True, slots=True)
+class Supposed:
+    """What a request asks to be supposed: tuples beside the stored ones, values for conditions."""
+
+    tuples: Sequence[TupleKey] = ()
+    context: Mapping[str, Any] | None = None
+
+
+class Answers(Protocol):
+    """Questions to one store and one of its models, on behalf of somebody who may ask them.
+
+    All raise OpenFgaError. Users and objects are written as in tuples.
+    """
+
+    @property
+    def model_id(self) -> str: ...
+
+    @property
+    def model(self) -> AuthorizationModel: ...
+
+    async def check(self, key: TupleKey, supposed: Supposed) -> bool:
+        """Whether the user has the relation to the object."""
+
+    async def list_objects(self, user: str, relation: str, type_name: str, supposed: Supposed) -> list[str]:
+        """All objects of the type to which the user has the relation."""
+
+    async def list_users(
+        self, object: str, relation: str, user_type: str, user_relation: str, supposed: Supposed
+    ) -> list[str]:
+        """All users of the type (usersets, where a relation is named) that have the relation."""
+
+    async def expand(self, object: str, relation: str, supposed: Supposed) -> Mapping[str, Any]:
+        """Who has the relation, one step deep, as OpenFGA's tree."""
+
+    async def explain(self, key: TupleKey, supposed: Supposed) -> Explanation:
+        """Why the user has the relation to the object, or what comes nearest to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAnswers:
+    """From an index in memory, without awaiting anything: nothing changes it meanwhile."""
+
+    model_id: str
+    model: AuthorizationModel
+    index: TupleIndex
+    beside: Sequence[TupleKey] = ()
+    """Tuples that stand but are not in the index."""
+    bounded: bool = True
+    """Whether a resolution may be too deep, as it may be for OpenFGA."""
+
+    async def check(self, key: TupleKey, supposed: Supposed) -> bool:
+        with as_openfga():
+            self._validate(key, supposed)
+            request = self._request(supposed)
+            if self.bounded:
+                return evaluator.check(request, key.user, key.relation, key.object)
+            value = evaluator.Search(request, key.user).value(key.object, key.relation)
+            if isinstance(value, RebacError):
+                raise value
+            return value is True
+
+    async def list_objects(self, user: str, relation: str, type_name: str, supposed: Supposed) -> list[str]:
+        with as_openfga():
+            validate_list_objects(self.model, user, relation, type_name)
+            return list(listing.list_objects(self._request(supposed), user, relation, type_name))
+
+    async def list_users(
+        self, object: str, relation: str, user_type: str, user_relation: str, supposed: Supposed
+    ) -> list[str]:
+        with as_openfga():
+            validate_list_users(self.model, object, relation, user_type, user_relation)
+            request = self._request(supposed)
+            return list(listing.list_users(request, object, relation, user_type, user_relation))
+
+    async def expand(self, object: str, relation: str, supposed: Supposed) -> Mapping[str, Any]:
+        with as_openfga():
+            validate_check(self.model, "", relation, object)
+            return expansion.expand(self._request(supposed), object, relation)
+
+    async def explain(self, key: TupleKey, supposed: Supposed) -> Explanation:
+        with as_openfga():
+            self._validate(key, supposed)
+            return explanation.explain(self._request(supposed), key.user, key.relation, key.object)
+
+    def _validate(self, key: TupleKey, supposed: Supposed) -> None:
+        try:
+            validate_check(self.model, key.user, key.relation, key.object, supposed.context)
+        except RebacError as error:
+            raise RebacError(error.code, f"invalid relation: {error.message}") from error
+
+    def _request(self, supposed: Supposed) -> evaluator.Request:
+        validate_contextual(self.model, supposed.tuples)
+        return evaluator.Request(
+            self.model,
+            self.index,
+            (*self.beside, *supposed.tuples),
+            supposed.context or {},
+            datetime.now(UTC),
+        )
+
+
+@contextmanager
+def as_openfga() -> Iterator[None]:
+    """A RebacError in the block becomes the OpenFgaError of the same code."""
+    try:
+        yield
+    except RebacError as error:
+        raise OpenFgaError(error.code, error.message) from error

@@ -1,0 +1,77 @@
+"""What the handlers of the authorization APIs share: who asks, the body, and how refusals are said."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from neo4j.exceptions import DriverError, Neo4jError
+
+from context_manager.identity import TokenRefused, Verifier
+from context_manager.openfga_errors import OpenFgaError
+from context_manager.openfga_messages import STORE_ID, document_of, parse
+from graph.reads import Asker, ReadOvertakenError
+
+log = logging.getLogger(__name__)
+
+MAX_BODY = 1024 * 1024
+"""Bytes of a request; OpenFGA takes about 600 KB of protobuf."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+AskedHandler = Callable[[web.Request, Asker], Awaitable[web.StreamResponse]]
+
+
+def asked(
+    verifier: Verifier, handler: AskedHandler, refusal: Callable[[OpenFgaError], web.Response]
+) -> Handler:
+    """The handler, given who asks; what it refuses is said by `refusal`."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request, await asker_of(verifier, request))
+        except OpenFgaError as error:
+            return refusal(error)
+        except (DriverError, Neo4jError, ReadOvertakenError):
+            log.exception("%s %s", request.method, request.path)
+            return refusal(OpenFgaError("unavailable", "the graph does not answer at present; try again"))
+        except Exception:
+            # Whatever goes wrong within a request stays within it, and is told to the log alone.
+            log.exception("%s %s", request.method, request.path)
+            return refusal(OpenFgaError("internal_error", "Internal Server Error"))
+
+    return handle
+
+
+async def asker_of(verifier: Verifier, request: web.Request) -> Asker:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise OpenFgaError("bearer_token_missing", "send `Authorization: Bearer TOKEN`")
+    try:
+        return await verifier.asker(token.strip())
+    except TokenRefused as error:
+        raise OpenFgaError("auth_failed_invalid_bearer_token", str(error)) from error
+
+
+async def document(request: web.Request) -> Any:
+    """The JSON object in the body. It is not read further than a body may be long."""
+    if (request.content_length or 0) > MAX_BODY:
+        raise _too_large(request.content_length or 0)
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise _too_large(len(body))
+    return document_of(bytes(body))
+
+
+def store_id(request: web.Request) -> str:
+    id: str = parse(STORE_ID, {"store_id": request.match_info["store_id"]})["store_id"]
+    return id
+
+
+def _too_large(size: int) -> OpenFgaError:
+    return OpenFgaError(
+        "resource_exhausted", f"received message larger than max ({size:,} vs. {MAX_BODY:,} bytes)"
+    )
