@@ -28,6 +28,8 @@ from graph.rebac.rules import CompiledModel, Conditions, Rule, Value, compile_mo
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.authorization_model.conditions import ConditionError, typed_parameters
 
+#: The error of a condition that could not be decided.
+UNDECIDED = "validation_error"
 #: OpenFGA's limit of the tuples that may lie between an object and a user that has a relation to it.
 RESOLUTION_LIMIT = 25
 #: Python calls that a search may nest. What lies deeper is resolved by itself first.
@@ -77,7 +79,7 @@ class Request:
         try:
             return self.compiled.conditions[grant.condition].holds({**self.context, **grant.context})
         except ConditionError as error:
-            return RebacError("validation_error", f"failed to evaluate the condition of '{grant}': {error}")
+            return RebacError(UNDECIDED, f"failed to evaluate the condition of '{grant}': {error}")
 
     def _context_fits(self, key: TupleKey) -> bool:
         condition = self.model.conditions[key.condition]
@@ -111,6 +113,7 @@ class Search:
         "_open",
         "_path",
         "_rules",
+        "_undecided",
         "holds",
         "index",
         "settled",
@@ -137,6 +140,8 @@ class Search:
         self._open: dict[Goal, tuple[int, Value]] = {}
         #: Goals too far down to be resolved from here, with their depth.
         self._deep: list[tuple[Goal, int]] = []
+        #: Goals that rest on a condition that could not be decided.
+        self._undecided: dict[Goal, RebacError] = {}
         self._again = False
 
     def value(self, object: str, relation: str) -> Value:
@@ -156,7 +161,7 @@ class Search:
             return known
         if goal in self._path:
             self._again = True
-            return None
+            return self._undecided.get(goal)
         seen = self._open.get(goal)
         if seen is not None and seen[0] <= depth:
             return seen[1]
@@ -174,15 +179,21 @@ class Search:
             self.settled[goal] = value
         else:
             self._open[goal] = (0 if self._limit is None else depth, value)
+            if isinstance(value, RebacError) and value.code == UNDECIDED:
+                self._undecided[goal] = value
         return value
 
     def _settle(self, ask: Callable[[], Value]) -> Value:
         """Pass over what is undetermined as long as anything new is settled."""
         while True:
-            known = len(self.settled)
+            known = len(self.settled) + len(self._undecided)
             self._again = False
             value = self._from_the_deepest(ask)
-            if isinstance(value, bool) or not self._again or len(self.settled) == known:
+            if (
+                isinstance(value, bool)
+                or not self._again
+                or known == len(self.settled) + len(self._undecided)
+            ):
                 return value
 
     def _from_the_deepest(self, ask: Callable[[], Value]) -> Value:

@@ -132,10 +132,10 @@ def either(first: Value, second: Value) -> Value:
 
 
 def both(first: Value, second: Value) -> Value:
-    """Kleene's and; an error is heard above what is merely undetermined."""
+    """Kleene's and; where one side can never grant, an error of the other is not heard: so OpenFGA."""
     if first is False or second is False:
         return False
-    if first is True or isinstance(second, RebacError):
+    if first is True or second is None:
         return second
     return first
 

@@ -49,6 +49,13 @@ def validate_list_users(
 def validate_tuple(model: AuthorizationModel, key: TupleKey) -> None:
     """A tuple to be written. Raises RebacError `validation_error`."""
     _validate_tuple(model, key, "validation_error")
+    problem = ""
+    if key.user == f"{key.object}#{key.relation}":
+        problem = "cannot write a tuple that is implicit"
+    elif len(json.dumps(key.context)) > MAX_STORED_CONTEXT:
+        problem = f"condition context size limit exceeded: it has more than {MAX_STORED_CONTEXT} bytes"
+    if problem:
+        raise RebacError("validation_error", f"Invalid tuple '{key}'. Reason: {problem}")
 
 
 def validate_contextual(model: AuthorizationModel, keys: Sequence[TupleKey]) -> None:
@@ -143,8 +150,6 @@ def _condition_problem(model: AuthorizationModel, key: TupleKey) -> str:
 
 
 def _context_problem(condition: Condition, context: Mapping[str, Any]) -> str:
-    if len(json.dumps(context)) > MAX_STORED_CONTEXT:
-        return f"condition context size limit exceeded: {MAX_STORED_CONTEXT} bytes"
     try:
         typed = typed_parameters(condition, context)
     except ConditionError as error:
