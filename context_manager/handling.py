@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from context_manager.facts import Fact
 from discovery.sources import OrganizationConfig
@@ -19,6 +20,14 @@ class Handlings:
     """Of a question, whoever asks it."""
     of_source: Mapping[str, Handling]
     """Of what a source says, where no rule says it more strictly."""
+
+    site_of_source: Mapping[str, str] = field(default_factory=dict)
+    """Where a source's data lies, of those that say."""
+
+    def sites(self, facts: Iterable[Fact]) -> dict[str, int]:
+        """How many of the facts lie at each site."""
+        found = (self.site_of_source.get(source) for fact in facts for source in fact.sources)
+        return dict(Counter(site for site in found if site))
 
     async def of_facts(self, view: View, facts: Iterable[Fact]) -> Handling:
         """The meet over all facts. A fact of an undeclared source is forbidden everywhere."""
@@ -46,4 +55,5 @@ def handlings_of(organization: OrganizationConfig, configuration: str) -> Handli
     """What `sources.toml` declares; its own claims are handled as questions are."""
     of_question = organization.asker_handling.handling()
     declared = {source.name: source.handling.handling() for source in organization.source}
-    return Handlings(of_question, {configuration: of_question, **declared})
+    sites = {source.name: source.site for source in organization.source if source.site}
+    return Handlings(of_question, {configuration: of_question, **declared}, sites)

@@ -64,7 +64,7 @@ def make_app(
 
     async def ask_graphql(request: web.Request) -> web.StreamResponse:
         try:
-            request[_ASKER] = await verifier.asker(_bearer(request))
+            request[_ASKER] = await verifier.asker(bearer(request))
         except TokenRefused as error:
             return _unauthorized(str(error))
         return await graphql(request)
@@ -98,7 +98,8 @@ async def _secure(
     return response
 
 
-def _bearer(request: web.Request) -> str:
+def bearer(request: web.Request) -> str:
+    """The token of a request; raises TokenRefused without one."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise TokenRefused("send `Authorization: Bearer TOKEN`; get a token with `orgraph token PERSON`")

@@ -21,7 +21,13 @@ async def declare_nodes(database: Database, mesh: Mesh, managed: MeshNode | None
     """Make the nodes of the graph those of the mesh. The managed one is where its engine really listens."""
     nodes = [_node(properties) for properties in await mesh_nodes(database)]
     mesh.declare(
-        replace(node, endpoint=managed.endpoint, models=managed.models)
+        replace(
+            node,
+            endpoint=managed.endpoint,
+            models=managed.models,
+            engine=managed.engine,
+            context_length=managed.context_length,
+        )
         if managed is not None and node.id == managed.id
         else node
         for node in nodes

@@ -25,11 +25,12 @@ from context_manager.authorization_apis import add_authorization_apis
 from context_manager.core import Core, Progress, open_core, witness_file
 from context_manager.graphql_schema import build_schema
 from context_manager.handling import handlings_of
-from context_manager.http_app import make_app
+from context_manager.http_app import bearer, make_app
 from context_manager.identity import LOCAL_ISSUER, LocalIssuer, Verifier, write_secret
 from context_manager.indexer import index_forever, index_pending
 from context_manager.key_set import RemoteKeys
 from context_manager.mesh_nodes import declare_nodes, own_node
+from context_manager.openai_api import OpenAIApi, add_openai_routes
 from context_manager.part_checks import health_of
 from context_manager.running import Running, announced
 from context_manager.settings import Settings, SettingsError
@@ -53,6 +54,7 @@ from inference.mesh import Mesh, Probe, Weights
 from inference.model_files import ModelFilesError, ensure_model
 from inference.nodes import MeshNode, NodeState, Status
 from inference.probe import EngineProbe
+from inference.serving import Gateway
 from inference.vllm_server import VllmError, VllmServer, VllmSettings
 
 log = logging.getLogger(__name__)
@@ -115,12 +117,15 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         verifier, issuer = _identity(settings, core.organization, session)
         health = health_of(core, mesh, audit)
         app = make_app(
-            build_schema(RevisionTokens(_revision_key(settings.data_folder))),
+            build_schema(RevisionTokens(_secret(settings.data_folder, "revisions"))),
             asking,
             verifier,
             health,
             issuer.key_set if issuer else None,
         )
+        salt_key = _secret(settings.data_folder, "salts")
+        openai_api = OpenAIApi(asking, Gateway(engines, mesh), core.database, salt_key)
+        add_openai_routes(app, openai_api, verifier, bearer)
         await add_authorization_apis(app, core, asking.reader, verifier)
         for name, work in (
             ("watching the mesh", mesh.watch),
@@ -239,8 +244,9 @@ def _identity(
     return Verifier(settings.oidc_issuer, audience, namespace, keys), None
 
 
-def _revision_key(data_folder: Path) -> bytes:
-    path = data_folder / "keys" / "revisions"
+def _secret(data_folder: Path, name: str) -> bytes:
+    """A key of this installation, made when it is first wanted."""
+    path = data_folder / "keys" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         write_secret(path, Fernet.generate_key())

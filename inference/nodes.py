@@ -9,6 +9,8 @@ from enum import Enum
 
 CHAT = "chat"
 EMBEDDING = "embedding"
+VLLM = "vllm"
+"""The engine that knows `cache_salt`."""
 LOCAL_NODE_ID = "mesh_node:orgraph"
 
 _VALIDITY = re.compile(

@@ -21,12 +21,10 @@ from inference.admission import Admission, Priority
 from inference.engine_client import EngineClient, NodeAnsweredGarbage, NodeError
 from inference.gateway import NoNodeAnswered
 from inference.mesh import Mesh
-from inference.nodes import MeshNode
+from inference.nodes import VLLM, MeshNode
 from inference.placement import Placement, place
 from inference.requirement import Requirement
 
-VLLM = "vllm"
-"""The engine that knows `cache_salt`."""
 _PREFILL_S = 5.0
 _PREFILL_FACTOR = 4.0
 """A node has missed its prefill deadline after this many seconds and this many times what was expected."""

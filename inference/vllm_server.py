@@ -19,7 +19,7 @@ import aiohttp
 from graph.child_process import ChildProcess, ChildStartError
 from inference.engine_client import EngineClient, NodeError
 from inference.model_files import Progress
-from inference.nodes import CHAT, MeshNode
+from inference.nodes import CHAT, VLLM, MeshNode
 from inference.probe import complete_one_token
 
 HOST = "127.0.0.1"
@@ -59,6 +59,8 @@ class VllmServer:
             endpoint=f"http://{HOST}:{settings.port}",
             models=(MODEL,),
             capabilities=frozenset({CHAT}),
+            engine=VLLM,
+            context_length=settings.max_model_len,
         )
         self.api_key = secrets.token_urlsafe(32)
         """Guards `/v1/*` alone: `/metrics` and `/health` answer whoever is on this machine."""

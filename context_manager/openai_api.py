@@ -1,0 +1,403 @@
+"""The OpenAI-compatible API: chat and embeddings for applications, with the person's token.
+
+What is in the prompt decides where it runs, as everywhere: facts of the graph by their handling, what the
+application sends by that of questions. Facts are named or asked for in the field `orgraph` of a request;
+the same field of the answer tells which they were, and where the answer was made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import struct
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from aiohttp import web
+
+from context_manager.ask import Asking
+from context_manager.audit import AuditError
+from context_manager.identity import TokenRefused, Verifier
+from context_manager.openai_context import Grounds, PriorAnswers, grounds, handling_now
+from context_manager.openai_errors import UNSERVED, ApiError, in_openais_form
+from context_manager.openai_request import ChatBody, EmbeddingsBody, read_chat, read_embeddings
+from graph.database import Database
+from graph.reads import Asker, ReadOvertakenError
+from graph.system_reads import team_of
+from inference.admission import Priority
+from inference.nodes import CHAT, EMBEDDING, LOCAL_NODE_ID, MeshNode
+from inference.placement import Placement, place
+from inference.requirement import Requirement
+from inference.serving import CutShort, Gateway, Job, Refused, cache_salt
+
+_CHARACTERS_A_TOKEN = 4
+LEFT = "left by the client"
+_WATCH_S = 0.1
+"""How often it is looked whether the client is still there."""
+
+
+@dataclass(slots=True)
+class OpenAIApi:
+    """What the API needs of the service."""
+
+    asking: Asking
+    gateway: Gateway
+    database: Database
+    salt_key: bytes
+    prior: PriorAnswers = field(default_factory=PriorAnswers)
+
+    async def chat(self, request: web.Request, asker: Asker) -> web.StreamResponse:
+        body = read_chat(await _json(request))
+        made = await self._prepare(asker, body)
+        with in_openais_form(made.grounds.nodes):
+            try:
+                return await (self._stream(request, body, made) if body.stream else self._whole(made))
+            except UNSERVED as error:
+                await made.unserved(error)
+                raise
+
+    async def _whole(self, made: _Made) -> web.StreamResponse:
+        try:
+            served = await self.gateway.complete(made.job)
+        except asyncio.CancelledError:
+            await asyncio.shield(made.close(LEFT, "", None, []))
+            raise
+        text = _text(served.answer)
+        notes = [failure.told(made.grounds.nodes) for failure in served.failures]
+        await made.close("answered", text, served.node, notes)
+        return web.json_response({**served.answer, "orgraph": made.told(served.node)})
+
+    async def embeddings(self, _request: web.Request, asker: Asker) -> web.StreamResponse:
+        body = read_embeddings(await _json(_request))
+        found = await grounds(self.asking, asker, body.orgraph, (), self.prior)
+        texts = body.texts()
+        requirement = Requirement(
+            found.handling,
+            EMBEDDING,
+            self._model(body.model, EMBEDDING),
+            least_tokens=max(len(text.split()) for text in texts),
+        )
+        ask_id = str(uuid.uuid4())
+        placement = place(requirement, self.gateway.mesh.snapshot())
+        if placement.node is not None and placement.node.id == LOCAL_NODE_ID:
+            record = {"door": "embeddings", **_intent(asker, texts, found, placement)}
+            await self._record("intent", ask_id, record)
+            vectors = await self.asking.embedder.embed(texts)
+            tokens, node = sum(await self.asking.embedder.word_pieces(texts)), placement.node
+        else:
+            vectors, tokens, node = await self._embed_elsewhere(asker, ask_id, body, found, requirement)
+        await self._record("closing", ask_id, {"outcome": "embedded", "node": node.name})
+        if body.dimensions is not None and body.dimensions != len(vectors[0]):
+            raise ApiError(
+                400, "invalid_request", f"the model has {len(vectors[0])} dimensions", param="dimensions"
+            )
+        as_asked = _base64 if body.encoding_format == "base64" else list
+        return web.json_response(
+            {
+                "object": "list",
+                "model": requirement.model or node.models[0],
+                "data": [
+                    {"object": "embedding", "index": i, "embedding": as_asked(vector)}
+                    for i, vector in enumerate(vectors)
+                ],
+                "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+                "orgraph": {"id": ask_id, "node": node.name, "handling": found.handling.record()},
+            }
+        )
+
+    async def models(self, request: web.Request, _asker: Asker) -> web.StreamResponse:
+        """Models of nodes that may process a question at all."""
+        listed = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "orgraph"} for name in self._models()
+        ]
+        name = request.match_info.get("model")
+        if name is None:
+            return web.json_response({"object": "list", "data": listed})
+        for one in listed:
+            if one["id"] == name:
+                return web.json_response(one)
+        raise self._unknown_model(name)
+
+    async def _prepare(self, asker: Asker, body: ChatBody) -> _Made:
+        model = self._model(body.model, CHAT)
+        found = await grounds(self.asking, asker, body.orgraph, body.messages, self.prior)
+        engine_body = body.for_engine()
+        engine_body["messages"] = [*found.messages(), *engine_body["messages"]]
+        said = [str(message.get("content", "")) for message in engine_body["messages"]]
+        requirement = Requirement(
+            found.handling,
+            CHAT,
+            model,
+            least_tokens=sum(len(text.split()) for text in said) + body.answer_tokens(),
+            sites=self.asking.handlings.sites(found.facts),
+            prompt_tokens=sum(map(len, said)) // _CHARACTERS_A_TOKEN,
+        )
+        made = _Made(self, asker, str(uuid.uuid4()), body, found)
+        made.job = Job(
+            "/v1/chat/completions",
+            engine_body,
+            requirement,
+            asyncio.get_running_loop().time() + self.asking.deadline_s,
+            await team_of(self.database, asker.account) or asker.account,
+            Priority[body.orgraph.priority.upper()],
+            cache_salt(self.salt_key, found.visible, found.handling),
+            lambda: handling_now(self.asking, asker, found),
+            made.placed,
+        )
+        return made
+
+    async def _stream(self, request: web.Request, body: ChatBody, made: _Made) -> web.StreamResponse:
+        """Events as they come. The response begins with the first: until then an error has its own status."""
+        job = replace(made.job, body={**made.job.body, "stream_options": {"include_usage": True}})
+        wants_usage = body.stream_options is not None and body.stream_options.include_usage
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": "text/event-stream",
+                "Cache-Control": "no-store",
+                "X-Accel-Buffering": "no",
+            }
+        )
+        text: list[str] = []
+        node: MeshNode | None = None
+        try:
+            async with aclosing(self.gateway.stream(job)) as events:
+                async for event, node in events:
+                    if not response.prepared:
+                        await response.prepare(request)
+                        event["orgraph"] = made.told(node)
+                    if not event.get("choices") and not wants_usage:
+                        continue
+                    if not wants_usage:
+                        event.pop("usage", None)
+                    text.append(_delta(event))
+                    await response.write(_event(event))
+        except CutShort as error:
+            await made.close("cut short", "".join(text), node, [error.failure.told(made.grounds.nodes)])
+            message = f"the answer broke off: {error.failure.told(made.grounds.nodes)}; it is not whole"
+            await response.write(
+                f"data: {json.dumps(ApiError(502, 'cut_short', message).body())}\n\n".encode()
+            )
+            await response.write_eof()
+            return response
+        except (asyncio.CancelledError, ConnectionError):
+            await asyncio.shield(made.close(LEFT, "".join(text), node, []))
+            raise
+        await made.close("answered", "".join(text), node, [])
+        await response.write(b"data: [DONE]\n\n")
+        await response.write_eof()
+        return response
+
+    async def _embed_elsewhere(
+        self, asker: Asker, ask_id: str, body: EmbeddingsBody, found: Grounds, requirement: Requirement
+    ) -> tuple[list[list[float]], int, MeshNode]:
+        texts = body.texts()
+
+        async def placed(placement: Placement) -> None:
+            record = {"door": "embeddings", **_intent(asker, texts, found, placement)}
+            await self._record("intent", ask_id, record)
+
+        job = Job(
+            "/v1/embeddings",
+            {"input": texts, "encoding_format": "float"},
+            replace(requirement, failed_on=frozenset({LOCAL_NODE_ID})),
+            asyncio.get_running_loop().time() + self.asking.deadline_s,
+            await team_of(self.database, asker.account) or asker.account,
+            Priority[body.orgraph.priority.upper()],
+            placed=placed,
+        )
+        with in_openais_form(found.nodes):
+            try:
+                served = await self.gateway.complete(job)
+            except UNSERVED as error:
+                if isinstance(error, Refused):
+                    await placed(error.placement)
+                await self._record("closing", ask_id, {"outcome": type(error).__name__, "node": None})
+                raise
+        try:
+            rows = sorted(served.answer["data"], key=lambda row: int(row["index"]))
+            vectors = [[float(x) for x in row["embedding"]] for row in rows]
+            tokens = int(served.answer["usage"]["prompt_tokens"])
+        except (LookupError, TypeError, ValueError):
+            vectors, tokens = [], 0
+        if len(vectors) != len(texts) or not all(vectors):
+            raise ApiError(502, "bad_answer", "the node gave no embedding for each text")
+        return vectors, tokens, served.node
+
+    def _model(self, name: str, capability: str) -> str | None:
+        """A model, or with the name of a capability any that has it. Raises ApiError for neither."""
+        if name == capability:
+            return None
+        if not any(name in node.models for node, _ in self.gateway.mesh.snapshot().members):
+            raise self._unknown_model(name)
+        return name
+
+    def _models(self) -> list[str]:
+        snapshot, names = self.gateway.mesh.snapshot(), {CHAT, EMBEDDING}
+        for capability in (CHAT, EMBEDDING):
+            placed = place(Requirement(self.asking.handlings.of_question, capability), snapshot)
+            names |= {
+                name
+                for id_ in placed.permitted_ids
+                for name in snapshot.compiled.nodes[snapshot.compiled.position[id_]].models
+            }
+        return sorted(names)
+
+    def _unknown_model(self, name: str) -> ApiError:
+        known = ", ".join(self._models())
+        return ApiError(
+            404, "model_not_found", f"there is no model {name[:80]!r}; there are: {known}", param="model"
+        )
+
+    async def _record(self, kind: str, ask_id: str, record: Mapping[str, Any]) -> None:
+        await asyncio.to_thread(self.asking.audit.append, kind, {"ask": ask_id, **record})
+
+
+@dataclass(slots=True)
+class _Made:
+    """A chat request with what it rests on; it puts itself on record."""
+
+    api: OpenAIApi
+    asker: Asker
+    id: str
+    body: ChatBody
+    grounds: Grounds
+    job: Job = field(init=False)
+    _begun: bool = False
+
+    async def placed(self, placement: Placement) -> None:
+        """The intent, before a byte leaves; each further attempt likewise."""
+        said = [message.text() for message in self.body.messages]
+        record = {"door": "chat", **_intent(self.asker, said, self.grounds, placement)}
+        await self.api._record("retry" if self._begun else "intent", self.id, record)
+        self._begun = True
+
+    async def unserved(self, error: Exception) -> None:
+        """That nothing came of it, with the placement that refused it."""
+        if isinstance(error, Refused):
+            await self.placed(error.placement)
+        await self.close(type(error).__name__, "", None, [])
+
+    async def close(self, outcome: str, text: str, node: MeshNode | None, notes: Sequence[str]) -> None:
+        record = {
+            "outcome": outcome,
+            "answer_sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "node": node.name if node else None,
+            "notes": list(notes),
+        }
+        await self.api._record("closing", self.id, record)
+        self.api.prior.remember(self.asker, text, self.grounds.handling)
+
+    def told(self, node: MeshNode) -> dict[str, Any]:
+        """What the answer tells of itself."""
+        return {
+            "id": self.id,
+            "node": node.name,
+            "handling": self.grounds.handling.record(),
+            "facts": [
+                {"number": i, "id": fact.id, "statement": fact.statement, "sources": list(fact.sources)}
+                for i, fact in enumerate(self.grounds.facts, 1)
+            ],
+        }
+
+
+def add_openai_routes(
+    app: web.Application, api: OpenAIApi, verifier: Verifier, bearer: Callable[[web.Request], str]
+) -> None:
+    """`/v1/...` on the application; `bearer` takes the token out of a request or raises TokenRefused."""
+
+    def route(
+        serve: Callable[[web.Request, Asker], Coroutine[Any, Any, web.StreamResponse]],
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            try:
+                asker = await verifier.asker(bearer(request))
+                return await _while_there(request, serve(request, asker))
+            except TokenRefused as error:
+                refused = ApiError(401, "invalid_token", str(error), headers={"WWW-Authenticate": "Bearer"})
+                return _response(refused)
+            except ApiError as error:
+                return _response(error)
+            except AuditError:
+                return _response(ApiError(503, "audit_unavailable", "the audit log cannot be written"))
+            except ReadOvertakenError as error:
+                return _response(ApiError(503, "try_again", str(error)))
+
+        return handle
+
+    app.router.add_post("/v1/chat/completions", route(api.chat))
+    app.router.add_post("/v1/embeddings", route(api.embeddings))
+    app.router.add_get("/v1/models", route(api.models))
+    app.router.add_get("/v1/models/{model}", route(api.models))
+
+
+async def _while_there(
+    request: web.Request, work: Coroutine[Any, Any, web.StreamResponse]
+) -> web.StreamResponse:
+    """Do the work, but end it when the client has gone: the engine then stops too."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=_WATCH_S)
+            if request.transport is None or request.transport.is_closing():
+                task.cancel()
+        return await task
+    finally:
+        task.cancel()
+
+
+def _response(error: ApiError) -> web.Response:
+    return web.json_response(error.body(), status=error.status, headers=error.headers)
+
+
+async def _json(request: web.Request) -> Any:
+    try:
+        return json.loads(await request.text())
+    except (ValueError, RecursionError):
+        raise ApiError(400, "invalid_json", "the body is not JSON in UTF-8") from None
+
+
+def _intent(asker: Asker, said: Sequence[str], found: Grounds, placement: Placement) -> dict[str, Any]:
+    return {
+        "account": asker.account,
+        "agent": asker.agent,
+        "said_sha256": [hashlib.sha256(text.encode()).hexdigest() for text in said],
+        "revision": found.revision,
+        "facts": [fact.id for fact in found.facts],
+        "decision": {"visible_facts": len(found.facts), "handling": found.handling.record()},
+        "placement": {
+            "node": placement.node.id if placement.node else None,
+            "verdicts": {
+                v.node_id: {"permitted": v.permitted, "up": v.up, "why": list(v.reasons)}
+                for v in placement.verdicts
+            },
+        },
+        "model": placement.requirement.model,
+    }
+
+
+def _text(answer: Mapping[str, Any]) -> str:
+    try:
+        return str(answer["choices"][0]["message"]["content"] or "")
+    except (LookupError, TypeError):
+        raise ApiError(502, "bad_answer", "the node gave no chat completion") from None
+
+
+def _event(content: Mapping[str, Any]) -> bytes:
+    return f"data: {json.dumps(content, ensure_ascii=False)}\n\n".encode()
+
+
+def _delta(event: Mapping[str, Any]) -> str:
+    try:
+        return str(event["choices"][0]["delta"].get("content") or "")
+    except (LookupError, TypeError, AttributeError):
+        return ""
+
+
+def _base64(vector: Sequence[float]) -> str:
+    """Little-endian 32-bit floats, as OpenAI's client reads them."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

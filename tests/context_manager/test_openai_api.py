@@ -1,0 +1,440 @@
+"""OpenAI's own client works unchanged, on what its person may see, where that may be processed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import openai
+import pytest
+from aiohttp import web
+
+from context_manager.ask import Asking
+from context_manager.audit import AuditLog
+from context_manager.handling import Handlings
+from context_manager.http_app import bearer
+from context_manager.identity import LOCAL_ISSUER, LocalIssuer, Verifier
+from context_manager.openai_api import OpenAIApi, add_openai_routes
+from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
+from graph.database import Database
+from graph.handling import Handling
+from graph.reads import Reader
+from graph.store import FactStore
+from graph.visibility import Authorizer
+from inference.admission import Admission
+from inference.embeddings import MODEL, Embedder
+from inference.engine_client import EngineClient
+from inference.mesh import Mesh
+from inference.nodes import CHAT, EMBEDDING, LOCAL_NODE_ID, VLLM, Load, MeshNode, NodeState, Status
+from inference.serving import Gateway
+from ontologies import load, load_authorization, load_shapes
+from tests.inference.openai_server import (
+    CUT,
+    FAILS,
+    OpenAIServer,
+    completion,
+    openai_server,
+    response,
+    stream,
+)
+
+PATH = "/v1/chat/completions"
+US, EU = Handling(jurisdictions=frozenset({"US"})), Handling(jurisdictions=frozenset({"EU"}))
+WHERE = Handling(jurisdictions=frozenset({"US", "EU"}))
+HELLO: Any = [{"role": "user", "content": "Hello?"}]
+
+
+@dataclass
+class Door:
+    """The API over HTTP, with a test server behind each chat node."""
+
+    api: OpenAIApi
+    url: str
+    issuer: LocalIssuer
+    american: OpenAIServer
+    european: OpenAIServer
+
+    def client(self, person: str = "ada") -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(
+            api_key=self.issuer.mint(person, "orgraph"), base_url=f"{self.url}/v1", max_retries=0
+        )
+
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.api.asking.audit.path.read_text().splitlines()]
+
+
+def entity(id_: str, class_name: str, collection: str, **values: Any) -> EntityClaim:
+    return EntityClaim(id_, class_name, f"collection:{collection}", {"name": id_, **values}, "test")
+
+
+def relation(start: str, type_: str, end: str) -> RelationshipClaim:
+    return RelationshipClaim(start, type_, end, "test")
+
+
+CLAIMS: list[Claim] = [
+    *(entity(f"collection:{c}", "Collection", c) for c in ("all", "hr", "eu", "mesh")),
+    *(entity(f"group:{g}", "Group", "all") for g in ("staff", "hr")),
+    *(entity(f"person:{p}", "Person", "all", name=p.title()) for p in ("ada", "eve")),
+    *(entity(f"account:acme/{p}", "Account", "all", issuer="acme", subject=p) for p in ("ada", "eve")),
+    *(relation(f"person:{p}", "HAS_ACCOUNT", f"account:acme/{p}") for p in ("ada", "eve")),
+    *(relation(f"person:{p}", "MEMBER_OF", "group:staff") for p in ("ada", "eve")),
+    relation("person:ada", "MEMBER_OF", "group:hr"),
+    *(relation("group:staff", "MAY_VIEW", f"collection:{c}") for c in ("all", "eu")),
+    *(relation("group:hr", "MAY_VIEW", f"collection:{c}") for c in ("hr", "mesh")),
+    entity("compensation:eve", "Compensation", "hr", name="Pay of Eve", annualSalary=90_000),
+    entity("document:news", "Document", "all", name="News", description="We won the cup."),
+    entity("mesh_node:boston", "MeshNode", "mesh", jurisdiction=("US",)),
+    entity("mesh_node:frankfurt", "MeshNode", "mesh", jurisdiction=("EU",)),
+]
+EU_CLAIMS: list[Claim] = [
+    entity("document:roster", "Document", "eu", name="Roster", description="Swantje is ill.")
+]
+
+
+@pytest.fixture(scope="module")
+def embedder():
+    made = Embedder()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+async def door(neo4j: Database, tmp_path: Path, embedder: Embedder) -> AsyncIterator[Door]:
+    ontology, model = load(), load_authorization()
+    grants = frozenset(name for name, r in ontology.relationships.items() if r.access_bearing)
+    collections = frozenset(f"collection:{c}" for c in ("all", "hr", "eu", "mesh"))
+    policies = [
+        SourcePolicy(name, grants, collections, 50, timedelta(days=1))
+        for name in ("configuration", "european")
+    ]
+    store = FactStore(neo4j, load_shapes(), model)
+    for policy, claims in zip(policies, (CLAIMS, EU_CLAIMS), strict=True):
+        async with store.crawl(policy, "all") as crawl:
+            assert (await crawl.write(claims)).quarantined == ()
+            await crawl.complete()
+
+    async def ready(node: MeshNode) -> NodeState:
+        return NodeState(Status.READY, "", Load(0, 0, prefill_rate=1e6))
+
+    issuer = LocalIssuer(tmp_path / "keys")
+    async with openai_server() as american, openai_server() as european, aiohttp.ClientSession() as session:
+        local = MeshNode(
+            LOCAL_NODE_ID, "orgraph", "US", models=(MODEL,), capabilities=frozenset({EMBEDDING}), price=0
+        )
+        mesh = Mesh(local, ready)
+        chats = {"models": ("small",), "capabilities": frozenset({CHAT}), "engine": VLLM}
+        mesh.declare(
+            [
+                MeshNode("mesh_node:boston", "boston", "US", endpoint=american.endpoint, price=1, **chats),
+                MeshNode(
+                    "mesh_node:frankfurt",
+                    "frankfurt",
+                    "EU",
+                    endpoint=european.endpoint,
+                    price=9,
+                    context_length=50,
+                    **chats,
+                ),
+            ]
+        )
+        await mesh.refresh()
+        engines = EngineClient(session)
+        asking = Asking(
+            ontology,
+            Reader(neo4j, ontology, Authorizer(neo4j, ontology, model, policies)),
+            embedder,
+            mesh,
+            engines,
+            Handlings(WHERE, {"configuration": WHERE, "european": EU}),
+            AuditLog(tmp_path / "audit.jsonl"),
+            10.0,
+        )
+        api = OpenAIApi(asking, Gateway(engines, mesh), neo4j, b"key")
+        app = web.Application()
+        add_openai_routes(app, api, Verifier(LOCAL_ISSUER, "orgraph", "acme", issuer.keys), bearer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        american.answers[PATH] = completion("Hello from Boston.")
+        european.answers[PATH] = completion("Hallo aus Frankfurt.")
+        yield Door(api, f"http://127.0.0.1:{port}", issuer, american, european)
+        await runner.cleanup()
+        asking.audit.close()
+
+
+async def test_a_chat_is_answered_with_its_usage_and_is_on_record(door: Door) -> None:
+    answer = await door.client().chat.completions.create(model="small", messages=HELLO, max_tokens=9)
+    assert answer.choices[0].message.content == "Hello from Boston."
+    assert answer.usage is not None
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (7, 3)
+    told = answer.model_extra["orgraph"]  # type: ignore[index]
+    assert (told["node"], told["facts"]) == ("boston", [])
+    intent, closing = door.records()
+    assert intent["ask"] == closing["ask"] == told["id"]
+    assert (intent["account"], intent["placement"]["node"]) == ("account:acme/ada", "mesh_node:boston")
+    assert (intent["kind"], closing["kind"], closing["outcome"]) == ("intent", "closing", "answered")
+    assert "Hello?" not in json.dumps(door.records())
+
+
+async def test_a_stream_arrives_whole_with_usage_when_it_is_asked_for(door: Door) -> None:
+    door.american.answers[PATH] = stream("Hello", " from", " Boston.")
+    for options, expected in (({}, []), ({"stream_options": {"include_usage": True}}, [3])):
+        streamed = await door.client().chat.completions.create(
+            model="chat", messages=HELLO, stream=True, **options
+        )
+        chunks = [chunk async for chunk in streamed]
+        text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+        assert text == "Hello from Boston."
+        assert [c.usage.completion_tokens for c in chunks if c.usage] == expected
+        assert chunks[0].model_extra["orgraph"]["node"] == "boston"  # type: ignore[index]
+
+
+async def test_named_facts_are_in_the_prompt_and_their_handling_decides_where(door: Door) -> None:
+    answer = await door.client().chat.completions.create(
+        model="chat",
+        messages=HELLO,
+        max_tokens=5,
+        extra_body={"orgraph": {"entities": ["document:roster"]}},
+    )
+    assert answer.choices[0].message.content == "Hallo aus Frankfurt."
+    [fact] = answer.model_extra["orgraph"]["facts"]  # type: ignore[index]
+    assert fact["id"] == "document:roster#description"
+    sent = json.loads(door.european.requests[0][2])["messages"]
+    assert "Swantje is ill." in sent[0]["content"]
+    assert sent[1:] == HELLO
+    assert door.american.requests == []
+
+
+async def test_a_forbidden_node_hears_nothing_when_the_permitted_one_fails(door: Door) -> None:
+    door.european.answers[PATH] = FAILS
+    with pytest.raises(openai.InternalServerError) as raised:
+        await door.client().chat.completions.create(
+            model="chat", messages=HELLO, extra_body={"orgraph": {"entities": ["document:roster"]}}
+        )
+    assert raised.value.code == "no_node_answered"
+    assert door.american.requests == []
+    assert door.records()[-1]["outcome"] == "NoNodeAnswered"
+
+
+async def test_the_caller_narrows_and_never_widens(door: Door) -> None:
+    client = door.client()
+
+    async def ask(entities: list[str], laws: list[str]) -> Any:
+        extension = {"entities": entities, "handling": {"jurisdictions": laws}}
+        return await client.chat.completions.create(
+            model="chat", messages=HELLO, extra_body={"orgraph": extension}
+        )
+
+    assert (await ask([], ["EU"])).model_extra["orgraph"]["node"] == "frankfurt"
+    assert (await ask(["document:roster"], ["US", "EU"])).model_extra["orgraph"]["node"] == "frankfurt"
+    with pytest.raises(openai.PermissionDeniedError) as raised:
+        await ask(["document:roster"], ["US"])
+    assert raised.value.code == "no_permitted_node"
+    assert "permits no jurisdiction" in str(raised.value)
+    assert door.american.requests == []
+    assert [r["kind"] for r in door.records()[-2:]] == ["intent", "closing"]
+    assert door.records()[-1]["outcome"] == "Refused"
+
+
+async def test_what_the_person_may_not_see_looks_as_if_it_were_not_there(door: Door) -> None:
+    errors = []
+    for id_ in ("compensation:eve", "compensation:nobody"):
+        with pytest.raises(openai.NotFoundError) as raised:
+            await door.client("eve").chat.completions.create(
+                model="chat", messages=HELLO, extra_body={"orgraph": {"entities": [id_]}}
+            )
+        errors.append(str(raised.value).replace(id_, "ID"))
+    assert errors[0] == errors[1]
+    assert door.american.requests == door.european.requests == []
+    seen = await door.client("ada").chat.completions.create(
+        model="chat", messages=HELLO, extra_body={"orgraph": {"entities": ["compensation:eve"]}}
+    )
+    assert "90,000" in json.dumps(seen.model_extra) or "90000" in json.dumps(seen.model_extra)
+
+
+async def test_nobody_is_told_of_nodes_that_they_may_not_see(door: Door) -> None:
+    for person, told in (("ada", True), ("eve", False)):
+        with pytest.raises(openai.PermissionDeniedError) as raised:
+            await door.client(person).chat.completions.create(
+                model="chat", messages=HELLO, extra_body={"orgraph": {"handling": {"clearance": 9}}}
+            )
+        assert ("boston" in str(raised.value)) is told
+        assert "has clearance 9" in str(raised.value)
+
+
+async def test_an_answer_that_comes_back_as_a_prior_turn_is_handled_as_it_was(door: Door) -> None:
+    first = await door.client().chat.completions.create(
+        model="chat", messages=HELLO, extra_body={"orgraph": {"entities": ["document:roster"]}}
+    )
+    turns = [*HELLO, {"role": "assistant", "content": first.choices[0].message.content}, *HELLO]
+    again = await door.client().chat.completions.create(model="chat", messages=turns)
+    assert again.model_extra["orgraph"]["node"] == "frankfurt"  # type: ignore[index]
+    others = await door.client("eve").chat.completions.create(model="chat", messages=turns)
+    assert others.model_extra["orgraph"]["node"] == "boston", "it tells nobody what another was answered"  # type: ignore[index]
+
+
+async def test_the_cache_is_shared_by_those_who_see_the_same_alone(door: Door) -> None:
+    for person in ("ada", "ada", "eve"):
+        await door.client(person).chat.completions.create(model="chat", messages=HELLO)
+    salts = [json.loads(body)["cache_salt"] for _, _, body in door.american.requests]
+    assert salts[0] == salts[1] != salts[2]
+
+
+async def test_a_failure_in_mid_stream_is_an_error_and_never_a_silent_switch(door: Door) -> None:
+    door.american.answers[PATH], door.european.answers[PATH] = stream("Hello", end=""), stream("Hallo")
+    got = []
+    with pytest.raises(openai.APIError, match="broke off"):
+        async for chunk in await door.client().chat.completions.create(
+            model="chat", messages=HELLO, stream=True
+        ):
+            got.append(chunk.choices[0].delta.content)
+    assert got == ["Hello"]
+    assert door.european.requests == []
+    assert door.records()[-1]["outcome"] == "cut short"
+
+
+async def test_before_the_first_token_the_other_permitted_node_answers(door: Door) -> None:
+    door.american.answers[PATH] = CUT
+    answer = await door.client().chat.completions.create(model="chat", messages=HELLO)
+    assert answer.choices[0].message.content == "Hallo aus Frankfurt."
+    assert [record["kind"] for record in door.records()] == ["intent", "retry", "closing"]
+
+
+async def test_a_client_that_leaves_ends_the_request_at_the_engine_and_is_on_record(door: Door) -> None:
+    del door.american.answers[PATH]
+    for streamed in (False, True):
+        door.american.asked.clear()
+        door.american.left.clear()
+        asked = asyncio.create_task(
+            door.client().chat.completions.create(model="chat", messages=HELLO, stream=streamed)
+        )
+        await door.american.asked.wait()
+        asked.cancel()
+        async with asyncio.timeout(5):
+            await door.american.left.wait()
+            while door.records()[-1]["kind"] == "intent":  # noqa: ASYNC110  it is told by a file
+                await asyncio.sleep(0.02)
+        assert door.records()[-1]["outcome"] == "left by the client"
+    assert door.api.gateway.admission._running == 0
+
+
+async def test_who_sends_too_much_is_told_when_to_come_back(door: Door) -> None:
+    door.api.gateway.admission = Admission(slots=2, waiting=(0, 0))
+    del door.american.answers[PATH]
+    first = asyncio.create_task(door.client().chat.completions.create(model="chat", messages=HELLO))
+    await door.american.asked.wait()
+    with pytest.raises(openai.RateLimitError) as raised:
+        await door.client().chat.completions.create(model="chat", messages=HELLO)
+    assert int(raised.value.response.headers["Retry-After"]) >= 1
+    first.cancel()
+
+
+async def test_embeddings_come_as_the_client_wants_them(door: Door) -> None:
+    client = door.client()
+    made = await client.embeddings.create(model=MODEL, input=["health records", "cup"])
+    plain = await client.embeddings.create(model="embedding", input="cup", encoding_format="float")
+    assert [len(one.embedding) for one in made.data] == [384, 384]
+    assert made.data[1].embedding == pytest.approx(plain.data[0].embedding, abs=1e-6)
+    assert made.usage.prompt_tokens > 0
+    with pytest.raises(openai.PermissionDeniedError) as raised:
+        await client.embeddings.create(
+            model=MODEL, input="x", extra_body={"orgraph": {"handling": {"jurisdictions": ["EU"]}}}
+        )
+    assert raised.value.code == "no_permitted_node"
+    assert door.records()[-1]["outcome"] == "Refused"
+
+
+async def test_models_are_listed_and_an_unknown_one_is_named(door: Door) -> None:
+    client = door.client()
+    assert [m.id async for m in client.models.list()] == [MODEL, "chat", "embedding", "small"]
+    assert (await client.models.retrieve("small")).id == "small"
+    for work in (
+        client.models.retrieve("gpt-9"),
+        client.chat.completions.create(model="gpt-9", messages=HELLO),
+    ):
+        with pytest.raises(openai.NotFoundError, match="there is no model 'gpt-9'; there are: all-MiniLM"):
+            await work
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "words"),
+    [
+        ({"messages": []}, "invalid_request", "messages"),
+        ({"messages": HELLO, "temprature": 1}, "invalid_request", "temprature: Extra inputs"),
+        ({"messages": HELLO, "n": 2}, "invalid_request", "n: "),
+        ({"messages": HELLO, "cache_salt": "mine"}, "invalid_request", "cache_salt"),
+        ({"messages": HELLO, "orgraph": {"node": "boston"}}, "invalid_request", "orgraph.node"),
+        ({"messages": HELLO, "response_format": {"type": "json_schema"}}, "invalid_schema", "json_schema"),
+        (
+            {"messages": HELLO, "tools": [{"type": "function", "function": {"name": "no such name"}}]},
+            "invalid_request",
+            "tools.0.function.name",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            "unsupported_content",
+            "text alone",
+        ),
+    ],
+)
+async def test_what_is_not_understood_is_refused_and_nothing_goes_out(
+    door: Door, body: dict[str, Any], code: str, words: str
+) -> None:
+    headers = {"Authorization": f"Bearer {door.issuer.mint('ada', 'orgraph')}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(f"{door.url}/v1/chat/completions", json={"model": "chat", **body}) as answer,
+    ):
+        error = (await answer.json())["error"]
+    assert (answer.status, error["code"]) == (400, code)
+    assert words in error["message"]
+    assert door.american.requests == door.european.requests == []
+
+
+async def test_a_prompt_over_every_permitted_context_is_refused_by_how_much(door: Door) -> None:
+    with pytest.raises(openai.BadRequestError, match="at least 60 too many") as raised:
+        await door.client().chat.completions.create(
+            model="chat",
+            messages=[{"role": "user", "content": "word " * 100}],
+            max_tokens=10,
+            extra_body={"orgraph": {"handling": {"jurisdictions": ["EU"]}}},
+        )
+    assert raised.value.code == "context_length_exceeded"
+    assert door.european.requests == []
+
+
+async def test_an_engine_that_refuses_the_request_is_not_called_broken(door: Door) -> None:
+    door.american.answers[PATH] = door.european.answers[PATH] = response(b"{}", "400 Bad Request")
+    with pytest.raises(openai.BadRequestError) as raised:
+        await door.client().chat.completions.create(model="chat", messages=HELLO)
+    assert raised.value.code == "refused_by_engine"
+
+
+async def test_without_a_token_nobody_is_served(door: Door) -> None:
+    for key in ("nonsense", door.issuer.mint("ada", "another-service")):
+        client = openai.AsyncOpenAI(api_key=key, base_url=f"{door.url}/v1", max_retries=0)
+        for work in (client.models.list(), client.chat.completions.create(model="chat", messages=HELLO)):
+            with pytest.raises(openai.AuthenticationError):
+                await work
+    assert door.american.requests == []
+
+
+async def test_tools_and_schemas_reach_the_engine_as_they_were_given(door: Door) -> None:
+    schema = {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]}
+    tools: Any = [{"type": "function", "function": {"name": "look", "parameters": schema}}]
+    wanted: Any = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": True}}
+    await door.client().chat.completions.create(
+        model="chat", messages=HELLO, tools=tools, response_format=wanted, temperature=0, seed=3
+    )
+    sent = json.loads(door.american.requests[0][2])
+    assert (sent["tools"], sent["response_format"]) == (tools, wanted)
+    assert (sent["temperature"], sent["seed"], sent["model"]) == (0, 3, "small")
+    assert "orgraph" not in sent
