@@ -17,7 +17,7 @@ from graph.facts import IN_COLLECTION
 from graph.rebac.evaluator import Request, Search
 from graph.rebac.relation_tuples import Goal, TupleIndex, TupleKey, type_of
 from graph.rebac.rules import Value
-from graph.tuples import divide, live_scopes, load_tuples, native
+from graph.tuples import CONFIGURATION, divide, live_scopes, load_tuples, native
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.ontology import Ontology
 
@@ -29,6 +29,8 @@ class AccessSnapshot:
     model: AuthorizationModel
     held: Sequence[TupleKey]
     suspended: Sequence[TupleKey]
+    by_configuration: frozenset[TupleKey]
+    """Those that the configuration alone vouches for."""
     accounts: frozenset[str]
     """Those that are enabled."""
     audiences: Mapping[int, Expression]
@@ -113,9 +115,16 @@ async def access_snapshot(
         result = await tx.run("MATCH (a:_Audience) RETURN a.number AS number, a.expression AS tree")
         audiences = {record["number"]: from_tree(json.loads(record["tree"])) async for record in result}
         tuples = await load_tuples(tx, bindings)
-        held, suspended = divide(tuples, live_scopes(by_name, completed, now), now)
+        live = live_scopes(by_name, completed, now)
+        held, suspended = divide(tuples, live, now)
+        alone = frozenset(
+            entry.tuple
+            for entry in tuples
+            if {scope[0] for scope in entry.claimed_in if scope in live or scope[0] == CONFIGURATION}
+            == {CONFIGURATION}
+        )
         request = Request(model, TupleIndex(held, suspended), now=now)
-        return AccessSnapshot(model, held, suspended, accounts, audiences, request)
+        return AccessSnapshot(model, held, suspended, alone, accounts, audiences, request)
 
     return await database.write_transaction(work)
 

@@ -14,10 +14,12 @@ from typing import Any, LiteralString, TypeVar
 
 from neo4j import AsyncManagedTransaction, Record
 
+from graph.audiences import VIEWER
 from graph.database import Database
 from graph.entity_view import EntityView, Neighbour, Page, entity_view, from_cursor, neighbour, to_cursor
 from graph.handling import Handling
 from graph.inferred import STANDING
+from graph.token_scope import EVERYTHING, TokenScope
 from graph.visibility import Authorizer, standing
 from ontologies.ontology import Ontology
 
@@ -37,6 +39,9 @@ __all__ = [
 _ATTEMPTS = 5
 #: A Lucene query may have 1,024 clauses, and each term becomes one for every indexed property.
 _TERMS_A_QUERY = 40
+
+#: Actions of a token's scope that read the graph.
+_READING = frozenset({"read", "search", "ask"})
 
 _Result = TypeVar("_Result")
 
@@ -69,6 +74,10 @@ class Asker:
 
     account: str
     agent: str | None = None
+    scope: TokenScope = EVERYTHING
+    """What the request's token may be used for."""
+    earlier_agents: tuple[str, ...] = ()
+    """Agents that passed the token on, the last one first: for the record alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +359,7 @@ class Reader:
             now = datetime.now(UTC)
             before = await standing(tx, asker.account, now)
             visible = await self._authorizer.visible(asker.account, before, now)
+            visible = await _cut(tx, visible, asker.scope)
             result = await work(View(tx, self._ontology, visible, now))
             after = await standing(tx, asker.account, now)
             return (result, before.revision) if after.access == before.access else None
@@ -361,6 +371,20 @@ class Reader:
         raise ReadOvertakenError(
             f"permissions changed during each of {_ATTEMPTS} attempts of this read; try again"
         )
+
+
+async def _cut(tx: AsyncManagedTransaction, visible: bytes, scope: TokenScope) -> bytes:
+    """What is left of a visible set within a token's scope."""
+    if not scope.actions & _READING:
+        return bytes(len(visible))
+    if scope.collections is None:
+        return visible
+    result = await tx.run(
+        "MATCH (a:_Audience) WHERE a.place IN $places RETURN a.number AS number",
+        places=[f"{collection}#{VIEWER}" for collection in scope.collections],
+    )
+    within = {record["number"] async for record in result}
+    return bytes(byte if number in within else 0 for number, byte in enumerate(visible))
 
 
 def _terms(text: str) -> list[str]:
