@@ -53,7 +53,9 @@ async def preview_ending(desk: AccessDesk, asker: Asker, id: str) -> Sequence[Ac
         for one in await entries(desk.database, objects=[entry.object])
         if one.fact == entry.fact and one.id != id and one.state(now) == "standing"
     ]
-    gone = [] if others else _tuples(desk.ontology, [(entry.subject, RELATIONSHIPS[entry.kind], entry.object)])
+    gone = (
+        [] if others else _tuples(desk.ontology, [(entry.subject, RELATIONSHIPS[entry.kind], entry.object)])
+    )
     said_elsewhere = set(_tuples(desk.ontology, await _also_said(desk, entry)))
     after = rights.snapshot.with_tuples(removed=set(gone) - said_elsewhere)
     return await _effects(desk, rights, after, [entry.object])
@@ -168,5 +170,3 @@ def _tuples(ontology: Ontology, relationships: Iterable[tuple[str, str, str]]) -
         if binding.relationship == type_
     )
     return [key for key in found if key is not None]
-
-

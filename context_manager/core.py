@@ -18,7 +18,8 @@ from discovery.runner import Runner
 from discovery.runs import last_completed
 from discovery.schedule import due
 from discovery.sources import OrganizationConfig, SourceConfig, load_organization
-from graph.administration import Administration
+from graph.administration import POLICY, Administration
+from graph.claims import SourcePolicy
 from graph.database import Database, connect
 from graph.epoch import check_epoch, seen, write_witness
 from graph.journal import Journal
@@ -50,6 +51,11 @@ class Core:
     def sources(self) -> tuple[SourceConfig, ...]:
         """The configuration itself, then what it declares."""
         return all_sources(self.organization)
+
+    @property
+    def policies(self) -> tuple[SourcePolicy, ...]:
+        """Of all sources, and of what is decided by hand."""
+        return (*(source.policy() for source in self.sources), POLICY)
 
     async def crawl_due(self, progress: Progress) -> tuple[RunReport, ...]:
         """Crawl what is due, so that no grant is stale."""

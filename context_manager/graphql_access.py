@@ -151,8 +151,8 @@ class AccessQueries:
         return [strawberry.ID(account) for account in found]
 
     @strawberry.field(
-        description="What changed for whom after the revision `since`, up to `until` or now; of a collection, "
-        "or, for the administrator, of all. Revisions are the tokens that answers carry."
+        description="What changed for whom after the revision `since`, up to `until` or now; of a "
+        "collection, or, for the administrator, of all. Revisions are the tokens that answers carry."
     )
     async def access_changes(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import strawberry
@@ -19,7 +20,10 @@ from strawberry.extensions import (
 
 from context_manager import ask as asking
 from context_manager import graphql_types as types
+from context_manager.access_desk import AccessDesk
 from context_manager.audit import AuditError
+from context_manager.graphql_access import AccessQueries
+from context_manager.graphql_mutations import Mutation
 from graph.reads import Asker, EntityView, Neighbour, View
 from graph.revision_token import RevisionTokens
 from graphql import GraphQLError
@@ -28,20 +32,45 @@ from inference.placement import Placement
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What requests are answered with."""
+
+    asking: asking.Asking
+    access: AccessDesk
+    tokens: RevisionTokens
+
+
 class RequestContext:
     """One request: who asks, what it read, and where its inference ran."""
 
-    def __init__(self, service: asking.Asking, asker: Asker) -> None:
-        self.service = service
+    def __init__(self, parts: Parts, asker: Asker) -> None:
+        self.service = service = parts.asking
         self.asker = asker
+        self._parts = parts
         self.labels = {name: value.label for name, value in service.ontology.values.items()}
         self.revisions: list[int] = []
         self.placements: list[tuple[str, Placement, frozenset[str]]] = []
         """For what, where, and the nodes that the asker may see."""
         self._neighbours: DataLoader[tuple[str, int], tuple[Neighbour, ...]] = DataLoader(self._load)
 
-    async def read(self, work: Callable[[View], Awaitable[T]]) -> T:
-        """One governed read; its revision is remembered for the answer's token."""
+    def require(self, action: str) -> None:
+        """Raises GraphQLError where the request's token is not for the action."""
+        if action not in self.asker.scope.actions:
+            raise GraphQLError(f"the token is not for this: its scope lacks {action!r}; get one that has it")
+
+    def desk(self) -> AccessDesk:
+        """For decisions and questions about access. Raises as `require`."""
+        self.require("administer")
+        return self._parts.access
+
+    def revision(self, token: str) -> int:
+        """The revision that a token seals. Raises RevisionTokenError."""
+        return self._parts.tokens.open(token)
+
+    async def read(self, work: Callable[[View], Awaitable[T]], action: str = "read") -> T:
+        """One governed read; its revision is remembered for the answer's token. Raises as `require`."""
+        self.require(action)
         result, revision = await self.service.reader.run(self.asker, work)
         self.revisions.append(revision)
         return result
@@ -58,6 +87,7 @@ class RequestContext:
         ]
 
     async def ask(self, question: str, about: str | None = None) -> types.Answer:
+        self.require("ask")
         try:
             answer = await asking.ask(self.service, self.asker, question, about)
         except (asking.QuestionRefused, AuditError) as error:
@@ -66,6 +96,7 @@ class RequestContext:
         return types.answer_of(answer)
 
     async def context(self, question: str) -> types.Context:
+        self.require("ask")
         try:
             found = await asking.retrieve(self.service, self.asker, question)
         except asking.QuestionRefused as error:
@@ -77,7 +108,8 @@ class RequestContext:
         )
 
     async def embed(self, text: str) -> list[float] | None:
-        """The embedding of a text of the asker's, or None where no node may make it."""
+        """The embedding of a text to search for, or None where no node may make it."""
+        self.require("search")
         try:
             vector, placement = await asking.embed(self.service, text)
         except asking.QuestionRefused as error:
@@ -118,7 +150,7 @@ def page_size(first: int) -> int:
 
 
 @strawberry.type(description="What the asker may see, and answers made from that alone.")
-class Query:
+class Query(AccessQueries):
     @strawberry.field(description="The classes of the ontology.")
     async def classes(self, info: Info) -> list[types.OntologyClass]:
         counts: Mapping[str, int] = await info.context.read(lambda view: view.class_counts())
@@ -159,7 +191,7 @@ class Query:
         vector = await info.context.embed(text)
         if vector is None:
             return []
-        found = await info.context.read(lambda view: asking.search(view, text, vector, size))
+        found = await info.context.read(lambda view: asking.search(view, text, vector, size), "search")
         return [info.context.entity(view) for view in found]
 
     @strawberry.field(description="The facts known for a question, as a model would get them.")
@@ -189,6 +221,7 @@ def build_schema(tokens: RevisionTokens) -> strawberry.Schema:
 
     return strawberry.Schema(
         Query,
+        Mutation,
         extensions=[
             lambda: QueryDepthLimiter(max_depth=12),
             lambda: MaxAliasesLimiter(max_alias_count=20),

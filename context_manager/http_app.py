@@ -10,8 +10,7 @@ from aiohttp import web
 from strawberry.aiohttp.views import GraphQLView
 from strawberry.schema import BaseSchema
 
-from context_manager.ask import Asking
-from context_manager.graphql_schema import RequestContext
+from context_manager.graphql_schema import Parts, RequestContext
 from context_manager.health import Health
 from context_manager.identity import KeySet, TokenRefused, Verifier
 from graph.reads import Asker
@@ -40,27 +39,27 @@ _ASKER: web.RequestKey[Asker] = web.RequestKey("asker", Asker)
 class AuthenticatedGraphQL(GraphQLView[RequestContext, None]):
     """Strawberry's view, with the asker proven before anything of the query is looked at."""
 
-    def __init__(self, schema: BaseSchema, service: Asking) -> None:
+    def __init__(self, schema: BaseSchema, parts: Parts) -> None:
         super().__init__(
             schema,
             graphql_ide=None,
             allow_queries_via_get=False,
             subscription_protocols=(),
         )
-        self._service = service
+        self._parts = parts
 
     async def get_context(
         self, request: web.Request, response: web.Response | web.WebSocketResponse
     ) -> RequestContext:
-        return RequestContext(self._service, request[_ASKER])
+        return RequestContext(self._parts, request[_ASKER])
 
 
 def make_app(
-    schema: BaseSchema, service: Asking, verifier: Verifier, health: Health, local_keys: KeySet | None
+    schema: BaseSchema, parts: Parts, verifier: Verifier, health: Health, local_keys: KeySet | None
 ) -> web.Application:
     """The application. `local_keys` is the key set of the local issuer, where there is one."""
     app = web.Application(client_max_size=_MAX_BODY, middlewares=[_secure])
-    graphql = AuthenticatedGraphQL(schema, service)
+    graphql = AuthenticatedGraphQL(schema, parts)
 
     async def ask_graphql(request: web.Request) -> web.StreamResponse:
         try:

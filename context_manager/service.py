@@ -19,11 +19,12 @@ import aiohttp
 from aiohttp import web
 from cryptography.fernet import Fernet
 
+from context_manager.access_desk import AccessDesk
 from context_manager.ask import Asking
 from context_manager.audit import AuditLog
 from context_manager.authorization_apis import add_authorization_apis
-from context_manager.core import Core, Progress, open_core, witness_file
-from context_manager.graphql_schema import build_schema
+from context_manager.core import Core, Progress, configured, open_core, witness_file
+from context_manager.graphql_schema import Parts, build_schema
 from context_manager.handling import handlings_of
 from context_manager.http_app import bearer, make_app
 from context_manager.identity import LOCAL_ISSUER, LocalIssuer, Verifier, write_secret
@@ -38,7 +39,6 @@ from discovery.reports import RunReport
 from discovery.runs import last_completed, prune_runs
 from discovery.schedule import start_schedule
 from discovery.sources import OrganizationConfig
-from graph.administration import POLICY as BY_HAND
 from graph.compaction import compact
 from graph.database import Database
 from graph.epoch import seen, write_witness
@@ -116,9 +116,10 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         asking = _asking(core, embedder, mesh, engines, audit)
         verifier, issuer = _identity(settings, core.organization, session)
         health = health_of(core, mesh, audit)
+        tokens = RevisionTokens(_secret(settings.data_folder, "revisions"))
         app = make_app(
-            build_schema(RevisionTokens(_secret(settings.data_folder, "revisions"))),
-            asking,
+            build_schema(tokens),
+            Parts(asking, _desk(core, asking), tokens),
             verifier,
             health,
             issuer.key_set if issuer else None,
@@ -216,9 +217,26 @@ async def _start_vllm(vllm: VllmServer, settings: Settings, progress: Progress) 
         log.warning("%s: %s", settings.vllm_node, error)
 
 
+def _desk(core: Core, asking: Asking) -> AccessDesk:
+    if core.administration is None:
+        raise SettingsError(
+            f"another Orgraph serves on {core.settings.data_folder}: stop it, or set another data_folder"
+        )
+    return AccessDesk(
+        core.organization,
+        partial(configured, core.settings),
+        core.ontology,
+        core.model,
+        core.policies,
+        core.administration,
+        core.database,
+        asking.reader,
+        asking.audit,
+    )
+
+
 def _asking(core: Core, embedder: Embedder, mesh: Mesh, engines: EngineClient, audit: AuditLog) -> Asking:
-    policies = [*(source.policy() for source in core.sources), BY_HAND]
-    authorizer = Authorizer(core.database, core.ontology, core.model, policies)
+    authorizer = Authorizer(core.database, core.ontology, core.model, core.policies)
     return Asking(
         core.ontology,
         Reader(core.database, core.ontology, authorizer),
