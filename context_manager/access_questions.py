@@ -81,8 +81,8 @@ async def who_can_see(desk: AccessDesk, asker: Asker, id: str) -> Sequence[str]:
     """The enabled accounts that may view an entity, by name."""
     rights = await desk.rights(asker)
     records = await desk.database.read("MATCH (n:Entity {id: $id}) RETURN n.audience AS audience", id=id)
-    audience = records[0]["audience"] if records else None
-    expression = rights.snapshot.audiences.get(audience)
+    audience: int | None = records[0]["audience"] if records else None
+    expression = None if audience is None else rights.snapshot.audiences.get(audience)
     places = {userset.object for userset in usersets(expression)} if expression is not None else set()
     granted = bool(places) and all(rights.may_take(place) for place in places)
     if not records or not (rights.administrator or granted):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
+from context_manager.administration import to_review
 from context_manager.audit import AuditLog
 from context_manager.core import Core
 from context_manager.health import Health, Part
 from context_manager.indexer import backlog
 from discovery.runs import last_completed
 from discovery.sources import SourceConfig
+from graph.access_entries import entries
 from graph.feed import current_revision
 from graph.tuples import CONFIGURATION
 from inference.mesh import Mesh
@@ -41,6 +43,13 @@ def health_of(core: Core, mesh: Mesh, audit: AuditLog) -> Health:
     async def log_file() -> list[Part]:
         return [Part("audit", await asyncio.to_thread(audit.writable), True, str(audit.path))]
 
+    async def emergencies() -> list[Part]:
+        # Neither who nor how many: nobody has proven who they are here.
+        waiting = any(to_review(entry) for entry in await entries(core.database))
+        return [
+            Part("break glass", not waiting, False, "a review is open" if waiting else "no review is open")
+        ]
+
     return Health(
         (
             ("graph", graph),
@@ -48,6 +57,7 @@ def health_of(core: Core, mesh: Mesh, audit: AuditLog) -> Health:
             ("embeddings", embeddings),
             ("mesh", nodes),
             ("audit", log_file),
+            ("break glass", emergencies),
         )
     )
 

@@ -117,12 +117,12 @@ async def access_snapshot(
         tuples = await load_tuples(tx, bindings)
         live = live_scopes(by_name, completed, now)
         held, suspended = divide(tuples, live, now)
-        alone = frozenset(
-            entry.tuple
-            for entry in tuples
-            if {scope[0] for scope in entry.claimed_in if scope in live or scope[0] == CONFIGURATION}
-            == {CONFIGURATION}
-        )
+        vouching: dict[TupleKey, set[str]] = defaultdict(set)
+        for entry in tuples:
+            if entry.holds(now):
+                by = {scope[0] for scope in entry.claimed_in if scope in live or scope[0] == CONFIGURATION}
+                vouching[entry.tuple] |= by
+        alone = frozenset(key for key, by in vouching.items() if by == {CONFIGURATION})
         request = Request(model, TupleIndex(held, suspended), now=now)
         return AccessSnapshot(model, held, suspended, alone, accounts, audiences, request)
 

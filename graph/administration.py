@@ -171,7 +171,7 @@ class Administration:
             for entry in known:
                 if entry.fact in facts and entry.state(now) == "standing":
                     standing[entry.fact].append(entry)
-            claims = [_claim(of_fact) for of_fact in standing.values()]
+            claims = [claim_of(of_fact) for of_fact in standing.values()]
             gone = [_nothing(fact) for fact in facts - standing.keys()]
             report = await crawl.write(claims, withdrawn=gone)
         if report.quarantined:
@@ -179,7 +179,7 @@ class Administration:
             raise AdministrationError(f"{first.entity}: {first.value}: {first.message}")
 
 
-def _claim(standing: Sequence[AccessEntry]) -> RelationshipClaim:
+def claim_of(standing: Sequence[AccessEntry]) -> RelationshipClaim:
     """What entries say together of one fact: all have begun, so it holds until the last of them ends."""
     first = standing[0]
     ends = [entry.until for entry in standing]

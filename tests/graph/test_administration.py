@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from graph.access_entries import AccessEntry, Kind, entries
-from graph.administration import POLICY, Administration
+from graph.administration import POLICY, Administration, claim_of
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database
 from graph.epoch import begin_epoch
@@ -130,6 +130,13 @@ async def test_of_two_grants_with_an_end_the_later_end_holds(acme: Organization)
     await acme.by_hand.decide(entry("2", until=now + timedelta(hours=1)))
     [record] = await acme.store.database.read("MATCH ()-[r:GRANTED_VIEW]->() RETURN r.validTo AS until")
     assert record["until"].to_native() == now + timedelta(hours=2)
+
+
+def test_the_evidence_of_the_claim_says_who_decided_and_why() -> None:
+    claim = claim_of([entry("1"), entry("2", by="account:acme/other", reason="on call")])
+    assert claim.evidence == (
+        "grant 1 by account:acme/root: audit of May; grant 2 by account:acme/other: on call"
+    )
 
 
 async def test_a_grant_ends_by_itself(acme: Organization) -> None:
