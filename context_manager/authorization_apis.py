@@ -10,7 +10,6 @@ from context_manager.identity import Verifier
 from context_manager.openfga_access import AuthorizationService
 from context_manager.openfga_api import add_openfga
 from context_manager.openfga_organization import Organization
-from graph.administration import POLICY as BY_HAND
 from graph.organization_tuples import OrganizationTuples
 from graph.reads import Reader
 from graph.tuple_stores import TupleStores
@@ -22,7 +21,7 @@ async def add_authorization_apis(
     """Add both APIs, once deletions of stores that were cut short are finished."""
     stores = TupleStores(core.database)
     await stores.finish_deletions()
-    policies = {policy.name: policy for policy in (BY_HAND, *(source.policy() for source in core.sources))}
+    policies = {policy.name: policy for policy in core.policies}
     organization = Organization(
         core.organization.name,
         core.model,

@@ -13,13 +13,17 @@ from context_manager.openfga_stores import ApplicationStore, StoreView
 from graph.account_standing import AccountStanding, account_standing
 from graph.claims import SourcePolicy
 from graph.reads import Asker
+from graph.token_scope import EVERYTHING
 from graph.tuple_store_records import Store
 from graph.tuple_stores import TupleStores
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationService:
-    """All stores of tuples, each to whom may use it. An agent uses none but the organization's."""
+    """All stores of tuples, each to whom may use it.
+
+    An agent, and who has a token for less than everything, uses none but the organization's.
+    """
 
     stores: TupleStores
     organization: Organization
@@ -31,7 +35,7 @@ class AuthorizationService:
     async def store(self, asker: Asker, id: str) -> StoreView:
         """The store. OpenFgaError, the same for one that is not there and one that is not for the asker."""
         standing = await self._standing(asker, id)
-        if not standing.enabled:
+        if not standing.enabled or not asker.scope.reads:
             raise store_not_found()
         if id == ORGANIZATION_STORE:
             return OrganizationView(self.organization, asker, _administers(asker, standing))
@@ -39,27 +43,27 @@ class AuthorizationService:
         if store is None:
             self.stores.forget(id)
             raise store_not_found()
-        if not (_administers(asker, standing) or (asker.agent is None and store.owner == asker.account)):
+        if not (_administers(asker, standing) or (_unrestricted(asker) and store.owner == asker.account)):
             raise store_not_found()
         return ApplicationStore(self.stores, store, asker.account)
 
     async def create(self, asker: Asker, name: str) -> Store:
-        """A new store of the asker's. OpenFgaError for a disabled account, and for an agent."""
+        """A new store of the asker's. OpenFgaError for a disabled account, an agent, or a token for less."""
         standing = await self._standing(asker, "")
-        if not standing.enabled or asker.agent is not None:
+        if not standing.enabled or not _unrestricted(asker):
             raise OpenFgaError("forbidden", "the principal is not authorized to perform the action")
         return await self.stores.create(name, asker.account)
 
     async def list(self, asker: Asker, name: str, after: str, size: int) -> tuple[list[Store], str]:
         """Stores of a page and the id that the next one comes after; the organization's is the first."""
         standing = await self._standing(asker, "")
-        if not standing.enabled:
+        if not standing.enabled or not asker.scope.reads:
             return [], ""
         found: list[Store] = []
         organization = self.organization.description()
         if not after and name in ("", organization.name):
             found.append(organization)
-        if asker.agent is not None:
+        if not _unrestricted(asker):
             return found, ""
         owner = None if standing.administrator else asker.account
         page = await self.stores.list(owner, name, "" if after == _FIRST else after, size - len(found))
@@ -82,4 +86,9 @@ _FIRST = "organization"
 
 
 def _administers(asker: Asker, standing: AccountStanding) -> bool:
-    return standing.administrator and asker.agent is None
+    return standing.administrator and _unrestricted(asker)
+
+
+def _unrestricted(asker: Asker) -> bool:
+    """Whether it is the person, with a token for everything."""
+    return asker.agent is None and asker.scope == EVERYTHING

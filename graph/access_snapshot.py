@@ -18,6 +18,7 @@ from graph.rebac.evaluator import Request, Search
 from graph.rebac.relation_tuples import Goal, TupleIndex, TupleKey, type_of
 from graph.rebac.rules import Value
 from graph.tuples import CONFIGURATION, divide, live_scopes, load_tuples, native
+from graph.visibility import ENABLED
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.ontology import Ontology
 
@@ -102,14 +103,7 @@ async def access_snapshot(
         result = await tx.run("MATCH (s:_Source) WHERE s.completedAt IS NOT NULL RETURN s {.*} AS s")
         completed = {(r["s"]["name"], r["s"]["scope"]): native(r["s"]["completedAt"]) async for r in result}
         result = await tx.run(
-            """
-            MATCH (account:Account)
-            WHERE NOT coalesce(account.disabled, false)
-              AND NOT EXISTS { (account)<-[:DISABLES]-(:Organization) }
-              AND coalesce(account.validFrom <= $now, true) AND coalesce($now < account.validTo, true)
-            RETURN account.id AS id
-            """,
-            now=now,
+            "MATCH (account:Account) WHERE " + ENABLED + " RETURN account.id AS id", now=now
         )
         accounts = frozenset([record["id"] async for record in result])
         result = await tx.run("MATCH (a:_Audience) RETURN a.number AS number, a.expression AS tree")

@@ -40,9 +40,6 @@ _ATTEMPTS = 5
 #: A Lucene query may have 1,024 clauses, and each term becomes one for every indexed property.
 _TERMS_A_QUERY = 40
 
-#: Actions of a token's scope that read the graph.
-_READING = frozenset({"read", "search", "ask"})
-
 _Result = TypeVar("_Result")
 
 # What holds now and is visible; `n`, `m` and `r` are the names that the patterns use.
@@ -375,7 +372,7 @@ class Reader:
 
 async def _cut(tx: AsyncManagedTransaction, visible: bytes, scope: TokenScope) -> bytes:
     """What is left of a visible set within a token's scope."""
-    if not scope.actions & _READING:
+    if not scope.reads:
         return bytes(len(visible))
     if scope.collections is None:
         return visible

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 #: What requests do: read entities; search them; ask questions; grant, deny and look into access.
 ACTIONS = frozenset({"read", "search", "ask", "administer"})
+_READING = frozenset({"read", "search", "ask"})
 _COLLECTION = "collection:"
 #: Of OpenID Connect: they are for who issues the token, and say nothing about what it may do here.
 _OF_THE_ISSUER = frozenset({"openid", "profile", "email", "address", "phone", "offline_access"})
@@ -22,6 +23,11 @@ class TokenScope:
     actions: frozenset[str] = ACTIONS
     collections: frozenset[str] | None = None
     """Ids, as `collection:hr`."""
+
+    @property
+    def reads(self) -> bool:
+        """Whether it permits any read of the graph."""
+        return bool(self.actions & _READING)
 
     def within(self, other: TokenScope) -> bool:
         """Whether this permits nothing that the other does not."""
