@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from context_manager.facts import JOINTS, Fact, facts_of, relationship_fact
 from context_manager.grounding import split
-from context_manager.relevance import Match, Question, best_first, match, relevant
+from context_manager.relevance import Match, Question, best_first, match, relevant, to_the_point
 from context_manager.words import stems
 from graph.reads import EntityView, View
 from inference.embeddings import Embedder
@@ -25,7 +25,7 @@ _WEIGHED = 30
 """Short facts that are weighed by their meaning too."""
 BUDGET = 8
 """Facts of a context."""
-_BEST, _ABOUT = 3, 0.05
+_BEST, _ABOUT = 3, 0.1
 """How many facts, or lines of one, stand for an answer at most; how much worse than the best they may be."""
 _READ = 8
 """Facts that are weighed line by line."""
@@ -119,7 +119,8 @@ async def _short_facts(view: View, ontology: Ontology, entities: Sequence[Entity
 
 
 async def _weigh_short(question: Question, embedder: Embedder, facts: Sequence[Fact]) -> list[Match]:
-    best = sorted(facts, key=lambda f: (-question.coverage(f"{f.title} {f.statement}"), f.id))[:_WEIGHED]
+    telling = [fact for fact in facts if to_the_point(question, fact)]
+    best = sorted(telling, key=lambda f: (-question.coverage(f"{f.statement} {f.synonyms}"), f.id))[:_WEIGHED]
     vectors = await embedder.embed([fact.statement for fact in best])
     return [
         match(question, fact, question.meaning(vector)) for fact, vector in zip(best, vectors, strict=True)
@@ -127,7 +128,7 @@ async def _weigh_short(question: Question, embedder: Embedder, facts: Sequence[F
 
 
 async def _read_closely(question: Question, embedder: Embedder, ranked: Sequence[Match]) -> list[Match]:
-    """The most promising facts, the long ones weighed line by line: one may match better than all."""
+    """The most promising facts, the long ones by their best line too: it may match better than all."""
     read = ranked[:_READ]
     lines = [
         replace(m.fact, statement=line)
@@ -139,13 +140,15 @@ async def _read_closely(question: Question, embedder: Embedder, ranked: Sequence
     weighed: dict[str, list[Match]] = {}
     for line, vector in zip(lines, vectors, strict=True):
         weighed.setdefault(line.id, []).append(match(question, line, question.meaning(vector)))
-    return [_quoting(m, weighed[m.fact.id]) if m.fact.id in weighed else m for m in read]
+    return [_quoting(question, m, weighed[m.fact.id]) if m.fact.id in weighed else m for m in read]
 
 
-def _quoting(whole: Match, lines: Sequence[Match]) -> Match:
+def _quoting(question: Question, whole: Match, lines: Sequence[Match]) -> Match:
+    """A long fact by its best lines; its meaning is halfway between the whole's and its nearest line's."""
     top = max(line.score for line in lines)
     excerpt = "\n".join([line.fact.statement for line in lines if line.score >= top - _ABOUT][:_BEST])
-    return replace(whole, excerpt=excerpt, score=max(whole.score, top))
+    meaning = (whole.meaning + max(line.meaning for line in lines)) / 2
+    return replace(match(question, whole.fact, meaning), excerpt=excerpt)
 
 
 def _text(entity: EntityView) -> str:

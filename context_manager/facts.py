@@ -39,6 +39,8 @@ class Fact:
     """How it was found: ids and relationship types from the match to here."""
     synonyms: str = ""
     """Other words for its property or relationship, from the ontology: a question may use them."""
+    names: tuple[str, ...] = ()
+    """Of the entities in the statement; none for a passage, whose text is not made of such parts."""
 
 
 def facts_of(ontology: Ontology, entity: EntityView, path: tuple[str, ...]) -> Iterator[Fact]:
@@ -50,7 +52,8 @@ def facts_of(ontology: Ontology, entity: EntityView, path: tuple[str, ...]) -> I
         if name not in _NOT_FACTS:
             known = ontology.values[name]
             statement = f"{entity.name}: {known.label} is {plain(value)}."
-            yield replace(_fact(entity, f"{entity.id}#{name}", statement, path), synonyms=known.synonyms)
+            fact = _fact(entity, f"{entity.id}#{name}", statement, path)
+            yield replace(fact, synonyms=known.synonyms, names=(entity.name,))
 
 
 def relationship_fact(
@@ -71,6 +74,7 @@ def relationship_fact(
         neighbour.valid_to,
         path,
         known.synonyms,
+        (start.name, end.name),
     )
 
 
