@@ -1,4 +1,4 @@
-"""Documents, policies and plan summaries, cut into passages, from Markdown and PDF files."""
+"""Documents, policies and plan summaries, cut into passages, from Markdown, HTML, Word and PDF files."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from urllib.parse import unquote, urlsplit
 
 from discovery.connector import Change, Connector, Item, Position, Problem, only_if_unchanged
 from discovery.connectors.handling_rules import handling_rules
-from discovery.files import UnreadableError, listing, locate, read_text, search
+from discovery.docx import read_docx
+from discovery.files import UnreadableError, listing, locate, read_bytes, read_text, search
+from discovery.html import read_html
 from discovery.markdown import read_markdown
 from discovery.options import Options, parse_options
-from discovery.passages import PassageText, cut
+from discovery.passages import Block, PassageText, cut
 from discovery.patterns import Parts
 from discovery.pdf import read_pdf
 from discovery.slugs import slug
@@ -30,12 +32,13 @@ _CLASSES = {"document": "Document", "policy": "Policy", "plan_summary": "PlanSum
 _BATCH = 20
 #: Bytes of a Markdown file. One that is written to be hard takes minutes to parse beyond.
 _MAX_MARKDOWN = 1_000_000
+_MAX_HTML = 10_000_000
 
 
 class DocumentsOptions(Options):
     path: str
     """A folder."""
-    glob: tuple[str, ...] = ("**/*.md", "**/*.pdf")
+    glob: tuple[str, ...] = ("**/*.md", "**/*.html", "**/*.htm", "**/*.docx", "**/*.pdf")
     kind: Literal["document", "policy", "plan_summary"] = "document"
     mentions: bool = True
     """Whether names of known entities are looked for; it takes most of the time."""
@@ -154,13 +157,27 @@ def _section(passage: PassageText) -> str:
 
 def _read(path: Path, name: str) -> _Text:
     stem = Path(name).stem.replace("-", " ").replace("_", " ")
-    if path.suffix.lower() == ".pdf":
+    suffix = path.suffix.lower()
+    if suffix == ".pdf":
         pdf = read_pdf(path, name)
         return _Text(pdf.title or stem, {}, tuple(cut(pdf.blocks)), (), pdf.problems)
+    if suffix in (".html", ".htm"):
+        html = read_html(read_text(path, _MAX_HTML))
+        return _Text(
+            html.title or stem, {}, tuple(cut(html.blocks)), html.links, _if_empty(html.blocks, name)
+        )
+    if suffix == ".docx":
+        docx = read_docx(read_bytes(path))
+        return _Text(docx.title or stem, {}, tuple(cut(docx.blocks)), (), _if_empty(docx.blocks, name))
     markdown = read_markdown(read_text(path, _MAX_MARKDOWN))
     return _Text(
         markdown.title or stem, markdown.front_matter, tuple(cut(markdown.blocks)), markdown.links, ()
     )
+
+
+def _if_empty(blocks: Sequence[Block], name: str) -> Sequence[Problem]:
+    """A page that broke off, or shows its text by a script, must not be taken for one without text."""
+    return () if blocks else (Problem(name, "expected text, found none; save the document with its text"),)
 
 
 def _front_values(front: Mapping[str, Any], name: str) -> Iterator[tuple[str, Value | Problem]]:
