@@ -12,12 +12,14 @@ from discovery.files import UnreadableError
 from discovery.mapping_file import RelationshipSpec, Rule, ValueSpec
 from discovery.patterns import Parts
 from discovery.records import Row, rows_at
+from discovery.statements import alike
 from discovery.templates import (
     Lookups,
     MissingLookupError,
     Record,
     Template,
     field_at,
+    items_at,
     parse_template,
     plain_text,
 )
@@ -44,8 +46,8 @@ class Reading:
 
     parts: Parts
     lookups: Lookups
-    seen: dict[str, str]
-    """Where each entity was described."""
+    seen: dict[str, EntityClaim]
+    """How each entity was described first."""
 
     def claims(self, rule: Rule, row: Row) -> Iterator[Claim | Problem]:
         """What a rule makes of a record; a Problem where the record does not have the form it should."""
@@ -80,9 +82,8 @@ class Reading:
         rendered = parse_template(key).render(record, self.lookups)
         return None if rendered is None else entity_id(type_name, rendered)
 
-    def _entity(self, rule: Rule, row: Row, entity: str) -> EntityClaim:
-        if entity in self.seen:
-            raise ValueError(f"{entity} is also the record at {self.seen[entity]}")
+    def _entity(self, rule: Rule, row: Row, entity: str) -> EntityClaim | None:
+        """None where another record says the same."""
         values = {}
         for name, spec in rule.values.items():
             try:
@@ -93,8 +94,11 @@ class Reading:
                 values[name] = value
         if "name" not in values:
             raise ValueError(f"name: expected a value for {entity}, found none")
-        self.seen[entity] = row.place
-        return EntityClaim(entity, rule.class_name or "", self.parts.collection(entity), values, row.place)
+        claim = EntityClaim(entity, rule.class_name or "", self.parts.collection(entity), values, row.place)
+        first = self.seen.setdefault(entity, claim)
+        if not alike(first, claim):
+            raise ValueError(f"{entity} is also the record at {first.evidence}")
+        return claim if first is claim else None
 
     def _relationships(
         self, spec: RelationshipSpec, row: Row, entity: str | None
@@ -102,17 +106,14 @@ class Reading:
         """One, or one for each item; none where a field is absent, and none from an entity to itself."""
         records: list[Record] = [row.fields]
         if spec.each is not None:
-            items = field_at(row.fields, spec.each) or []
-            if isinstance(items, Mapping):
-                keyed = [(str(key), item) for key, item in items.items()]
-            elif isinstance(items, list):
-                keyed = [(str(number), item) for number, item in enumerate(items, start=1)]
-            else:
+            items = items_at(row.fields, spec.each)
+            if items is None:
+                found = field_at(row.fields, spec.each)
                 yield Problem(
-                    row.place, f"{spec.each}: expected a list or a mapping, found {items!r}; correct it"
+                    row.place, f"{spec.each}: expected a list or a mapping, found {found!r}; correct it"
                 )
                 return
-            records = [{**row.fields, "_item_key": key, "_item": _item(spec, item)} for key, item in keyed]
+            records = [{**row.fields, "_item_key": key, "_item": _item(spec, item)} for key, _, item in items]
         for record in records:
             try:
                 if any(field_at(record, path) is None for path in spec.when):

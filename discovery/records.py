@@ -13,7 +13,7 @@ from typing import Any
 
 from discovery.connector import Problem
 from discovery.files import UnreadableError, decoded
-from discovery.templates import field_at
+from discovery.templates import field_at, items_at
 from discovery.xml_text import load_xml
 from discovery.yaml_text import load_yaml
 
@@ -22,8 +22,9 @@ SUFFIXES = (".yaml", ".yml", ".toml", ".json", ".xml", ".csv")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One record: its fields, `_key` (the key or number that it stands under), `_file` and `_stem`
-    (the file's name with and without folder and suffix), and its place."""
+    """One record: its fields, `_key` (the key or number that it stands under), `_parent` (of
+    what it lies in), `_file`, `_stem` and `_path` (the file's name, without folder and suffix, in parts),
+    and its place."""
 
     fields: Mapping[str, Any]
     place: str
@@ -68,20 +69,13 @@ def _csv(text: str) -> Iterator[Mapping[str, Any]]:
 def rows_at(document: Any, each: str, name: str) -> Iterator[Row | Problem]:
     """The records under a dotted path: the items of a list, the values of a mapping; for `.` the
     document itself. A Problem for each that is no record. Raises UnreadableError."""
-    if each == ".":
-        found: Any = [document]
-    else:
-        found = field_at(document, each) if each else document
-    if isinstance(found, Mapping):
-        items = list(found.items())
-    elif isinstance(found, list):
-        items = list(enumerate(found, start=1))
-    elif found is None:
-        items = []
-    else:
-        raise UnreadableError(f"expected records under {each or 'the top'!r}, found {type(found).__name__}")
-    file = {"_file": name, "_stem": PurePosixPath(name).stem}
-    for key, item in items:
+    items = [("1", None, document)] if each == "." else items_at(document, each)
+    if items is None:
+        what = type(field_at(document, each) if each else document).__name__
+        raise UnreadableError(f"expected records under {each or 'the top'!r}, found {what}")
+    path = PurePosixPath(name)
+    file = {"_file": name, "_stem": path.stem, "_path": list(path.parts)}
+    for key, parent, item in items:
         if isinstance(item, Mapping) and "_line" in item:
             place = f"{name}:{item['_line']}"
             if "_more" in item or None in item.values():
@@ -94,4 +88,4 @@ def rows_at(document: Any, each: str, name: str) -> Iterator[Row | Problem]:
             yield Problem(place, f"expected fields or a value, found {what}; correct the record")
         else:
             fields = item if isinstance(item, Mapping) else {"_item": item}
-            yield Row({**fields, **file, "_key": str(key)}, place)
+            yield Row({**fields, **file, "_key": key, "_parent": parent}, place)

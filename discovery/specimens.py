@@ -138,12 +138,42 @@ def _codeowners(folder: Path) -> Iterator[Specimen]:
     )
 
 
+@contextmanager
+def _json_file(text: str, renamed: tuple[str, str], stays: str, folder: Path) -> Iterator[Specimen]:
+    """Two files of which one is renamed within, for connectors that read each file by itself."""
+    (folder / "a.json").write_text(text.replace("FILE", "a"))
+    (folder / "b.json").write_text(text.replace("FILE", "b"))
+
+    def rename() -> None:
+        (folder / "a.json").write_text(text.replace("FILE", "a").replace(*renamed))
+
+    yield Specimen({"path": "*.json"}, frozenset({stays}), rename)
+
+
+_OPENAPI = (
+    '{"openapi": "3.0.0", "info": {"title": "Pets"}, "components": {"schemas": {"Pet": '
+    '{"properties": {"id": {"type": "integer"}}}}}}'
+)
+_OSCAL = (
+    '{"catalog": {"metadata": {"title": "T"}, "controls": [{"id": "FILE-1", "title": "Access", '
+    '"parts": [{"name": "statement", "prose": "Keep it."}]}]}}'
+)
+_DBT = (
+    '{"metadata": {"project_name": "FILE"}, "nodes": {"model.FILE.x": '
+    '{"resource_type": "model", "name": "x", "columns": {"id": {}}}}}'
+)
+_ACTIONS = '{"name": "Build", "on": "push", "jobs": {"build": {"steps": [{"run": "make"}]}}}'
+
 SPECIMENS: Mapping[str, MakeSpecimen] = {
     "bpmn": _bpmn,
     "codeowners": _codeowners,
+    "dbt": partial(_json_file, _DBT, ('"x"', '"y"'), "table:specimen/model.a.x"),
+    "github-actions": partial(_json_file, _ACTIONS, ("Build", "Built"), "process:specimen/a.json"),
     "documents": _documents,
     "ldif": _ldif,
     "mapping": _mapping,
+    "openapi": partial(_json_file, _OPENAPI, ("Pets", "Animals"), "dataset:specimen/a"),
+    "oscal": partial(_json_file, _OSCAL, ("Access", "Access Control"), "policy:specimen/control/a-1"),
     "sql": _sql,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from discovery.connector import Change, Problem
 from graph.claims import Claim, EntityClaim
@@ -15,9 +16,14 @@ def fact_of(claim: Claim) -> Fact:
     return claim.id if isinstance(claim, EntityClaim) else (claim.start, claim.type, claim.end)
 
 
+def alike(one: Claim, other: Claim) -> bool:
+    """Whether they say the same, from whatever place."""
+    return replace(one, evidence=other.evidence) == other
+
+
 class Statements:
     """Of several documents that state one fact, the first by name holds; two that describe one entity
-    are a problem."""
+    differently are a problem."""
 
     def __init__(self) -> None:
         self._stated: dict[Fact, dict[str, Claim]] = {}
@@ -86,9 +92,10 @@ class Statements:
             self._stated.pop(fact, None)
             return None
         first, *others = sorted(stated)
-        if others and isinstance(fact, str):
-            other, holds = stated[others[0]], stated[first]
+        holds = stated[first]
+        other = next((stated[name] for name in others if not alike(stated[name], holds)), None)
+        if other is not None and isinstance(holds, EntityClaim):
             self._conflicts[fact] = Problem(
                 other.evidence, f"{fact} is also the record at {holds.evidence}; keep one"
             )
-        return stated[first]
+        return holds

@@ -13,7 +13,7 @@ from discovery.slugs import slug
 Record = Mapping[str, Any]
 Lookups = Mapping[str, Mapping[str, str]]
 
-_FIELD = re.compile(r"\{(?:(\w+)\[([^\[\]{}|]+)\]|([^\[\]{}|]+))(\|slug)?\}")
+_FIELD = re.compile(r"\{(?:(\w+)\[([^\[\]{}|]+)\]|([^\[\]{}|]+))(?:\|(slug|lower))?\}")
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)")
 
 
@@ -25,7 +25,8 @@ class MissingLookupError(Exception):
 class _Insert:
     lookup: str | None
     path: str
-    slugged: bool
+    filter: str | None
+    """`slug` or `lower`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,12 @@ def parse_template(text: str) -> Template:
     end = 0
     for match in _FIELD.finditer(text):
         pieces.append(text[end : match.start()])
-        pieces.append(_Insert(match[1], (match[2] or match[3]).strip(), match[4] is not None))
+        pieces.append(_Insert(match[1], (match[2] or match[3]).strip(), match[4]))
         end = match.end()
     pieces.append(text[end:])
     if any(brace in piece for piece in pieces if isinstance(piece, str) for brace in "{}"):
-        raise ValueError(f"expected {{field}}, {{lookup[field]}} or {{field|slug}} in the template {text!r}")
+        wanted = "{field}, {lookup[field]}, {field|slug} or {field|lower}"
+        raise ValueError(f"expected {wanted} in the template {text!r}")
     return Template(tuple(piece for piece in pieces if piece != ""))
 
 
@@ -71,7 +73,9 @@ def _inserted(insert: _Insert, record: Record, lookups: Lookups) -> str | None:
         if text not in lookups[insert.lookup]:
             raise MissingLookupError(f"{insert.path}: {text!r} is not in the lookup {insert.lookup!r}")
         text = lookups[insert.lookup][text]
-    return slug(text) if insert.slugged else text
+    if insert.filter == "lower":
+        return text.lower()
+    return slug(text) if insert.filter == "slug" else text
 
 
 def field_at(record: Any, path: str) -> Any:
@@ -87,6 +91,29 @@ def field_at(record: Any, path: str) -> Any:
     if isinstance(value, str):
         return value.strip() or None
     return None if value in ([], {}) else value
+
+
+def items_at(record: Any, path: str) -> list[tuple[str, str | None, Any]] | None:
+    """Key, key of what it lies in, and value of each item of the mappings or lists at a path.
+
+    A step `*` stands for each item: `teams.*.teams` are the teams of all teams. None where a path ends
+    at what has no items.
+    """
+    before, star, after = path.partition(".*.")
+    found = field_at(record, before) if before else record
+    if isinstance(found, Mapping):
+        items = [(str(key), value) for key, value in found.items()]
+    elif isinstance(found, list):
+        items = [(str(number), value) for number, value in enumerate(found, start=1)]
+    else:
+        return [] if found is None else None
+    if not star:
+        return [(key, None, value) for key, value in items]
+    inner: list[tuple[str, str | None, Any]] = []
+    for outer, value in items:
+        of_one = items_at(value, after) or []
+        inner += [(key, outer if parent is None else parent, one) for key, parent, one in of_one]
+    return inner
 
 
 def plain_text(value: Any) -> str:

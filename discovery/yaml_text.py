@@ -13,15 +13,18 @@ MAX_VALUES = 1_000_000
 
 
 def load_yaml(text: str) -> Any:
-    """Mappings, lists and scalars. Raises UnreadableError for what is no YAML, or is too large."""
+    """Mappings, lists and scalars; several documents are a list of them.
+
+    Raises UnreadableError for what is no YAML, or is too large.
+    """
     # Not the C loader: it recurses without bound.
     loader = yaml.SafeLoader(text)
     try:
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        _check_size(node)
-        return loader.construct_document(node)
+        documents = []
+        while (node := loader.get_node() if loader.check_node() else None) is not None:
+            _check_size(node)
+            documents.append(loader.construct_document(node))
+        return documents if len(documents) > 1 else next(iter(documents), None)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = "" if mark is None else f" in line {mark.line + 1}"

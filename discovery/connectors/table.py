@@ -7,7 +7,20 @@ from importlib.metadata import EntryPoint, entry_points
 
 from discovery import configuration
 from discovery.connector import Connector
-from discovery.connectors import bpmn, codeowners, documents, ldap, ldif, mapping, postgresql, sql
+from discovery.connectors import (
+    bpmn,
+    codeowners,
+    dbt,
+    documents,
+    github_actions,
+    ldap,
+    ldif,
+    mapping,
+    openapi,
+    oscal,
+    postgresql,
+    sql,
+)
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
 from graph.tuples import CONFIGURATION
 
@@ -17,9 +30,13 @@ GROUP = "orgraph.connectors"
 CONNECTORS: Mapping[str, Callable[[OrganizationConfig, SourceConfig], Connector]] = {
     "bpmn": bpmn.connect,
     "codeowners": codeowners.connect,
+    "dbt": dbt.connect,
+    "github-actions": github_actions.connect,
     "ldap": ldap.connect,
     "ldif": ldif.connect,
     "mapping": mapping.connect,
+    "openapi": openapi.connect,
+    "oscal": oscal.connect,
     "postgresql": postgresql.connect,
     "sql": sql.connect,
 }
