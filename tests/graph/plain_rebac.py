@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from hypothesis import assume
 from hypothesis import strategies as st
@@ -147,6 +148,7 @@ IDS = ("1", "2", "3")
 CONDITION = Condition("below", {"x": ParameterType("int"), "y": ParameterType("int")}, "x < y")
 
 
+@cache
 def rewrites(kind: str, number: int) -> st.SearchStrategy[Rewrite]:
     """Of relation r`number`: over relations with lower numbers and, by tuples, over all."""
     leaf: list[st.SearchStrategy[Rewrite]] = [restrictions().map(Direct)]
@@ -165,6 +167,7 @@ def rewrites(kind: str, number: int) -> st.SearchStrategy[Rewrite]:
     )
 
 
+@cache
 def restrictions() -> st.SearchStrategy[tuple[TypeRestriction, ...]]:
     plain = [TypeRestriction("user"), TypeRestriction("user", wildcard=True)]
     plain += [TypeRestriction("group", relation) for relation in RELATIONS]
