@@ -8,13 +8,14 @@ new was settled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from graph.rebac.errors import RebacError
+from graph.rebac.memberships import OPEN, Memberships, memberships
 from graph.rebac.relation_tuples import (
     Goal,
     Grant,
@@ -34,6 +35,7 @@ UNDECIDED = "validation_error"
 RESOLUTION_LIMIT = 25
 #: Python calls that a search may nest. What lies deeper is resolved by itself first.
 _CALLS = 400
+_UNLIMITED = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,8 @@ class Search:
         "_again",
         "_deep",
         "_limit",
+        "_member_of",
+        "_memberships",
         "_nesting",
         "_open",
         "_path",
@@ -132,6 +136,9 @@ class Search:
         # A userset is no instance of a wildcard, and has its own relation to its own object.
         self.wildcard = user if relation else f"{self.user_type}:*"
         self.settled: dict[Goal, bool] = {(name, relation): True} if relation else {}
+        #: Tuples of the request are in no membership that is kept.
+        self._memberships = None if request.contextual else memberships(request.model, request.index)
+        self._member_of: frozenset[Goal] | None = None
         self._rules = request.compiled.rules
         self._nesting = max(_CALLS // (request.compiled.nesting + 1), 2)
         self._limit = limit
@@ -182,6 +189,50 @@ class Search:
             if isinstance(value, RebacError) and value.code == UNDECIDED:
                 self._undecided[goal] = value
         return value
+
+    def known_member(self, objects: Iterable[str], relation: str, depth: int) -> bool | None:
+        """Whether the user has the relation to one of the objects; None where that has to be resolved."""
+        known = self._known()
+        if known is None or self._member_of is None:
+            return None
+        highest = _UNLIMITED if self._limit is None else self._limit - depth - 2
+        for object in objects:
+            goal = (object, relation)
+            height = known.heights.get(goal)
+            if height is None:
+                height = known.height(goal)
+            if height == OPEN or height > highest:
+                return None
+            if goal in self._member_of:
+                return True
+        return False
+
+    def known_from(self, parents: Iterable[tuple[str, Grant]], relation: str, depth: int) -> bool | None:
+        """As `known_member`, for the objects that stand before `from`."""
+        known = self._known()
+        # A userset has its own relation by no tuple.
+        if known is None or self._member_of is None or self.wildcard == self.user:
+            return None
+        highest = _UNLIMITED if self._limit is None else self._limit - depth - 2
+        for parent, _ in parents:
+            flat = known.flat((parent, relation))
+            if flat is None or flat.height > highest:
+                return None
+            for named, facets in flat.tables:
+                if self.user in named and "" in facets.of(self.user):
+                    return True
+                if self.wildcard in named and "" in facets.of(self.wildcard):
+                    return True
+            if not flat.usersets.isdisjoint(self._member_of):
+                return True
+        return False
+
+    def _known(self) -> Memberships | None:
+        if self._member_of is None and self._memberships is not None:
+            self._member_of = self._memberships.of(self.user)
+            if self._member_of is None:
+                self._memberships = None
+        return self._memberships
 
     def _settle(self, ask: Callable[[], Value]) -> Value:
         """Pass over what is undetermined as long as anything new is settled."""

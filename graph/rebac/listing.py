@@ -39,7 +39,7 @@ def list_objects(request: Request, user: str, relation: str, type: str) -> Itera
     leads to it, it is checked. Raises RebacError `validation_error` at the end, after all that could be
     found, where a condition on the way could not be decided.
     """
-    ways = ways_to(request.model, type, relation)
+    ways = ways_to(request.model, frozenset({(type, relation)}))
     search = Search(request, user)
     tuples = request.tuples
     name, member = split_userset(user)
@@ -69,7 +69,7 @@ def list_objects(request: Request, user: str, relation: str, type: str) -> Itera
         for way in found:
             wanted = way.type == type and way.reached == relation
             for object in tuples.objects(named, f"{way.type}#{way.through}"):
-                grant = _grant(request, object, way.through, named)
+                grant = tuples.grant(named, way.through, object)
                 if holds(request.holds(grant, way.conditions)) and arrive(way, object) and wanted:
                     yield object
 
@@ -95,15 +95,6 @@ def list_objects(request: Request, user: str, relation: str, type: str) -> Itera
             yield from follow(object, ways.from_parent[here])
     if failures:
         raise failures[0]
-
-
-def _grant(request: Request, object: str, relation: str, user: str) -> Grant:
-    users = request.tuples.users(object, relation)
-    if users is None:
-        return False
-    name, member = split_userset(user)
-    named = users.usersets.get(f"{type_of(name)}#{member}", {}) if member else users.named
-    return named.get(name, False)
 
 
 def list_users(

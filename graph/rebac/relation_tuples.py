@@ -50,6 +50,8 @@ class Users:
     """By `type:id` or `type:*`."""
     usersets: dict[str, MutableMapping[str, Grant]] = field(default_factory=dict)
     """By `type#relation`, then by object."""
+    undecided: int = 0
+    """How many of them are worth something else than True."""
 
 
 def type_of(name: str) -> str:
@@ -71,6 +73,8 @@ class TupleIndex:
         self._objects: dict[str, dict[str, Users]] = {}
         self._users: dict[str, dict[str, dict[str, None]]] = {}
         self._count = 0
+        self.version = 0
+        """Counts changes: what was derived from the tuples holds while it stays the same."""
         for key in suspended:
             self.add(key, suspended=True)
         for key in tuples:
@@ -90,15 +94,22 @@ class TupleIndex:
         """Add it, in place of the one with its user, relation and object."""
         grant: Grant = None if suspended else (True if key.plain else key)
         object, relation = split_userset(intern(key.user))
-        object = intern(object)
-        users = self._objects.setdefault(intern(key.object), {}).setdefault(key.relation, Users())
-        kind = f"{type_of(object)}#{relation}"
-        named = users.usersets.setdefault(kind, {}) if relation else users.named
-        if object not in named:
+        relations = self._objects.setdefault(intern(key.object), {})
+        users = relations.get(key.relation)
+        if users is None:
+            users = relations[intern(key.relation)] = Users()
+        named = users.named
+        if relation:
+            object = intern(object)
+            named = users.usersets.setdefault(f"{type_of(object)}#{relation}", {})
+        before = named.get(object, False)
+        if before is False:
             self._count += 1
             by_relation = self._users.setdefault(intern(key.user), {})
             by_relation.setdefault(f"{type_of(key.object)}#{key.relation}", {})[intern(key.object)] = None
         named[object] = grant
+        users.undecided += (grant is not True) - (before is not True and before is not False)
+        self.version += 1
 
     def remove(self, user: str, relation: str, object: str) -> bool:
         """Whether there was such a tuple."""
@@ -108,6 +119,7 @@ class TupleIndex:
         named = None if users is None else users.usersets.get(kind) if userset else users.named
         if users is None or named is None or name not in named:
             return False
+        users.undecided -= named[name] is not True
         del named[name]
         if not named and userset:
             del users.usersets[kind]
@@ -123,16 +135,21 @@ class TupleIndex:
             if not by_relation:
                 del self._users[user]
         self._count -= 1
+        self.version += 1
         return True
+
+    def grant(self, user: str, relation: str, object: str) -> Grant:
+        """What the tuple with this user, relation and object is worth; False where there is none."""
+        users = self.users(object, relation)
+        if users is None:
+            return False
+        name, userset = split_userset(user)
+        named = users.usersets.get(f"{type_of(name)}#{userset}", {}) if userset else users.named
+        return named.get(name, False)
 
     def get(self, user: str, relation: str, object: str) -> TupleKey | None:
         """The tuple with this user, relation and object."""
-        users = self.users(object, relation)
-        if users is None:
-            return None
-        name, userset = split_userset(user)
-        named = users.usersets.get(f"{type_of(name)}#{userset}", {}) if userset else users.named
-        grant = named.get(name, False)
+        grant = self.grant(user, relation, object)
         if grant is False:
             return None
         return grant if isinstance(grant, TupleKey) else TupleKey(user, relation, object)

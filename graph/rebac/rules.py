@@ -8,7 +8,7 @@ exclusion, denies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 from weakref import WeakKeyDictionary
@@ -26,6 +26,7 @@ from ontologies.authorization_model import (
     TypeRestriction,
     Union,
     direct_restrictions,
+    leaves,
 )
 from ontologies.authorization_model.conditions import CompiledCondition, compiled
 
@@ -43,6 +44,10 @@ class Search(Protocol):
     wildcard: str
 
     def resolve(self, object: str, relation: str, depth: int) -> Value: ...
+
+    def known_member(self, objects: Iterable[str], relation: str, depth: int) -> bool | None: ...
+
+    def known_from(self, parents: Iterable[tuple[str, Grant]], relation: str, depth: int) -> bool | None: ...
 
     def holds(self, grant: Grant, allowed: Conditions) -> Value: ...
 
@@ -75,6 +80,10 @@ class CompiledModel:
     rules: Mapping[str, Mapping[str, Rule]]
     facets: Mapping[str, Mapping[str, Facets]]
     conditions: Mapping[str, CompiledCondition]
+    unions: frozenset[tuple[str, str]]
+    """The relations that are unions all the way down: `memberships` may know who has them."""
+    memberships: frozenset[tuple[str, str]]
+    """Those of them that are usersets."""
     nesting: int
     """How many calls the rule that nests deepest makes until it resolves another goal."""
 
@@ -95,16 +104,62 @@ def _compile(model: AuthorizationModel) -> CompiledModel:
         name: {relation: facets_of(direct_restrictions(r)) for relation, r in definition.relations.items()}
         for name, definition in model.types.items()
     }
+    unions = _unions(model)
     rules = {
         name: {
-            relation: rule_of(rewrite, relation, facets[name])
+            relation: rule_of(rewrite, relation, facets[name], unions)
             for relation, rewrite in definition.relations.items()
         }
         for name, definition in model.types.items()
     }
     nesting = max((_nesting(r) for d in model.types.values() for r in d.relations.values()), default=1)
     conditions = {name: compiled(condition) for name, condition in model.conditions.items()}
-    return CompiledModel(rules, facets, conditions, nesting)
+    return CompiledModel(rules, facets, conditions, unions, unions & _usersets(model), nesting)
+
+
+def _unions(model: AuthorizationModel) -> frozenset[tuple[str, str]]:
+    unions = {
+        (name, relation)
+        for name, definition in model.types.items()
+        for relation, rewrite in definition.relations.items()
+        if _is_union(rewrite)
+    }
+    while True:
+        mixed = {place for place in unions if not unions.issuperset(_rests_on(model, *place))}
+        if not mixed:
+            return frozenset(unions)
+        unions -= mixed
+
+
+def _usersets(model: AuthorizationModel) -> frozenset[tuple[str, str]]:
+    return frozenset(
+        (restriction.type, restriction.relation)
+        for definition in model.types.values()
+        for rewrite in definition.relations.values()
+        for restriction in direct_restrictions(rewrite)
+    )
+
+
+def _is_union(rewrite: Rewrite) -> bool:
+    match rewrite:
+        case Union(children):
+            return all(map(_is_union, children))
+        case Intersection() | Exclusion():
+            return False
+        case _:
+            return True
+
+
+def _rests_on(model: AuthorizationModel, type: str, relation: str) -> Iterator[tuple[str, str]]:
+    for leaf in leaves(model.rewrite(type, relation)):
+        match leaf:
+            case Direct(restrictions):
+                yield from ((r.type, r.relation) for r in restrictions if r.relation)
+            case Computed(other):
+                yield type, other
+            case TupleToUserset(other, tupleset):
+                parents = direct_restrictions(model.rewrite(type, tupleset))
+                yield from ((parent.type, other) for parent in parents if model.has(parent.type, other))
 
 
 def facets_of(restrictions: Iterable[TypeRestriction]) -> Facets:
@@ -155,21 +210,27 @@ def _nesting(rewrite: Rewrite) -> int:
             return 2
 
 
-def rule_of(rewrite: Rewrite, relation: str, facets: Mapping[str, Facets]) -> Rule:
+def rule_of(
+    rewrite: Rewrite,
+    relation: str,
+    facets: Mapping[str, Facets],
+    unions: Collection[tuple[str, str]] = (),
+) -> Rule:
     """The rule of a rewrite, or of a part of one, of a relation; `facets` are those of its type."""
     match rewrite:
         case Direct():
-            return _direct(relation, facets[relation])
+            return _direct(relation, facets[relation], unions)
         case Computed(other):
             return lambda search, object, depth: search.resolve(object, other, depth)
         case TupleToUserset(other, tupleset):
-            return _from(other, tupleset, facets[tupleset].named)
+            return _from(other, tupleset, facets[tupleset].named, unions)
         case Union(children):
-            return _union([rule_of(child, relation, facets) for child in children])
+            return _union([rule_of(child, relation, facets, unions) for child in children])
         case Intersection(children):
-            return _intersection([rule_of(child, relation, facets) for child in children])
+            return _intersection([rule_of(child, relation, facets, unions) for child in children])
         case Exclusion(base, subtract):
-            return _exclusion(rule_of(base, relation, facets), rule_of(subtract, relation, facets))
+            parts = [rule_of(part, relation, facets, unions) for part in (base, subtract)]
+            return _exclusion(*parts)
 
 
 def _union(rules: Iterable[Rule]) -> Rule:
@@ -212,9 +273,12 @@ def _exclusion(base: Rule, subtract: Rule) -> Rule:
     return exclusion
 
 
-def _direct(relation: str, facets: Facets) -> Rule:
+def _direct(relation: str, facets: Facets, unions: Collection[tuple[str, str]]) -> Rule:
     nobody: Conditions = frozenset()
-    usersets = tuple((kind, kind.partition("#")[2], allowed) for kind, allowed in facets.usersets.items())
+    usersets = []
+    for kind, allowed in facets.usersets.items():
+        type, _, member = kind.partition("#")
+        usersets.append((kind, member, allowed, "" in allowed and (type, member) in unions))
 
     def direct(search: Search, object: str, depth: int) -> Value:
         users = search.index.users(object, relation)
@@ -234,33 +298,52 @@ def _direct(relation: str, facets: Facets) -> Rule:
             if result is True:
                 return True
         if users.usersets:
-            for kind, member, conditions in usersets:
+            for kind, member, conditions, known in usersets:
                 grants = users.usersets.get(kind)
-                if grants:
+                if not grants:
+                    continue
+                found: Value = None
+                if known and not users.undecided:
+                    found = search.known_member(grants, member, depth)
+                if found is None:
                     found = _through(search, grants.items(), member, conditions, depth)
-                    if found is True:
-                        return True
+                if found is True:
+                    return True
+                if found is not False:
                     result = either(result, found)
         return result
 
     return direct
 
 
-def _from(relation: str, tupleset: str, facets: Mapping[str, Conditions]) -> Rule:
+def _from(
+    relation: str, tupleset: str, facets: Mapping[str, Conditions], unions: Collection[tuple[str, str]]
+) -> Rule:
+    kinds = [
+        (kind, conditions, "" in conditions and (kind, relation) in unions)
+        for kind, conditions in facets.items()
+    ]
+
     def tuple_to_userset(search: Search, object: str, depth: int) -> Value:
         users = search.index.users(object, tupleset)
         if users is None:
             return False
         result: Value = False
-        for kind, conditions in facets.items():
+        for kind, conditions, known in kinds:
             # A wildcard that another model let in is no parent.
             parents = [
                 entry for entry in users.named.items() if type_of(entry[0]) == kind and entry[0][-2:] != ":*"
             ]
-            if parents:
+            if not parents:
+                continue
+            found: Value = None
+            if known and not users.undecided:
+                found = search.known_from(parents, relation, depth)
+            if found is None:
                 found = _through(search, parents, relation, conditions, depth)
-                if found is True:
-                    return True
+            if found is True:
+                return True
+            if found is not False:
                 result = either(result, found)
         return result
 
@@ -276,17 +359,20 @@ def _through(
     Even then it stays undetermined, that it may deny.
     """
     result: Value = False
+    plain = "" in allowed
     met = False
     failed: Value = False
     for object, grant in grants:
-        held = search.holds(grant, allowed)
+        held = True if grant is True and plain else search.holds(grant, allowed)
         if held is False:
             continue
         if isinstance(held, RebacError):
             failed = held
             continue
         met = met or held is True
-        value = both(held, search.resolve(object, relation, depth + 1))
+        value = search.resolve(object, relation, depth + 1)
+        if held is not True:
+            value = both(held, value)
         if value is True:
             return True
         if value is not False:

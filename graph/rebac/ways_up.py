@@ -20,6 +20,9 @@ from ontologies.authorization_model import (
     Union,
 )
 
+Relation = tuple[str, str]
+"""A type and one of its relations."""
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -37,42 +40,42 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """All that can lead to one relation."""
+    """All that can lead to some relations."""
 
     from_user: Mapping[str, tuple[Way, ...]]
     """By the type of a user that tuples name."""
     from_wildcard: Mapping[str, tuple[Way, ...]]
     """By the type of a wildcard that tuples name."""
-    from_userset: Mapping[tuple[str, str], tuple[Way, ...]]
+    from_userset: Mapping[Relation, tuple[Way, ...]]
     """By type and relation of the userset that tuples name."""
-    from_parent: Mapping[tuple[str, str], tuple[Way, ...]]
+    from_parent: Mapping[Relation, tuple[Way, ...]]
     """By type and relation of the object that tuples name for `relation from tupleset`."""
-    from_same: Mapping[tuple[str, str], tuple[Way, ...]]
+    from_same: Mapping[Relation, tuple[Way, ...]]
     """By type and relation of the same object."""
 
 
 _Key = TypeVar("_Key")
-_ways: WeakKeyDictionary[AuthorizationModel, dict[tuple[str, str], Ways]] = WeakKeyDictionary()
+_ways: WeakKeyDictionary[AuthorizationModel, dict[frozenset[Relation], Ways]] = WeakKeyDictionary()
 
 
-def ways_to(model: AuthorizationModel, type: str, relation: str) -> Ways:
-    """What can lead to the relation; kept with the model."""
+def ways_to(model: AuthorizationModel, relations: frozenset[Relation]) -> Ways:
+    """What can lead to one of the relations; kept with the model."""
     known = _ways.setdefault(model, {})
-    if (type, relation) not in known:
-        known[type, relation] = _ways_to(model, type, relation)
-    return known[type, relation]
+    if relations not in known:
+        known[relations] = _ways_to(model, relations)
+    return known[relations]
 
 
-def _ways_to(model: AuthorizationModel, type: str, relation: str) -> Ways:
+def _ways_to(model: AuthorizationModel, relations: frozenset[Relation]) -> Ways:
     compiled = compile_model(model)
     users: dict[str, list[Way]] = defaultdict(list)
     wildcards: dict[str, list[Way]] = defaultdict(list)
-    usersets: dict[tuple[str, str], list[Way]] = defaultdict(list)
-    parents: dict[tuple[str, str], list[Way]] = defaultdict(list)
-    same: dict[tuple[str, str], list[Way]] = defaultdict(list)
-    todo, seen = [(type, relation)], {(type, relation)}
+    usersets: dict[Relation, list[Way]] = defaultdict(list)
+    parents: dict[Relation, list[Way]] = defaultdict(list)
+    same: dict[Relation, list[Way]] = defaultdict(list)
+    todo, seen = list(relations), set(relations)
 
-    def lead(below: tuple[str, str]) -> tuple[str, str]:
+    def lead(below: Relation) -> Relation:
         if below not in seen:
             seen.add(below)
             todo.append(below)

@@ -93,6 +93,32 @@ def test_listed_users_have_the_relation_and_who_is_not_listed_is_one_of_everyone
         )
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_a_change_is_seen_by_the_next_question(data: st.DataObject) -> None:
+    """An index that is asked between its changes answers as one that was just made."""
+    model = data.draw(models())
+    index = TupleIndex()
+    held: dict[tuple[str, str, str], TupleKey] = {}
+    for _ in range(3):
+        for key in data.draw(tuples_of(model, most=12)):
+            index.add(key)
+            held[key.user, key.relation, key.object] = key
+        for gone in data.draw(st.lists(st.sampled_from(list(held)), unique=True)) if held else ():
+            assert index.remove(*gone)
+            del held[gone]
+        assert set(index) == set(held.values()) and len(index) == len(held)
+        fresh = TupleIndex(held.values())
+        for user in USERS[:5]:
+            now, then = (Request(model, of, context={"x": 3}) for of in (index, fresh))
+            for kind in OBJECT_TYPES:
+                for relation in RELATIONS:
+                    goals = [(f"{kind}:{id}", relation) for id in IDS]
+                    assert [Search(now, user, 25).value(*goal) for goal in goals] == [
+                        Search(then, user).value(*goal) for goal in goals
+                    ]
+
+
 @settings(max_examples=40, deadline=None)
 @given(models())
 def test_a_model_survives_as_json(model) -> None:
