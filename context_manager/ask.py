@@ -252,6 +252,8 @@ def _intent(
     return {
         "account": asker.account,
         "agent": asker.agent,
+        "earlier_agents": list(asker.earlier_agents),
+        "scope": str(asker.scope),
         "question": text,
         "about": about,
         "revision": retrieval.context.revision,

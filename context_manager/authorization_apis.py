@@ -16,7 +16,7 @@ from graph.tuple_stores import TupleStores
 
 
 async def add_authorization_apis(
-    app: web.Application, core: Core, reader: Reader, verifier: Verifier
+    app: web.Application, core: Core, reader: Reader, tuples: OrganizationTuples, verifier: Verifier
 ) -> None:
     """Add both APIs, once deletions of stores that were cut short are finished."""
     stores = TupleStores(core.database)
@@ -25,7 +25,7 @@ async def add_authorization_apis(
     organization = Organization(
         core.organization.name,
         core.model,
-        OrganizationTuples(core.database, core.ontology, policies),
+        tuples,
         reader,
     )
     service = AuthorizationService(stores, organization, policies, core.organization.administrator)

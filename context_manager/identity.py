@@ -16,9 +16,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from graph.claims import entity_id
 from graph.reads import Asker
+from graph.token_scope import EVERYTHING, ScopeError, TokenScope, parse_scope
 
 LOCAL_ISSUER = "urn:orgraph:local-issuer"
 LIFETIME_S = 8 * 3600
+AGENT_SCOPE = "ask read search"
+"""What an agent's token is for where nothing else is said."""
+MAX_AGENTS = 5
+"""Agents that may have passed a token on."""
 _CLOCK_SKEW_S = 10
 #: One algorithm a key type, so that a token never chooses how it is checked.
 _ALGORITHMS = {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}
@@ -29,6 +34,19 @@ KeySet = Mapping[str, Any]
 
 class TokenRefused(Exception):  # noqa: N818  named for what happened
     """The token proves nobody; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a token proves."""
+
+    asker: Asker
+    subject: str
+    """Its `sub`, as the issuer knows it."""
+    expires: int
+    """Seconds since 1970."""
+    scoped: bool
+    """Whether it says what it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +63,15 @@ class Verifier:
     async def asker(self, token: str) -> Asker:
         """The account that the token proves, and the agent that acts for it (RFC 8693 `act`), if any.
 
-        Raises TokenRefused for a token that is malformed, forged, expired, or of another issuer or audience.
+        Raises as `proof`.
+        """
+        return (await self.proof(token)).asker
+
+    async def proof(self, token: str) -> Proof:
+        """What the token proves.
+
+        Raises TokenRefused for a token that is malformed, forged, expired, or of another issuer or audience,
+        for a scope that is unknown, and for an agent's token without one.
         """
         key = await self._key(_header(token))
         try:
@@ -62,7 +88,12 @@ class Verifier:
             raise TokenRefused("the token has expired; get a new one (`orgraph token PERSON`)") from error
         except jwt.InvalidTokenError as error:
             raise TokenRefused(f"the token is not valid: {error}; get one from {self.issuer}") from error
-        return Asker(entity_id("account", f"{self.namespace}/{claims['sub']}"), _actor(claims))
+        agents = _agents(claims)
+        agent = agents[0] if agents else None
+        account = entity_id("account", f"{self.namespace}/{claims['sub']}")
+        scope = _scope(claims, agent)
+        asker = Asker(account, agent, EVERYTHING if scope is None else scope, agents[1:])
+        return Proof(asker, str(claims["sub"]), int(claims["exp"]), scope is not None)
 
     async def _key(self, header: Mapping[str, Any]) -> jwt.PyJWK:
         for fresh in (False, True):
@@ -91,25 +122,89 @@ def _public_key(data: Mapping[str, Any], issuer: str) -> jwt.PyJWK:
 def _header(token: str) -> Mapping[str, Any]:
     try:
         return jwt.get_unverified_header(token)
-    except jwt.InvalidTokenError as error:
+    except (jwt.InvalidTokenError, RecursionError) as error:
         raise TokenRefused(
             "the bearer token is not a JSON Web Token; get one with `orgraph token`"
         ) from error
 
 
-def _actor(claims: Mapping[str, Any]) -> str | None:
+def _agents(claims: Mapping[str, Any]) -> tuple[str, ...]:
+    """The agent that acts, then those that acted before it."""
+    found: list[str] = []
     actor = claims.get("act")
-    if actor is None:
+    while actor is not None:
+        named = isinstance(actor, dict) and isinstance(actor.get("sub"), str) and actor["sub"]
+        if not named or len(found) == MAX_AGENTS:
+            raise TokenRefused(
+                f"the token's `act` is not of this form: expected {{'sub': AGENT}} (RFC 8693), at most "
+                f"{MAX_AGENTS} within each other"
+            )
+        found.append(str(actor["sub"]))
+        actor = actor.get("act")
+    return tuple(found)
+
+
+def _scope(claims: Mapping[str, Any], agent: str | None) -> TokenScope | None:
+    """What the token says that it is for; None where a person's says nothing, which is then for all."""
+    said = claims.get("scope", "")
+    if not isinstance(said, str):
+        raise TokenRefused("the token's `scope` is no text; expected words between spaces (RFC 8693)")
+    try:
+        scope = parse_scope(said)
+    except ScopeError as error:
+        raise TokenRefused(f"the token cannot be used here: {error}") from error
+    if scope is None and agent is not None:
+        raise TokenRefused(
+            f"the token of the agent {agent!r} says nothing that it is for: get one with a scope"
+        )
+    return scope
+
+
+@dataclass(frozen=True, slots=True)
+class DelegatingVerifier(Verifier):
+    """Proves the issuer's tokens, and those for agents that this service made of them.
+
+    A token for an agent counts for as long as the agent may act for the account.
+    """
+
+    exchanged: Verifier
+    may_act: Callable[[str, str], Awaitable[bool]]
+    """Whether an agent (the id of its entity) may act for an account, now."""
+
+    @property
+    def of_issuer(self) -> Verifier:
+        """Proves the issuer's tokens alone."""
+        return Verifier(self.issuer, self.audience, self.namespace, self.keys)
+
+    async def proof(self, token: str) -> Proof:
+        """As of `Verifier`; TokenRefused too for an agent that may no longer act for the account."""
+        if _issuer_of(token) != self.exchanged.issuer:
+            return await self.of_issuer.proof(token)
+        proof = await self.exchanged.proof(token)
+        agent = proof.asker.agent
+        if agent is None or not await self.may_act(proof.asker.account, agent_id(agent)):
+            raise TokenRefused("the token's agent may not act for the account; get another token")
+        return proof
+
+
+def agent_id(subject: str) -> str:
+    """The id of the agent's entity, by the `sub` of its own tokens."""
+    return entity_id("software_agent", subject)
+
+
+def _issuer_of(token: str) -> object:
+    """Whose the token says it is, which is not proven yet."""
+    try:
+        return jwt.decode(token, options={"verify_signature": False}).get("iss")
+    except (jwt.InvalidTokenError, RecursionError):
         return None
-    if not isinstance(actor, dict) or not isinstance(actor.get("sub"), str) or not actor["sub"]:
-        raise TokenRefused("the token's `act` names no agent; expected {'sub': AGENT} (RFC 8693)")
-    return str(actor["sub"])
 
 
 class LocalIssuer:
-    """Mints tokens for a sample organization; its key lies in the data folder, for its owner only."""
+    """Mints tokens with a key of its own, which lies in a folder, for its owner only."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = LOCAL_ISSUER) -> None:
+        """`name` is the `iss` of the tokens."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "issuer.pem"
         if not path.exists():
@@ -122,6 +217,7 @@ class LocalIssuer:
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise TokenRefused(f"{path}: expected an elliptic curve key; remove the file to make a new one")
+        self.name = name
         self._key = key
         public = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key()))
         self.key_set: KeySet = {"keys": [{**public, "kid": "local", "use": "sig", "alg": "ES256"}]}
@@ -129,19 +225,29 @@ class LocalIssuer:
     async def keys(self, _fresh: bool) -> KeySet:
         return self.key_set
 
-    def mint(self, subject: str, audience: str, agent: str | None = None, lifetime: int = LIFETIME_S) -> str:
-        """A token for the account `subject`, valid for `lifetime` seconds."""
+    def mint(
+        self,
+        subject: str,
+        audience: str,
+        agent: str | None = None,
+        lifetime: int = LIFETIME_S,
+        scope: str | None = None,
+    ) -> str:
+        """A token for the account `subject`, valid for `lifetime` seconds; an agent's is for what may be
+        read and asked, if `scope` says nothing else."""
         now = int(time.time())
-        claims: dict[str, Any] = {
-            "iss": LOCAL_ISSUER,
-            "aud": audience,
-            "sub": subject,
-            "iat": now,
-            "exp": now + lifetime,
-        }
+        claims: dict[str, Any] = {"aud": audience, "sub": subject, "iat": now, "exp": now + lifetime}
         if agent is not None:
-            claims["act"] = {"sub": agent}
-        return jwt.encode(claims, self._key, algorithm="ES256", headers={"kid": "local"})
+            claims |= {"act": {"sub": agent}, "scope": AGENT_SCOPE}
+        if scope is not None:
+            claims["scope"] = scope
+        return self.sign(claims)
+
+    def sign(self, claims: Mapping[str, Any]) -> str:
+        """A token of this issuer's with these claims."""
+        return jwt.encode(
+            {"iss": self.name, **claims}, self._key, algorithm="ES256", headers={"kid": "local"}
+        )
 
 
 def write_secret(path: Path, content: bytes) -> None:

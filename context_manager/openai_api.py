@@ -316,6 +316,10 @@ def add_openai_routes(
         async def handle(request: web.Request) -> web.StreamResponse:
             try:
                 asker = await verifier.asker(bearer(request))
+                if "ask" not in asker.scope.actions:
+                    raise ApiError(
+                        403, "insufficient_scope", "the token's scope lacks 'ask'; get one that has it"
+                    )
                 return await _while_there(request, serve(request, asker))
             except TokenRefused as error:
                 refused = ApiError(401, "invalid_token", str(error), headers={"WWW-Authenticate": "Bearer"})
@@ -365,6 +369,8 @@ def _intent(asker: Asker, said: Sequence[str], found: Grounds, placement: Placem
     return {
         "account": asker.account,
         "agent": asker.agent,
+        "earlier_agents": list(asker.earlier_agents),
+        "scope": str(asker.scope),
         "said_sha256": [hashlib.sha256(text.encode()).hexdigest() for text in said],
         "revision": found.revision,
         "facts": [fact.id for fact in found.facts],

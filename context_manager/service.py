@@ -27,7 +27,7 @@ from context_manager.core import Core, Progress, configured, open_core, witness_
 from context_manager.graphql_schema import Parts, build_schema
 from context_manager.handling import handlings_of
 from context_manager.http_app import bearer, make_app
-from context_manager.identity import LOCAL_ISSUER, LocalIssuer, Verifier, write_secret
+from context_manager.identity import DelegatingVerifier, LocalIssuer, Verifier, write_secret
 from context_manager.indexer import index_forever, index_pending
 from context_manager.key_set import RemoteKeys
 from context_manager.mesh_nodes import declare_nodes, own_node
@@ -35,17 +35,20 @@ from context_manager.openai_api import OpenAIApi, add_openai_routes
 from context_manager.part_checks import health_of
 from context_manager.running import Running, announced
 from context_manager.settings import Settings, SettingsError
+from context_manager.token_exchange import EXCHANGE_ISSUER, TokenExchange, add_token_exchange
 from discovery.reports import RunReport
 from discovery.runs import last_completed, prune_runs
 from discovery.schedule import start_schedule
-from discovery.sources import OrganizationConfig
 from graph.compaction import compact
 from graph.database import Database
 from graph.epoch import seen, write_witness
 from graph.feed import current_revision, wait_beyond
 from graph.inferred import keep_inferred
+from graph.organization_tuples import OrganizationTuples
 from graph.reads import Reader
+from graph.rebac.evaluator import Request, Search
 from graph.revision_token import RevisionTokens
+from graph.system_reads import is_enabled, is_of_person
 from graph.tuples import CONFIGURATION
 from graph.visibility import Authorizer
 from inference.embeddings import Embedder
@@ -114,7 +117,9 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         await mesh.refresh()
 
         asking = _asking(core, embedder, mesh, engines, audit)
-        verifier, issuer = _identity(settings, core.organization, session)
+        tuples = OrganizationTuples(core.database, core.ontology, {p.name: p for p in core.policies})
+        signer = LocalIssuer(settings.data_folder / "keys" / "exchange", EXCHANGE_ISSUER)
+        verifier, issuer = _identity(core, session, tuples, signer)
         health = health_of(core, mesh, audit)
         tokens = RevisionTokens(_secret(settings.data_folder, "revisions"))
         app = make_app(
@@ -127,7 +132,17 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         salt_key = _secret(settings.data_folder, "salts")
         openai_api = OpenAIApi(asking, Gateway(engines, mesh), core.database, salt_key)
         add_openai_routes(app, openai_api, verifier, bearer)
-        await add_authorization_apis(app, core, asking.reader, verifier)
+        add_token_exchange(
+            app,
+            TokenExchange(
+                verifier,
+                signer,
+                partial(is_enabled, core.database),
+                partial(is_of_person, core.database),
+                audit,
+            ),
+        )
+        await add_authorization_apis(app, core, asking.reader, tuples, verifier)
         for name, work in (
             ("watching the mesh", mesh.watch),
             ("embedding", partial(index_forever, core.database, core.ontology, embedder)),
@@ -250,16 +265,27 @@ def _asking(core: Core, embedder: Embedder, mesh: Mesh, engines: EngineClient, a
 
 
 def _identity(
-    settings: Settings, organization: OrganizationConfig, session: aiohttp.ClientSession
-) -> tuple[Verifier, LocalIssuer | None]:
-    audience, namespace = settings.oidc_audience, organization.issuer
-    if settings.oidc_issuer is None:
-        issuer = LocalIssuer(settings.data_folder / "keys")
-        return Verifier(LOCAL_ISSUER, audience, namespace, issuer.keys), issuer
-    if settings.oidc_jwks_url is None:
+    core: Core, session: aiohttp.ClientSession, tuples: OrganizationTuples, signer: LocalIssuer
+) -> tuple[DelegatingVerifier, LocalIssuer | None]:
+    """Who proves tokens, and the local issuer where there is one. `signer` makes those of agents."""
+    settings = core.settings
+    audience, namespace = settings.oidc_audience, core.organization.issuer
+    local = LocalIssuer(settings.data_folder / "keys") if settings.oidc_issuer is None else None
+    if local is not None:
+        issuer = Verifier(local.name, audience, namespace, local.keys)
+    elif settings.oidc_jwks_url is None:
         raise SettingsError("oidc_issuer is set: say where it publishes its keys (ORGRAPH_OIDC_JWKS_URL)")
-    keys = RemoteKeys(session, settings.oidc_jwks_url)
-    return Verifier(settings.oidc_issuer, audience, namespace, keys), None
+    else:
+        keys = RemoteKeys(session, settings.oidc_jwks_url)
+        issuer = Verifier(str(settings.oidc_issuer), audience, namespace, keys)
+
+    async def may_act(account: str, agent: str) -> bool:
+        search = Search(Request(core.model, await tuples.index()), account)
+        return search.value(agent, "may_act") is True
+
+    exchanged = Verifier(signer.name, audience, namespace, signer.keys)
+    proving = DelegatingVerifier(issuer.issuer, audience, namespace, issuer.keys, exchanged, may_act)
+    return proving, local
 
 
 def _secret(data_folder: Path, name: str) -> bytes:

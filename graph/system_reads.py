@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, LiteralString
 
 from neo4j import AsyncManagedTransaction
 
 from graph.database import Database
 from graph.entity_view import EntityView, entity_view
+from graph.visibility import ENABLED
 from ontologies.ontology import Ontology
 
 
@@ -55,3 +57,15 @@ async def set_embeddings(database: Database, vectors: Mapping[str, Sequence[floa
         )
 
     await database.write_transaction(work)
+
+
+async def is_enabled(database: Database, account: str) -> bool:
+    """Whether the account is there and neither its source nor anybody by hand has disabled it."""
+    query: LiteralString = "MATCH (account:Account {id: $account}) WHERE " + ENABLED + " RETURN 1"
+    return bool(await database.read(query, account=account, now=datetime.now(UTC)))
+
+
+async def is_of_person(database: Database, account: str) -> bool:
+    """Whether any source says that the account is a person's, however old that is."""
+    query: LiteralString = "MATCH (:Person)-[:HAS_ACCOUNT]->(:Account {id: $account}) RETURN 1 LIMIT 1"
+    return bool(await database.read(query, account=account))

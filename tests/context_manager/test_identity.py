@@ -9,8 +9,9 @@ from pathlib import Path
 import jwt
 import pytest
 
-from context_manager.identity import LOCAL_ISSUER, LocalIssuer, TokenRefused, Verifier
+from context_manager.identity import LOCAL_ISSUER, DelegatingVerifier, LocalIssuer, TokenRefused, Verifier
 from graph.reads import Asker
+from graph.token_scope import EVERYTHING, TokenScope
 
 
 def part(value: dict) -> str:
@@ -33,7 +34,8 @@ async def test_a_token_proves_the_account_in_the_issuers_namespace(issuer, verif
 
 async def test_an_agent_is_named_beside_the_person_it_acts_for(issuer, verifier) -> None:
     token = issuer.mint("ada", "orgraph", agent="quote-helper")
-    assert await verifier.asker(token) == Asker("account:sample/ada", "quote-helper")
+    scope = TokenScope(frozenset({"ask", "read", "search"}))
+    assert await verifier.asker(token) == Asker("account:sample/ada", "quote-helper", scope)
 
 
 async def test_a_subject_cannot_write_itself_into_another_id(issuer, verifier) -> None:
@@ -113,3 +115,57 @@ def test_the_signing_key_is_for_its_owner_only_and_is_kept(tmp_path: Path) -> No
     first = LocalIssuer(tmp_path).key_set
     assert LocalIssuer(tmp_path).key_set == first
     assert (tmp_path / "issuer.pem").stat().st_mode & 0o777 == 0o600
+
+
+async def test_agents_that_passed_a_token_on_are_named_after_the_current_one(issuer, verifier) -> None:
+    asker = await verifier.asker(_signed(issuer, act={"sub": "b", "act": {"sub": "a"}}, scope="read"))
+    assert (asker.agent, asker.earlier_agents) == ("b", ("a",))
+
+
+async def test_a_persons_token_is_for_everything_unless_it_says_what_for(issuer, verifier) -> None:
+    assert (await verifier.asker(_signed(issuer))).scope == EVERYTHING
+    assert (await verifier.asker(_signed(issuer, scope="openid profile email"))).scope == EVERYTHING
+    assert (await verifier.asker(_signed(issuer, scope="openid read"))).scope.actions == {"read"}
+
+
+@pytest.mark.parametrize(
+    ("claims", "says"),
+    [
+        ({"scope": "read everything"}, "the scope 'everything' is unknown"),
+        ({"scope": ["read"]}, "`scope` is no text"),
+        ({"act": {"sub": "helper"}}, "says nothing that it is for"),
+        ({"act": {"sub": "helper"}, "scope": "openid"}, "says nothing that it is for"),
+        ({"act": {"sub": "b", "act": {}}, "scope": "read"}, "`act` is not of this form"),
+        ({"act": {"sub": "b", "act": "a"}, "scope": "read"}, "`act` is not of this form"),
+    ],
+)
+async def test_a_token_for_what_is_not_known_here_is_refused(issuer, verifier, claims, says) -> None:
+    with pytest.raises(TokenRefused, match=says):
+        await verifier.asker(_signed(issuer, **claims))
+
+
+async def test_agents_within_agents_are_bounded(issuer, verifier) -> None:
+    act: dict[str, object] = {"sub": "a"}
+    for _ in range(100):
+        act = {"sub": "a", "act": act}
+    with pytest.raises(TokenRefused, match="at most 5 within each other"):
+        await verifier.asker(_signed(issuer, act=act, scope="read"))
+
+
+async def test_a_token_nested_without_end_is_refused(issuer, verifier) -> None:
+    deep = base64.urlsafe_b64encode(b'{"a":' * 50_000).decode().rstrip("=")
+    delegating = DelegatingVerifier(
+        verifier.issuer, verifier.audience, verifier.namespace, verifier.keys, verifier, _nobody_may
+    )
+    for token in (f"{deep}.{deep}.x", f"{part({'alg': 'ES256', 'kid': 'local'})}.{deep}.x"):
+        with pytest.raises(TokenRefused):
+            await delegating.asker(token)
+
+
+async def _nobody_may(_account: str, _agent: str) -> bool:
+    return False
+
+
+def _signed(issuer: LocalIssuer, **claims: object) -> str:
+    now = int(time.time())
+    return issuer.sign({"aud": "orgraph", "sub": "ada", "iat": now, "exp": now + 60, **claims})
