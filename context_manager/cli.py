@@ -16,6 +16,7 @@ from rich.table import Table
 
 from context_manager.cli_authorization import add_authorization
 from context_manager.cli_connectors import connector_app, held_app
+from context_manager.cli_export import export_command
 from context_manager.cli_ontology import ontology_commands
 from context_manager.cli_support import (
     AsJson,
@@ -44,6 +45,7 @@ app = typer.Typer(help="One graph that authorizes and explains.", no_args_is_hel
 app.add_typer(ontology_commands, name="ontology")
 app.add_typer(connector_app, name="connector")
 app.add_typer(held_app, name="held")
+app.command("export")(export_command)
 add_authorization(app)
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
-from context_manager.settings import SettingsError, load_settings
+from context_manager.cli_support import AsJson, fail, load_settings_or_exit, out
 from discovery.sources import ConfigurationError, load_organization
 from ontologies.finding import Finding
 from ontologies.loader import Parts, assemble
@@ -28,14 +26,13 @@ def ontology() -> None:
 
 @ontology_commands.command()
 def check(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Prove that modules, shapes, authorization model and bindings agree; exit status 1 when they do not."""
     try:
-        organization = load_organization(load_settings().sources)
-    except (ConfigurationError, SettingsError) as error:
-        Console(stderr=True).print(f"[red]orgraph:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from error
+        organization = load_organization(load_settings_or_exit().sources)
+    except ConfigurationError as error:
+        fail(str(error))
     parts = assemble(organization.ontology_files())
     findings = all_findings(parts)
     if as_json:
@@ -55,7 +52,6 @@ def all_findings(parts: Parts) -> list[Finding]:
 
 
 def _show(parts: Parts, findings: list[Finding]) -> None:
-    out = Console()
     for module in parts.files.modules:
         out.print(f"{module.iri} {module.version} ({module.file})", highlight=False)
     for one in findings:

@@ -73,6 +73,7 @@ async def open_core(settings: Settings, progress: Progress) -> AsyncIterator[Cor
     organization = configured(settings)
     added = organization.ontology_files()
     ontology, model = load(added), load_authorization(added)
+    settings.data_folder.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         uri, auth = await _neo4j(settings, stack, progress)
         database = await stack.enter_async_context(connect(uri, auth, settings.neo4j_database))

@@ -115,6 +115,24 @@ def _mapping(folder: Path) -> Iterator[Specimen]:
 
 
 @contextmanager
+def _rdf(folder: Path) -> Iterator[Specimen]:
+    person = "<https://x.example/{0}> a <urn:orgraph:ontology:Person> ; <urn:orgraph:ontology:name> '{1}' .\n"
+    (folder / "1.ttl").write_text(person.format("ada", "Ada"))
+    (folder / "2.ttl").write_text(person.format("bob", "Bob"))
+
+    def rename() -> None:
+        (folder / "1.ttl").write_text(person.format("ada", "Ada L."))
+
+    yield Specimen(
+        {"path": "*.ttl"},
+        frozenset({"person:https%3A//x.example/ada"}),
+        rename,
+        _moves(folder / "1.ttl", folder / "3.ttl"),
+        _copies(folder / "2.ttl", folder / "4.ttl"),
+    )
+
+
+@contextmanager
 def _codeowners(folder: Path) -> Iterator[Specimen]:
     repository = folder / "repository"
     repository.mkdir()
@@ -174,6 +192,7 @@ SPECIMENS: Mapping[str, MakeSpecimen] = {
     "mapping": _mapping,
     "openapi": partial(_json_file, _OPENAPI, ("Pets", "Animals"), "dataset:specimen/a"),
     "oscal": partial(_json_file, _OSCAL, ("Access", "Access Control"), "policy:specimen/control/a-1"),
+    "rdf": _rdf,
     "sql": _sql,
 }
 

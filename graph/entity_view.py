@@ -55,6 +55,20 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True)
+class RelationshipView:
+    """An asserted relationship whose ends are both visible."""
+
+    start: str
+    type: str
+    end: str
+    sources: tuple[str, ...]
+    confidence: float
+    since: int
+    valid_from: datetime | None
+    valid_to: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Some of the visible entities of a class, by name and id."""
 
@@ -85,6 +99,11 @@ def neighbour(type: str, outgoing: bool, properties: Mapping[str, Any], entity: 
     """From a relationship's type and properties, and the entity at its other end."""
     derivations = tuple(map(decoded, properties.get("derivations") or ()))
     return Neighbour(type, outgoing, entity, *_provenance(properties), derivations)
+
+
+def relationship_view(start: str, type: str, end: str, properties: Mapping[str, Any]) -> RelationshipView:
+    """From a relationship's ends, type and properties."""
+    return RelationshipView(start, type, end, *_provenance(properties))
 
 
 def to_cursor(entity: EntityView) -> str:

@@ -16,7 +16,17 @@ from neo4j import AsyncManagedTransaction, Record
 
 from graph.audiences import VIEWER
 from graph.database import Database
-from graph.entity_view import EntityView, Neighbour, Page, entity_view, from_cursor, neighbour, to_cursor
+from graph.entity_view import (
+    EntityView,
+    Neighbour,
+    Page,
+    RelationshipView,
+    entity_view,
+    from_cursor,
+    neighbour,
+    relationship_view,
+    to_cursor,
+)
 from graph.handling import Handling
 from graph.inferred import STANDING
 from graph.token_scope import EVERYTHING, TokenScope
@@ -32,6 +42,7 @@ __all__ = [
     "Page",
     "ReadOvertakenError",
     "Reader",
+    "RelationshipView",
     "View",
 ]
 
@@ -213,6 +224,24 @@ class View:
                 neighbour(record["type"], record["outgoing"], record["relationship"], self._entity(record))
             )
         return {id: tuple(neighbours) for id, neighbours in found.items()}
+
+    async def outgoing(self, ids: Collection[str]) -> tuple[RelationshipView, ...]:
+        """All asserted relationships that start at the entities, by start, type and end."""
+        records = await self._run(
+            "UNWIND $ids AS id MATCH (n:Entity {id: id}) WHERE "
+            + _NODE
+            + " MATCH (n)-[r]->(m:Entity) WHERE type(r) IN $types AND r.inferred IS NULL AND "
+            + _NEIGHBOUR
+            + """
+            RETURN id, type(r) AS type, m.id AS end, properties(r) AS relationship ORDER BY id, type, end
+            """,
+            ids=list(dict.fromkeys(ids)),
+            types=list(self._ontology.relationships),
+        )
+        return tuple(
+            relationship_view(record["id"], record["type"], record["end"], record["relationship"])
+            for record in records
+        )
 
     async def full_text(self, text: str) -> tuple[EntityView, ...]:
         """All entities that hold one of the words, by id.

@@ -19,6 +19,7 @@ from discovery.connectors import (
     openapi,
     oscal,
     postgresql,
+    rdf,
     sql,
 )
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
@@ -38,6 +39,7 @@ CONNECTORS: Mapping[str, Callable[[OrganizationConfig, SourceConfig], Connector]
     "openapi": openapi.connect,
     "oscal": oscal.connect,
     "postgresql": postgresql.connect,
+    "rdf": rdf.connect,
     "sql": sql.connect,
 }
 

@@ -1,0 +1,177 @@
+"""Triples become claims; what is none is told with its line, and the rest goes on."""
+
+import io
+import tracemalloc
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from pyoxigraph import RdfFormat
+
+from graph.claims import Claim, EntityClaim, RelationshipClaim
+from graph.rdf.parsing import MAX_PROBLEMS, BadTriple, triples
+from graph.rdf.reading import claims
+from graph.rdf.staging import Staged, staging
+from graph.rdf.terms import FORMATS
+from ontologies import load
+
+PREFIXES = """@prefix og: <urn:orgraph:ontology:> . @prefix ogp: <urn:orgraph:provenance:> . @prefix : <https://x.example/> .
+@prefix rdf: <http://www.w3.org/1999/02/22-rdf-syntax-ns#> . @prefix prov: <http://www.w3.org/ns/prov#> .
+"""
+ADA = "person:https%3A//x.example/ada"
+
+
+def read(
+    text: str | bytes, format: RdfFormat = RdfFormat.TURTLE
+) -> tuple[list[Claim], list[tuple[str, str]]]:
+    """The claims, and (place, reason) of what is none."""
+    data = text if isinstance(text, bytes) else text.encode()
+    bad: list[BadTriple] = []
+
+    def good() -> Iterator[Staged]:
+        for one in triples(io.BytesIO(data), "file", format):
+            if isinstance(one, BadTriple):
+                bad.append(one)
+            else:
+                yield one
+
+    with staging() as staged:
+        staged.add(good())
+        found = list(claims(staged, load(), lambda id: "collection:all"))
+    bad += [one for one in found if isinstance(one, BadTriple)]
+    return [one for one in found if not isinstance(one, BadTriple)], [(one.place, one.reason) for one in bad]
+
+
+def test_the_triples_of_a_subject_come_together_however_they_were_scattered() -> None:
+    found, bad = read(
+        PREFIXES
+        + """:ada og:worksIn :claims .
+        :ada a og:Person, og:Agent ; og:name "Ada" .
+        <urn:orgraph:entity:group:crew> a og:Group ; og:name "Crew" ; og:inCollection <urn:orgraph:entity:collection:hr> .
+        :claims og:name "Claims" .
+        :ada og:accountName "ada", "al" ; og:memberOf <urn:orgraph:entity:group:crew> .
+        :claims a og:OrganizationalUnit ."""
+    )
+    assert bad == []
+    unit = "organizational_unit:https%3A//x.example/claims"
+    assert sorted(found, key=repr) == sorted(
+        [
+            EntityClaim(
+                ADA, "Person", "collection:all", {"name": "Ada", "accountName": ("ada", "al")}, "file:4"
+            ),
+            EntityClaim(unit, "OrganizationalUnit", "collection:all", {"name": "Claims"}, "file:8"),
+            EntityClaim("group:crew", "Group", "collection:hr", {"name": "Crew"}, "file:5"),
+            RelationshipClaim(ADA, "WORKS_IN", unit, "file:3"),
+            RelationshipClaim(ADA, "MEMBER_OF", "group:crew", "file:7"),
+        ],
+        key=repr,
+    )
+
+
+def test_what_is_said_of_a_fact_goes_with_its_claim() -> None:
+    found, bad = read(
+        PREFIXES
+        + """:ada a og:Person ; og:name "Ada" ; og:reportsTo <urn:orgraph:entity:person:bob> .
+        :c1 a ogp:Claim ; rdf:subject :ada ; rdf:predicate og:reportsTo ; rdf:object <urn:orgraph:entity:person:bob> ;
+            ogp:confidence 0.5 ; ogp:validFrom "2026-01-01T00:00:00Z"^^<http://www.w3.org/2001/XMLSchema#dateTime> ;
+            prov:wasAttributedTo :hr .
+        :c2 a ogp:Claim ; rdf:subject :ada ; rdf:predicate rdf:type ; rdf:object og:Person ; ogp:confidence 0.25 .
+        :hr a ogp:Source ."""
+    )
+    assert bad == []
+    entity, relationship = found
+    assert entity.confidence == 0.25
+    assert (relationship.confidence, relationship.valid_from) == (0.5, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("triple", "reason"),
+    [
+        (":ada og:worksIn oops .", "oops is not a valid RDF object"),
+        (':ada og:nick "a" .', "expected a property of the ontology, found urn:orgraph:ontology:nick"),
+        (':ada og:name "Ada"@en .', "expected a literal of xsd:string, found 'Ada' of en"),
+        (":ada og:email :mail .", "expected a literal as email, found <https://x.example/mail>"),
+        (':ada og:worksIn "Claims" .', 'expected the IRI of an entity, found "Claims"'),
+        (":ada og:worksIn :unknown .", "types of <https://x.example/unknown>, found none"),
+        (":ada og:worksIn [] .", "expected an IRI, as nothing else is the same next time"),
+        (":robot a og:Robot .", "types of <https://x.example/robot>, found urn:orgraph:ontology:Robot"),
+        (":both a og:Person, og:Group .", "expected one class for <https://x.example/both>"),
+        (":c a ogp:Claim ; rdf:subject :ada .", "expected one http://www.w3.org/1999/02/22-rdf-syntax-ns#predicate"),
+        (":c a ogp:Claim ; rdf:subject :ada ; rdf:predicate og:leads ; rdf:object :x .", "expected the fact that is claimed"),
+        (":c a ogp:Claim ; rdf:subject :ada ; rdf:predicate rdf:type ; rdf:object og:Person ; ogp:confidence 'high' .", "expected one confidence of xsd:decimal"),
+    ],
+)  # fmt: skip
+def test_a_bad_triple_is_told_with_its_line_and_the_rest_goes_on(triple: str, reason: str) -> None:
+    whole = ":ada a og:Person ; og:pronouns 'she' .\n{}\n<https://x.example/bob> a og:Person .\n"
+    found, bad = read(PREFIXES + whole.format(triple))
+    [(place, told)] = bad
+    assert reason in told
+    assert place == "file:4"
+    assert {one.id for one in found if isinstance(one, EntityClaim)} == {
+        ADA,
+        "person:https%3A//x.example/bob",
+    }
+
+
+def test_n_triples_and_json_ld_are_read_alike() -> None:
+    json = """{"@context": {"@vocab": "urn:orgraph:ontology:"},
+      "@id": "https://x.example/ada", "@type": "Person", "name": "Ada", "reportsTo": {"@id": "urn:orgraph:entity:person:bob"}}"""
+    lines = (
+        "<https://x.example/ada> <http://www.w3.org/1999/02/22-rdf-syntax-ns#type> <urn:orgraph:ontology:Person> .\n"
+        '<https://x.example/ada> <urn:orgraph:ontology:name> "Ada" .\n'
+        "<https://x.example/ada> <urn:orgraph:ontology:reportsTo> <urn:orgraph:entity:person:bob> .\n"
+    )
+    for text, format in ((json, "jsonld"), (lines, "nt")):
+        found, bad = read(text, FORMATS[format])
+        assert bad == []
+        assert [(type(one), one.confidence) for one in found] == [
+            (EntityClaim, 1.0),
+            (RelationshipClaim, 1.0),
+        ]
+
+
+def test_a_context_of_another_document_is_not_fetched() -> None:
+    found, bad = read(
+        '{"@context": "https://x.example/context", "@id": "https://x.example/ada"}', FORMATS["jsonld"]
+    )
+    assert found == []
+    assert "remote contexts" in bad[0][1]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("data", [b"", b"\xff\xfe\x00", b"{", b"\x00" * 100, b"<" * 5000, b'{"@graph": ['])
+def test_rubbish_ends_with_problems_and_never_in_a_crash(data: bytes, format: str) -> None:
+    found, bad = read(data, FORMATS[format])
+    assert found == []
+    assert bool(bad) is (bool(data) or format == "jsonld")
+
+
+def test_of_a_file_that_is_something_else_no_more_is_read_than_tells_so() -> None:
+    _, bad = read("oops\n" * (3 * MAX_PROBLEMS), RdfFormat.N_TRIPLES)
+    assert len(bad) == MAX_PROBLEMS + 1
+    assert bad[-1][1] == f"expected fewer than {MAX_PROBLEMS} problems; the rest is not read"
+
+
+def test_a_file_is_read_in_bounded_memory() -> None:
+    class Endless(io.RawIOBase):
+        """Persons, a line each, made as they are read."""
+
+        def __init__(self, lines: int) -> None:
+            self.left = lines
+
+        def readline(self, size: int = -1) -> bytes:  # type: ignore[override]
+            self.left -= 1
+            text = f'<https://x.example/{self.left}> <urn:orgraph:ontology:name> "{"x" * 200}" .\n'
+            return text.encode() if self.left >= 0 else b""
+
+    def peak(lines: int) -> int:
+        tracemalloc.start()
+        with staging() as staged:
+            staged.add(
+                one for one in triples(Endless(lines), "file", RdfFormat.N_TRIPLES) if isinstance(one, Staged)
+            )
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    assert peak(60_000) < 1.5 * peak(20_000)
