@@ -15,6 +15,7 @@ from context_manager.audit import AuditLog
 from context_manager.context import Context, assemble, find
 from context_manager.grounding import Sentence
 from context_manager.handling import Handlings
+from context_manager.mesh_operations import MeshOperations
 from context_manager.relevance import Match, Question, match, question_of
 from graph.handling import Handling
 from graph.reads import Asker, EntityView, Reader, View
@@ -100,6 +101,7 @@ class Asking:
     audit: AuditLog
     deadline_s: float
     """For the models' answer."""
+    operations: MeshOperations
 
 
 async def embed(service: Asking, text: str) -> tuple[list[float] | None, Placement]:

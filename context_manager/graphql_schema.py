@@ -23,6 +23,7 @@ from context_manager import graphql_types as types
 from context_manager.access_desk import AccessDesk
 from context_manager.audit import AuditError
 from context_manager.graphql_access import AccessQueries
+from context_manager.graphql_mesh import MeshQueries
 from context_manager.graphql_mutations import Mutation
 from graph.reads import Asker, EntityView, Neighbour, View
 from graph.revision_token import RevisionTokens
@@ -150,7 +151,7 @@ def page_size(first: int) -> int:
 
 
 @strawberry.type(description="What the asker may see, and answers made from that alone.")
-class Query(AccessQueries):
+class Query(AccessQueries, MeshQueries):
     @strawberry.field(description="The classes of the ontology.")
     async def classes(self, info: Info) -> list[types.OntologyClass]:
         counts: Mapping[str, int] = await info.context.read(lambda view: view.class_counts())

@@ -51,9 +51,9 @@ class Handlings:
         return meet_all(declared) if declared else FORBIDDEN
 
 
-def handlings_of(organization: OrganizationConfig, configuration: str) -> Handlings:
-    """What `sources.toml` declares; its own claims are handled as questions are."""
+def handlings_of(organization: OrganizationConfig, *own: str) -> Handlings:
+    """What `sources.toml` declares; what the service's `own` sources claim is handled as questions are."""
     of_question = organization.asker_handling.handling()
     declared = {source.name: source.handling.handling() for source in organization.source}
     sites = {source.name: source.site for source in organization.source if source.site}
-    return Handlings(of_question, {configuration: of_question, **declared}, sites)
+    return Handlings(of_question, {**dict.fromkeys(own, of_question), **declared}, sites)

@@ -31,6 +31,7 @@ from context_manager.identity import DelegatingVerifier, LocalIssuer, Verifier, 
 from context_manager.indexer import index_forever, index_pending
 from context_manager.key_set import RemoteKeys
 from context_manager.mesh_nodes import declare_nodes, own_node
+from context_manager.mesh_operations import MeshOperations, drained
 from context_manager.openai_api import OpenAIApi, add_openai_routes
 from context_manager.part_checks import health_of
 from context_manager.running import Running, announced
@@ -39,13 +40,15 @@ from context_manager.token_exchange import EXCHANGE_ISSUER, TokenExchange, add_t
 from discovery.reports import RunReport
 from discovery.runs import last_completed, prune_runs
 from discovery.schedule import start_schedule
+from graph.account_standing import account_standing
+from graph.administration import POLICY as BY_HAND
 from graph.compaction import compact
 from graph.database import Database
 from graph.epoch import seen, write_witness
 from graph.feed import current_revision, wait_beyond
 from graph.inferred import keep_inferred
 from graph.organization_tuples import OrganizationTuples
-from graph.reads import Reader
+from graph.reads import Asker, Reader
 from graph.rebac.evaluator import Request, Search
 from graph.revision_token import RevisionTokens
 from graph.system_reads import is_enabled, is_of_person
@@ -99,7 +102,12 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         keys = _node_keys(settings) | ({} if vllm is None else {vllm.node.id: vllm.api_key})
         engines = EngineClient(session, keys)
         weights = Weights(settings.locality_weight, settings.affinity_weight, settings.price_weight)
-        mesh = Mesh(own_node(settings), _probe(EngineProbe(engines), vllm), weights=weights)
+        mesh = Mesh(
+            own_node(settings),
+            _probe(EngineProbe(engines), vllm),
+            weights=weights,
+            draining=drained(_draining_file(settings)),
+        )
         starting = None
         if vllm is not None:
             starting = asyncio.create_task(_start_vllm(vllm, settings, progress))
@@ -252,16 +260,29 @@ def _desk(core: Core, asking: Asking) -> AccessDesk:
 
 def _asking(core: Core, embedder: Embedder, mesh: Mesh, engines: EngineClient, audit: AuditLog) -> Asking:
     authorizer = Authorizer(core.database, core.ontology, core.model, core.policies)
+    by_name = {policy.name: policy for policy in core.policies}
+
+    async def operates(asker: Asker) -> bool:
+        administrator = core.organization.administrator
+        now = datetime.now(UTC)
+        found = await account_standing(core.database, by_name, asker.account, administrator, "", now)
+        return found.administrator and asker.agent is None
+
     return Asking(
         core.ontology,
         Reader(core.database, core.ontology, authorizer),
         embedder,
         mesh,
         engines,
-        handlings_of(core.organization, CONFIGURATION),
+        handlings_of(core.organization, CONFIGURATION, BY_HAND.name),
         audit,
         core.settings.ask_deadline,
+        MeshOperations(mesh, audit, _draining_file(core.settings), operates),
     )
+
+
+def _draining_file(settings: Settings) -> Path:
+    return settings.data_folder / "draining.json"
 
 
 def _identity(

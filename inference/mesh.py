@@ -72,8 +72,12 @@ class Mesh:
         *,
         interval: timedelta = timedelta(seconds=30),
         weights: Weights | None = None,
+        draining: Collection[str] = (),
     ) -> None:
-        """`interval` is how often `watch` probes; a load figure older than two of them is unknown."""
+        """`interval` is how often `watch` probes; a load figure older than two of them is unknown.
+
+        `draining` are ids of nodes that are drained from the start.
+        """
         self._local = local
         self._probe = probe
         self._interval = interval
@@ -81,7 +85,7 @@ class Mesh:
         self._declared: Mapping[str, MeshNode] = {}
         self._states: dict[str, NodeState] = {}
         self._breakers: dict[str, Breaker] = {}
-        self._draining: set[str] = set()
+        self._draining = set(draining)
         self._probing = asyncio.Lock()
         self._compiled = compile_nodes((local,), datetime.now(UTC))
         self._kept: tuple[MeshSnapshot, datetime] | None = None
@@ -147,6 +151,11 @@ class Mesh:
             after = breaker.after_bad_answer if answered else breaker.after_silence
             self._breakers[node.id], state = after(why, now)
             self._set(node, replace(state, load=self._states.get(node.id, NOT_PROBED).load))
+
+    @property
+    def draining(self) -> frozenset[str]:
+        """Ids of the nodes that get nothing new."""
+        return frozenset(self._draining)
 
     def drain(self, node_id: str) -> None:
         """Send it nothing new. Raises KeyError for a node that is not of the mesh."""

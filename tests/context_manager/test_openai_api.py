@@ -20,11 +20,12 @@ from context_manager.audit import AuditLog
 from context_manager.handling import Handlings
 from context_manager.http_app import bearer
 from context_manager.identity import LOCAL_ISSUER, LocalIssuer, Verifier
+from context_manager.mesh_operations import MeshOperations
 from context_manager.openai_api import OpenAIApi, add_openai_routes
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database
 from graph.handling import Handling
-from graph.reads import Reader
+from graph.reads import Asker, Reader
 from graph.store import FactStore
 from graph.visibility import Authorizer
 from inference.admission import Admission
@@ -145,6 +146,11 @@ async def door(neo4j: Database, tmp_path: Path, embedder: Embedder) -> AsyncIter
         )
         await mesh.refresh()
         engines = EngineClient(session)
+        audit = AuditLog(tmp_path / "audit.jsonl")
+
+        async def is_ada(asker: Asker) -> bool:
+            return asker.account == "account:acme/ada"
+
         asking = Asking(
             ontology,
             Reader(neo4j, ontology, Authorizer(neo4j, ontology, model, policies)),
@@ -152,8 +158,9 @@ async def door(neo4j: Database, tmp_path: Path, embedder: Embedder) -> AsyncIter
             mesh,
             engines,
             Handlings(WHERE, {"configuration": WHERE, "european": EU}),
-            AuditLog(tmp_path / "audit.jsonl"),
+            audit,
             10.0,
+            MeshOperations(mesh, audit, tmp_path / "draining.json", is_ada),
         )
         api = OpenAIApi(asking, Gateway(engines, mesh), neo4j, b"key")
         app = web.Application()

@@ -1,0 +1,159 @@
+"""The commands `orgraph nodes` and `orgraph placement`: the mesh as it is, and why a request went where."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from context_manager.audit import verify
+from context_manager.cli_support import AsJson, fail, issuer, load_settings_or_exit, out, run, service_url
+from context_manager.client import query
+from context_manager.core import configured
+from context_manager.settings import Settings
+
+_FIELDS = """id name status why jurisdiction region certifications { name holds } clearance silicon
+             models contextLength running waiting kvUse prefillRate decodeRate"""
+_LIST = f"{{ nodes {{ {_FIELDS} }} }}"
+_DRAIN = f"mutation ($id: ID!) {{ nodes: drainNode(id: $id) {{ {_FIELDS} }} }}"
+_RESUME = f"mutation ($id: ID!) {{ nodes: resumeNode(id: $id) {{ {_FIELDS} }} }}"
+_COLOURS = {"ready": "green", "degraded": "yellow", "draining": "yellow", "warming": "blue", "down": "red"}
+_EVERY_S = 2.0
+
+As = Annotated[str | None, typer.Option("--as", help="Account name of who asks; the administrator, without.")]
+NodeId = Annotated[str, typer.Argument(help="Id of a node, or its name.")]
+
+nodes_app = typer.Typer(help="The nodes of the mesh.")
+placement_app = typer.Typer(help="Where requests went, and why.", no_args_is_help=True)
+
+
+@nodes_app.callback(invoke_without_command=True)
+def nodes(
+    context: typer.Context,
+    asker: As = None,
+    live: Annotated[bool, typer.Option("--live", help="Go on showing them, until Ctrl-C.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The nodes of the mesh as they are now."""
+    if context.invoked_subcommand is not None:
+        return
+    settings = load_settings_or_exit()
+    if as_json:
+        typer.echo(json.dumps(run(_ask(settings, asker, _LIST))))
+    elif live:
+        run(_watch(settings, asker))
+    else:
+        out.print(_table(run(_ask(settings, asker, _LIST))))
+
+
+@nodes_app.command()
+def drain(node: NodeId, asker: As = None) -> None:
+    """Send a node nothing new; what it works on it may finish."""
+    _operate(_DRAIN, node, asker)
+
+
+@nodes_app.command()
+def resume(node: NodeId, asker: As = None) -> None:
+    """Send a node requests again."""
+    _operate(_RESUME, node, asker)
+
+
+@placement_app.command()
+def explain(
+    ask: Annotated[str, typer.Argument(help="Id of an answer (`id` in GraphQL, `orgraph.id` in /v1).")],
+    as_json: AsJson = False,
+) -> None:
+    """Why a request went where it went, from the audit log of this data folder."""
+    path = load_settings_or_exit().data_folder / "audit.jsonl"
+    found = run(asyncio.to_thread(_records, path, ask))
+    if not found:
+        fail(f"{path} has no record of {ask!r}; expected the id of an answer that this service gave")
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for record in found:
+        _show(record)
+
+
+def _operate(mutation: str, node: str, asker: str | None) -> None:
+    settings = load_settings_or_exit()
+    id_ = node if ":" in node else f"mesh_node:{node}"
+    out.print(_table(run(_ask(settings, asker, mutation, {"id": id_}))))
+
+
+async def _ask(
+    settings: Settings, asker: str | None, text: str, variables: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    person = asker or configured(settings).administrator.partition(":")[2]
+    token = issuer(settings).mint(person, settings.oidc_audience)
+    listed: list[dict[str, Any]] = (await query(service_url(settings), token, text, variables or {}))["nodes"]
+    return listed
+
+
+async def _watch(settings: Settings, asker: str | None) -> None:
+    with Live(_table(await _ask(settings, asker, _LIST)), console=out) as shown:
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            shown.update(_table(await _ask(settings, asker, _LIST)))
+
+
+def _table(listed: Iterable[Mapping[str, Any]]) -> Table:
+    table = Table(
+        "Node", "Status", "Where", "Certified", "Silicon", "Models", "Load", "Tokens/s", title="Mesh"
+    )
+    for node in listed:
+        colour = _COLOURS.get(node["status"], "white")
+        held = [
+            c["name"] if c["holds"] else f"[strike]{escape(c['name'])}[/]" for c in node["certifications"]
+        ]
+        table.add_row(
+            escape(node["name"]),
+            f"[{colour}]{node['status']}[/] {escape(node['why'])}".strip(),
+            escape(f"{node['jurisdiction']} {node['region']}, clearance {node['clearance']}"),
+            ", ".join(held),
+            escape(node["silicon"]),
+            escape(", ".join(node["models"])),
+            _known(node["running"], "{} running, ") + _known(node["waiting"], "{} waiting"),
+            _known(node["prefillRate"], "{:.0f} in, ") + _known(node["decodeRate"], "{:.0f} out"),
+        )
+    return table
+
+
+def _known(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
+
+
+def _records(path: Path, ask: str) -> list[dict[str, Any]]:
+    """Raises AuditError for a log that is not intact."""
+    if not path.is_file():
+        return []
+    verify(path)
+    with path.open(encoding="utf-8") as file:
+        return [record for line in file if (record := json.loads(line)).get("ask") == ask]
+
+
+def _show(record: Mapping[str, Any]) -> None:
+    out.print(f"[bold]{escape(record['kind'])}[/] {record['at']}")
+    if record["kind"] == "closing":
+        out.print(f"  {escape(record['outcome'])}, on {escape(str(record['node']))}")
+        return
+    out.print(
+        f"  {escape(str(record['account']))}, {len(record['facts'])} facts, revision {record['revision']}"
+    )
+    asked = {k: v for k, v in record["decision"]["handling"].items() if v not in (None, [], 0)}
+    out.print(f"  handling: {escape(json.dumps(asked)) if asked else 'unrestricted'}")
+    placed = record["placement"]
+    if placed is None:
+        out.print("  no model was needed")
+        return
+    for id_, verdict in placed["verdicts"].items():
+        mark = "->" if id_ == placed["node"] else "  "
+        may = "permitted" if verdict["permitted"] else "[red]forbidden[/]"
+        out.print(f"  {mark} {escape(id_)}: {may}; {escape(', '.join(verdict['why']))}")

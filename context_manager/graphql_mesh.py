@@ -1,0 +1,189 @@
+"""The mesh over GraphQL: its nodes as they are now, and where a request would go and why."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+from datetime import datetime
+
+import strawberry
+
+from context_manager import graphql_types as types
+from context_manager.ask import Asking
+from context_manager.audit import AuditError
+from context_manager.mesh_operations import OperationRefused
+from context_manager.openai_context import PriorAnswers, grounds
+from context_manager.openai_errors import ApiError
+from context_manager.openai_request import Extension
+from discovery.sources import HandlingTerms
+from graph.reads import Asker
+from graphql import GraphQLError
+from inference.nodes import CHAT, LOCAL_NODE_ID, MeshNode, NodeState
+from inference.placement import place
+from inference.requirement import Requirement
+
+
+@strawberry.type(description="A certification of a mesh node, and whether it holds now.")
+class Certification:
+    name: str
+    holds: bool
+    starts: datetime | None
+    ends: datetime | None
+
+
+@strawberry.type(description="A mesh node that the asker may see. Null is unknown, never zero.")
+class Node:
+    id: strawberry.ID
+    name: str
+    status: str = strawberry.field(description="warming, ready, degraded, draining or down.")
+    why: str
+    seen: datetime | None = strawberry.field(description="When it was last looked at.")
+    jurisdiction: str
+    region: str
+    site: str
+    certifications: list[Certification]
+    clearance: int
+    silicon: str
+    memory: int | None = strawberry.field(description="GiB.")
+    engine: str
+    models: list[str]
+    context_length: int | None = strawberry.field(description="Tokens.")
+    capabilities: list[str]
+    price: int | None = strawberry.field(description="Of a million tokens, in hundredths.")
+    running: int | None
+    waiting: int | None
+    kv_use: float | None = strawberry.field(description="Share of its key-value cache, 0 to 1.")
+    prefill_rate: float | None = strawberry.field(description="Tokens of prompts a second.")
+    decode_rate: float | None = strawberry.field(description="Tokens of one answer a second.")
+
+
+@strawberry.input(description="Narrows where a request may be processed. Nothing widens it.")
+class HandlingInput:
+    jurisdictions: list[str] | None = None
+    residency: list[str] | None = None
+    certifications: list[str] = strawberry.field(default_factory=list)
+    clearance: int = 0
+    silicon: list[str] | None = None
+    excluded_silicon: list[str] = strawberry.field(default_factory=list)
+    excluded_owners: list[str] = strawberry.field(default_factory=list)
+    purposes: list[str] | None = None
+
+
+@strawberry.type(description="Where a request would go, and why; nothing is sent.")
+class DryRun:
+    node: str | None = strawberry.field(description="Null is a refusal.")
+    refusal: str
+    handling: types.Handling
+    facts: list[strawberry.ID]
+    verdicts: list[types.Verdict] = strawberry.field(description="On the nodes that the asker may see.")
+
+
+async def _nodes(service: Asking, asker: Asker) -> list[Node]:
+    """The nodes that the asker may see, and this process."""
+    visible, _ = await service.reader.run(asker, lambda view: view.visible_among(service.mesh.ids()))
+    snapshot = service.mesh.snapshot()
+    return [_node(node, state, snapshot.at) for node, state in snapshot.members if _shown(node, visible)]
+
+
+async def _dry_run(  # noqa: PLR0913, PLR0917  what a request may say
+    service: Asking,
+    asker: Asker,
+    question: str | None,
+    entities: list[strawberry.ID],
+    capability: str,
+    model: str | None,
+    handling: HandlingInput | None,
+) -> DryRun:
+    """Where a request with this context would go. Raises GraphQLError."""
+    terms = HandlingTerms() if handling is None else HandlingTerms.model_validate(vars(handling))
+    wanted = Extension(question=question, entities=tuple(map(str, entities)), handling=terms)
+    try:
+        found = await grounds(service, asker, wanted, (), PriorAnswers())
+    except ApiError as error:
+        raise GraphQLError(str(error)) from error
+    requirement = Requirement(found.handling, capability, model, sites=service.handlings.sites(found.facts))
+    placed = place(requirement, service.mesh.snapshot())
+    return DryRun(
+        node=placed.node.name if placed.node else None,
+        refusal=placed.refusal(found.nodes),
+        handling=types.handling_of(found.handling),
+        facts=[strawberry.ID(fact.id) for fact in found.facts],
+        verdicts=types.verdicts_of(placed, found.nodes),
+    )
+
+
+def _shown(node: MeshNode, visible: Collection[str]) -> bool:
+    return node.id in visible or node.id == LOCAL_NODE_ID
+
+
+def _node(node: MeshNode, state: NodeState, at: datetime) -> Node:
+    load = state.load
+    return Node(
+        id=strawberry.ID(node.id),
+        name=node.name,
+        status=state.status.value,
+        why=state.why,
+        seen=state.at,
+        jurisdiction=node.jurisdiction,
+        region=node.region,
+        site=node.site,
+        certifications=[
+            Certification(name=c.name, holds=c.holds(at), starts=c.starts, ends=c.ends)
+            for c in sorted(node.certifications, key=lambda c: (c.name, str(c.starts)))
+        ],
+        clearance=node.clearance,
+        silicon=node.silicon,
+        memory=node.memory,
+        engine=node.engine,
+        models=list(node.models),
+        context_length=node.context_length,
+        capabilities=sorted(node.capabilities),
+        price=node.price,
+        running=load.running,
+        waiting=load.waiting,
+        kv_use=load.kv_use,
+        prefill_rate=load.prefill_rate,
+        decode_rate=load.decode_rate,
+    )
+
+
+@strawberry.type
+class MeshQueries:
+    @strawberry.field(description="The nodes of the mesh that the asker may see, as they are now.")
+    async def nodes(self, info: strawberry.Info) -> list[Node]:
+        return await _nodes(info.context.service, info.context.asker)
+
+    @strawberry.field(
+        description="Where a request would go with these entities and the facts for this question."
+    )
+    async def placement(  # noqa: PLR0913, PLR0917  what a request may say
+        self,
+        info: strawberry.Info,
+        question: str | None = None,
+        entities: list[strawberry.ID] = [],  # noqa: B006  a default of the schema
+        capability: str = CHAT,
+        model: str | None = None,
+        handling: HandlingInput | None = None,
+    ) -> DryRun:
+        service, asker = info.context.service, info.context.asker
+        return await _dry_run(service, asker, question, entities, capability, model, handling)
+
+
+@strawberry.type
+class MeshMutations:
+    @strawberry.mutation(description="Send a mesh node nothing new; what it works on it may finish.")
+    async def drain_node(self, info: strawberry.Info, id: strawberry.ID) -> list[Node]:
+        return await _operate(info, info.context.service.operations.drain, id)
+
+    @strawberry.mutation(description="Send a mesh node requests again.")
+    async def resume_node(self, info: strawberry.Info, id: strawberry.ID) -> list[Node]:
+        return await _operate(info, info.context.service.operations.resume, id)
+
+
+async def _operate(
+    info: strawberry.Info, work: Callable[[Asker, str], Awaitable[None]], id_: strawberry.ID
+) -> list[Node]:
+    try:
+        await work(info.context.asker, str(id_))
+    except (OperationRefused, AuditError) as error:
+        raise GraphQLError(str(error)) from error
+    return await _nodes(info.context.service, info.context.asker)
