@@ -110,9 +110,7 @@ def _table(listed: Iterable[Mapping[str, Any]]) -> Table:
     )
     for node in listed:
         colour = _COLOURS.get(node["status"], "white")
-        held = [
-            c["name"] if c["holds"] else f"[strike]{escape(c['name'])}[/]" for c in node["certifications"]
-        ]
+        held = [_certified(c["name"], c["holds"]) for c in node["certifications"]]
         table.add_row(
             escape(node["name"]),
             f"[{colour}]{node['status']}[/] {escape(node['why'])}".strip(),
@@ -124,6 +122,10 @@ def _table(listed: Iterable[Mapping[str, Any]]) -> Table:
             _known(node["prefillRate"], "{:.0f} in, ") + _known(node["decodeRate"], "{:.0f} out"),
         )
     return table
+
+
+def _certified(name: str, holds: bool) -> str:
+    return escape(name) if holds else f"[strike]{escape(name)}[/]"
 
 
 def _known(value: float | None, form: str) -> str:

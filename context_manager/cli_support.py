@@ -43,8 +43,8 @@ _EXPECTED = (
     WitnessError,
 )
 
-out = Console()
-err = Console(stderr=True)
+out = Console(emoji=False)  # ids have colons: `mesh_node:a:` would show a letter in a box
+err = Console(stderr=True, emoji=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
 

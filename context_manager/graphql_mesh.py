@@ -150,6 +150,7 @@ def _node(node: MeshNode, state: NodeState, at: datetime) -> Node:
 class MeshQueries:
     @strawberry.field(description="The nodes of the mesh that the asker may see, as they are now.")
     async def nodes(self, info: strawberry.Info) -> list[Node]:
+        info.context.require("read")
         return await _nodes(info.context.service, info.context.asker)
 
     @strawberry.field(
@@ -164,6 +165,7 @@ class MeshQueries:
         model: str | None = None,
         handling: HandlingInput | None = None,
     ) -> DryRun:
+        info.context.require("ask")
         service, asker = info.context.service, info.context.asker
         return await _dry_run(service, asker, question, entities, capability, model, handling)
 
@@ -182,6 +184,7 @@ class MeshMutations:
 async def _operate(
     info: strawberry.Info, work: Callable[[Asker, str], Awaitable[None]], id_: strawberry.ID
 ) -> list[Node]:
+    info.context.require("administer")
     try:
         await work(info.context.asker, str(id_))
     except (OperationRefused, AuditError) as error:

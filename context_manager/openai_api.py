@@ -52,6 +52,7 @@ class OpenAIApi:
     prior: PriorAnswers = field(default_factory=PriorAnswers)
 
     async def chat(self, request: web.Request, asker: Asker) -> web.StreamResponse:
+        _require(asker, "ask")
         body = read_chat(await _json(request))
         made = await self._prepare(asker, body)
         with in_openais_form(made.grounds.nodes):
@@ -72,8 +73,9 @@ class OpenAIApi:
         await made.close("answered", text, served.node, notes)
         return web.json_response({**served.answer, "orgraph": made.told(served.node)})
 
-    async def embeddings(self, _request: web.Request, asker: Asker) -> web.StreamResponse:
-        body = read_embeddings(await _json(_request))
+    async def embeddings(self, request: web.Request, asker: Asker) -> web.StreamResponse:
+        _require(asker, "search")
+        body = read_embeddings(await _json(request))
         found = await grounds(self.asking, asker, body.orgraph, (), self.prior)
         texts = body.texts()
         requirement = Requirement(
@@ -356,6 +358,11 @@ async def _while_there(
 
 def _response(error: ApiError) -> web.Response:
     return web.json_response(error.body(), status=error.status, headers=error.headers)
+
+
+def _require(asker: Asker, action: str) -> None:
+    if action not in asker.scope.actions:
+        raise ApiError(403, "insufficient_scope", f"the token is not for this: its scope lacks {action!r}")
 
 
 async def _json(request: web.Request) -> Any:

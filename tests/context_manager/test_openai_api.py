@@ -14,19 +14,26 @@ import aiohttp
 import openai
 import pytest
 from aiohttp import web
+from cryptography.fernet import Fernet
+from typer.testing import CliRunner
 
 from context_manager.ask import Asking
 from context_manager.audit import AuditLog
+from context_manager.cli import app as cli
+from context_manager.graphql_schema import Parts, RequestContext, build_schema
 from context_manager.handling import Handlings
 from context_manager.http_app import bearer
 from context_manager.identity import LOCAL_ISSUER, LocalIssuer, Verifier
-from context_manager.mesh_operations import MeshOperations
+from context_manager.mesh_operations import MeshOperations, drained
 from context_manager.openai_api import OpenAIApi, add_openai_routes
+from context_manager.settings import SettingsError
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database
 from graph.handling import Handling
 from graph.reads import Asker, Reader
+from graph.revision_token import RevisionTokens
 from graph.store import FactStore
+from graph.token_scope import EVERYTHING, TokenScope
 from graph.visibility import Authorizer
 from inference.admission import Admission
 from inference.embeddings import MODEL, Embedder
@@ -445,3 +452,125 @@ async def test_tools_and_schemas_reach_the_engine_as_they_were_given(door: Door)
     assert (sent["tools"], sent["response_format"]) == (tools, wanted)
     assert (sent["temperature"], sent["seed"], sent["model"]) == (0, 3, "small")
     assert "orgraph" not in sent
+
+
+async def graphql(
+    door: Door, person: str, text: str, scope: TokenScope = EVERYTHING, **variables: Any
+) -> Any:
+    tokens = RevisionTokens(Fernet.generate_key())
+    # The mesh has nothing to do with decisions about access.
+    parts = Parts(door.api.asking, None, tokens)  # type: ignore[arg-type]
+    context = RequestContext(parts, Asker(f"account:acme/{person}", scope=scope))
+    return await build_schema(tokens).execute(text, variable_values=variables, context_value=context)
+
+
+NODES = "{ nodes { name status models contextLength } }"
+DRY_RUN = """query ($ids: [ID!]!, $narrow: HandlingInput) {
+    placement(entities: $ids, handling: $narrow) { node refusal facts verdicts { node permitted reasons } } }"""
+
+
+async def test_everybody_sees_the_nodes_that_they_may_see_and_no_other(door: Door) -> None:
+    names = {
+        person: {node["name"] for node in (await graphql(door, person, NODES)).data["nodes"]}
+        for person in ("ada", "eve", "nobody")
+    }
+    assert names == {"ada": {"orgraph", "boston", "frankfurt"}, "eve": {"orgraph"}, "nobody": {"orgraph"}}
+
+
+async def test_a_dry_run_says_where_and_why_and_sends_nothing(door: Door) -> None:
+    seen = (await graphql(door, "ada", DRY_RUN, ids=["document:roster"])).data["placement"]
+    assert (seen["node"], seen["refusal"]) == ("frankfurt", "")
+    assert {v["node"]: v["permitted"] for v in seen["verdicts"]} == {
+        "orgraph": False,
+        "boston": False,
+        "frankfurt": True,
+    }
+    hidden = (await graphql(door, "eve", DRY_RUN, ids=[], narrow={"clearance": 9})).data["placement"]
+    assert hidden["node"] is None
+    assert [v["node"] for v in hidden["verdicts"]] == ["orgraph"]
+    assert hidden["refusal"] == "No live node that offers chat has clearance 9."
+    absent = await graphql(door, "eve", DRY_RUN, ids=["compensation:eve"])
+    assert "there is no entity" in str(absent.errors)
+    assert door.american.requests == door.european.requests == []
+
+
+async def test_the_administrator_drains_and_resumes_and_nobody_else(door: Door) -> None:
+    drain = "mutation ($id: ID!) { drainNode(id: $id) { name status } }"
+    resume = "mutation ($id: ID!) { resumeNode(id: $id) { name status } }"
+    for person in ("eve", "nobody"):
+        refused = await graphql(door, person, drain, id="mesh_node:boston")
+        assert "only the administrator" in str(refused.errors)
+    reading = TokenScope(frozenset({"read", "ask"}))
+    scoped = await graphql(door, "ada", drain, reading, id="mesh_node:boston")
+    assert "its scope lacks 'administer'" in str(scoped.errors)
+    unknown = await graphql(door, "ada", drain, id="mesh_node:moon")
+    assert "no node 'mesh_node:moon'" in str(unknown.errors)
+    done = await graphql(door, "ada", drain, id="mesh_node:boston")
+    assert {n["name"]: n["status"] for n in done.data["drainNode"]}["boston"] == "draining"
+    file = door.api.asking.operations.file
+    assert drained(file) == {"mesh_node:boston"}
+    answer = await door.client().chat.completions.create(model="chat", messages=HELLO)
+    assert answer.choices[0].message.content == "Hallo aus Frankfurt."
+    await graphql(door, "ada", resume, id="mesh_node:boston")
+    assert drained(file) == frozenset()
+    assert [r["operation"] for r in door.records() if r["kind"] == "operation"] == ["drain", "resume"]
+
+
+def test_a_file_of_drained_nodes_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    assert drained(tmp_path / "none.json") == frozenset()
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(SettingsError, match=r"broken.json: expected a JSON list"):
+        drained(tmp_path / "broken.json")
+
+
+def test_the_command_explains_where_a_request_went(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORGRAPH_DATA_FOLDER", str(tmp_path))
+    audit = AuditLog(tmp_path / "audit.jsonl")
+    placed = {
+        "node": "mesh_node:a",
+        "verdicts": {
+            "mesh_node:a": {"permitted": True, "up": True, "why": ["0 requests running, 0 waiting"]},
+            "mesh_node:b": {"permitted": False, "up": True, "why": ["under the law of US, not of EU"]},
+        },
+    }
+    intent = {"account": "account:acme/ada", "facts": ["f"], "revision": 3, "placement": placed}
+    decision = {"visible_facts": 1, "handling": EU.record()}
+    audit.append("intent", {"ask": "x", "decision": decision, **intent})
+    audit.append("closing", {"ask": "x", "outcome": "answered", "node": "a"})
+    audit.close()
+    told = CliRunner().invoke(cli, ["placement", "explain", "x"])
+    assert told.exit_code == 0
+    for words in (
+        "-> mesh_node:a: permitted",
+        "mesh_node:b: forbidden",
+        "not of EU",
+        "answered, on a",
+        '["EU"]',
+    ):
+        assert words in told.stdout
+    assert len(json.loads(CliRunner().invoke(cli, ["placement", "explain", "x", "--json"]).stdout)) == 2
+    assert CliRunner().invoke(cli, ["placement", "explain", "y"]).exit_code == 1
+
+
+async def test_a_token_is_good_for_what_its_scope_says_alone(door: Door) -> None:
+    class Reading:
+        async def asker(self, _token: str) -> Asker:
+            return Asker("account:acme/ada", scope=TokenScope(frozenset({"read"})))
+
+    app = web.Application()
+    add_openai_routes(app, door.api, Reading(), bearer)  # type: ignore[arg-type]
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    client = openai.AsyncOpenAI(
+        api_key="x", base_url=f"http://127.0.0.1:{runner.addresses[0][1]}/v1", max_retries=0
+    )
+    for work in (
+        client.chat.completions.create(model="chat", messages=HELLO),
+        client.embeddings.create(model=MODEL, input="x"),
+    ):
+        with pytest.raises(openai.PermissionDeniedError) as raised:
+            await work
+        assert raised.value.code == "insufficient_scope"
+    await runner.cleanup()
+    assert door.american.requests == []
