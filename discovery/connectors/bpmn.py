@@ -108,6 +108,12 @@ def _documentation(element: Element) -> str:
     return " ".join(text for child in _children(element, "documentation") if (text := _text(child)))
 
 
+def _trigger(element: Element) -> str:
+    """What an event waits for or throws, as ` (message)`."""
+    kinds = [_kind(child).removesuffix("EventDefinition") for child in element if "EventDef" in _kind(child)]
+    return f" ({', '.join(kinds)})" if kinds else ""
+
+
 @dataclass(frozen=True)
 class _Model:
     """One file. Ids of elements are unique in it."""
@@ -120,6 +126,15 @@ class _Model:
     def elements(self) -> Mapping[str, Element]:
         return {id_: element for element in self.root.iter() if _kind(element) and (id_ := element.get("id"))}
 
+    @cached_property
+    def sub_processes(self) -> Mapping[Element, Element]:
+        """The innermost sub-process that each step lies in."""
+        within: dict[Element, Element] = {}
+        for outer in self.root.iter():  # outermost first: an inner one takes its steps over
+            if _kind(outer) in _SUB_PROCESSES and outer.get("id"):
+                within |= {inner: outer for inner in outer.iter() if inner is not outer}
+        return within
+
     def claims(self) -> Iterator[Claim | Problem]:
         for element in self.root.iter():
             if _kind(element) in _STEPS and not element.get("id"):
@@ -131,6 +146,7 @@ class _Model:
                 yield Problem(self.file, f"the process {process.get('name')!r} has no id; give it one")
                 continue
             yield from self._process(process)
+        yield from self._pools()
         yield from self._data_objects()
 
     def _id(self, type_name: str, element: Element) -> str:
@@ -165,8 +181,14 @@ class _Model:
             elif kind in _STEPS:
                 class_name, kind_property = _STEPS[kind]
                 step = self._step_id(element)
-                yield from self._entity(element, step, class_name, **{kind_property: kind})
+                yield from self._entity(
+                    element, step, class_name, **{kind_property: kind + _trigger(element)}
+                )
                 yield RelationshipClaim(process_id, "HAS_STEP", step, self._evidence(element))
+                if (within := self.sub_processes.get(element)) is not None:
+                    yield RelationshipClaim(
+                        step, "PART_OF_ACTIVITY", self._step_id(within), self._evidence(element)
+                    )
                 yield from self._data(element, step)
                 yield from self._attached(element, step)
             elif kind == "lane":
@@ -220,6 +242,56 @@ class _Model:
             elif _kind(step) in _STEPS:
                 yield RelationshipClaim(self._step_id(step), "IN_LANE", lane_id, self._evidence(lane))
 
+    def _pools(self) -> Iterator[Claim | Problem]:
+        """Participants are lanes of their process, and of its steps that lie in none; messages go between
+        them, or between their steps."""
+        for collaboration in _children(self.root, "collaboration"):
+            for pool in _children(collaboration, "participant"):
+                if not pool.get("id"):
+                    yield Problem(self.file, f"the participant {pool.get('name')!r} has no id; give it one")
+                    continue
+                lane = self._id("lane", pool)
+                yield from self._entity(pool, lane, "Lane")
+                if (reference := pool.get("processRef")) is None:
+                    continue  # a black box
+                process = self._referenced(pool, "processRef", reference)
+                if isinstance(process, Problem):
+                    yield process
+                elif _kind(process) == "process":
+                    yield RelationshipClaim(
+                        self._id("process", process), "HAS_LANE", lane, self._evidence(pool)
+                    )
+                    yield from self._in_pool(pool, lane, process)
+            for flow in _children(collaboration, "messageFlow"):
+                yield from self._message_flow(flow)
+
+    def _in_pool(self, pool: Element, lane: str, process: Element) -> Iterator[Claim]:
+        in_lanes = {
+            (reference.text or "").strip().rpartition(":")[2]
+            for inner in process.iter(f"{{{_MODEL}}}lane")
+            for reference in _children(inner, "flowNodeRef")
+        }
+        for element in process.iter():
+            if _kind(element) in _STEPS and (id_ := element.get("id")) and id_ not in in_lanes:
+                yield RelationshipClaim(self._step_id(element), "IN_LANE", lane, self._evidence(pool))
+
+    def _message_flow(self, flow: Element) -> Iterator[Claim | Problem]:
+        ends = []
+        for attribute in ("sourceRef", "targetRef"):
+            end = self._referenced(flow, attribute, flow.get(attribute))
+            if isinstance(end, Problem):
+                yield end
+            elif _kind(end) in _STEPS:
+                ends.append(self._step_id(end))
+            elif _kind(end) == "participant":
+                ends.append(self._id("lane", end))
+            else:
+                yield Problem(
+                    self._evidence(flow), f"expected a step or a participant at each end, found {_kind(end)}"
+                )
+        if len(ends) == 2:
+            yield RelationshipClaim(ends[0], "SENDS_MESSAGE_TO", ends[1], self._evidence(flow))
+
     def _data(self, step: Element, step_id: str) -> Iterator[Claim | Problem]:
         """What the data associations of a step read or write; other ends (its own inputs) are no data."""
         for association in ("dataInputAssociation", "dataOutputAssociation"):
@@ -229,7 +301,7 @@ class _Model:
                     data = self._referenced(step, f"{association} {end}", reference.text)
                     if isinstance(data, Problem):
                         yield data
-                    elif _kind(data) in _DATA:
+                    elif _kind(data) in _DATA or data in self.process_data:
                         yield RelationshipClaim(
                             step_id, "USES_DATA", self._data_id(data), self._evidence(step)
                         )
@@ -238,7 +310,7 @@ class _Model:
         """One for each data object or store, however many references the diagram draws of it."""
         drawn: dict[str, Element] = {}
         for element in self.elements.values():
-            if _kind(element) not in _DATA:
+            if _kind(element) not in _DATA and element not in self.process_data:
                 continue
             data = self._behind(element)
             if isinstance(data, Problem):
@@ -250,6 +322,17 @@ class _Model:
         for id_, element in drawn.items():
             if id_.startswith("data_object:"):
                 yield from self._entity(element, id_, "DataObject")
+
+    @cached_property
+    def process_data(self) -> frozenset[Element]:
+        """What a process itself takes and gives; the inputs of its steps only stand for other data."""
+        return frozenset(
+            data
+            for process in _children(self.root, "process")
+            for specification in _children(process, "ioSpecification")
+            for data in specification
+            if _kind(data) in ("dataInput", "dataOutput") and data.get("id")
+        )
 
     def _behind(self, reference: Element) -> Element | Problem:
         """The data object or store that a reference draws; itself when it draws none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from discovery.patterns import Parts
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
 from graph.claims import Claim, EntityClaim, RelationshipClaim, Value, entity_id
 
+# A password that stands there itself, and is no `$NAME`.
+_PASSWORD = re.compile(r"://[^/@]*:(?!\$\w+@|\$\{\w+\}@)[^/@]+@")
+
 
 class SqlOptions(Options):
     url: str
@@ -32,16 +36,22 @@ class SqlOptions(Options):
 
 
 def connect(organization: OrganizationConfig, source: SourceConfig) -> Connector:
-    """Raises ConfigurationError for a URL that SQLAlchemy does not take."""
+    """Raises ConfigurationError for a URL that SQLAlchemy does not take, or that holds a password itself."""
     options = parse_options(SqlOptions, source)
+    if _PASSWORD.search(options.url):
+        raise ConfigurationError(
+            f"source {source.name!r}: url: expected the password in an environment variable, as "
+            "`postgresql://reader:$DB_PASSWORD@host/database`"
+        )
     text = expand(options.url)
     try:
         url = make_url(text if "://" in text else URL.create("sqlite", database=text))
         url.get_dialect()
     except (ArgumentError, NoSuchModuleError) as error:
+        why = str(error).replace(text, options.url)
         raise ConfigurationError(
-            f"source {source.name!r}: url: expected an SQLAlchemy URL or the path of an SQLite file: {error}"
-        ) from error
+            f"source {source.name!r}: url: expected an SQLAlchemy URL or the path of an SQLite file: {why}"
+        ) from None
     return SqlConnector(organization, source, options, url)
 
 

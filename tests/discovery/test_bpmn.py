@@ -147,3 +147,62 @@ def test_the_interchange_groups_reference_models_are_read_whole(say, shared_data
     assert all(end in known for pair in said.typed("FOLLOWED_BY") | said.typed("USES_DATA") for end in pair)
     names = {e.values["name"] for i, e in said.entities.items() if i.startswith("activity:C.1.0/")}
     assert "Approve Invoice" in names
+
+
+POOLS = """<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" id="d">
+  <collaboration id="c">
+    <participant id="us" name="Claims" processRef="p"/><participant id="them" name="Member"/>
+    <messageFlow id="m1" sourceRef="them" targetRef="s"/><messageFlow id="m2" sourceRef="t" targetRef="them"/>
+    <messageFlow id="m3" sourceRef="t" targetRef="{end}"/>
+  </collaboration>
+  <process id="p">
+    <laneSet id="l"><lane id="desk" name="Desk"><flowNodeRef>t</flowNodeRef></lane></laneSet>
+    <ioSpecification id="io"><dataInput id="claim" name="Claim"/><dataOutput id="letter" name="Letter"/></ioSpecification>
+    <startEvent id="s"><messageEventDefinition id="e"/></startEvent>
+    <subProcess id="outer"><subProcess id="inner"><task id="deep"/></subProcess><task id="shallow"/></subProcess>
+    <task id="t">
+      <ioSpecification id="io2"><dataInput id="own"/></ioSpecification>
+      <dataInputAssociation id="a"><sourceRef>claim</sourceRef><targetRef>own</targetRef></dataInputAssociation>
+    </task>
+  </process>
+</definitions>"""
+
+
+def test_pools_messages_sub_processes_and_what_a_process_takes_and_gives(say, tmp_path):
+    said = say(tmp_path, "bpmn", write(tmp_path, POOLS.format(end="them")))
+    assert said.problems == []
+    us, them = "lane:quoting/us", "lane:quoting/them"
+    assert said.entities[them].values["name"] == "Member"
+    assert ("process:quoting/p", us) in said.typed("HAS_LANE")
+    assert not [start for start, end in said.typed("HAS_LANE") if end == them]  # a black box
+    assert said.typed("SENDS_MESSAGE_TO") == {
+        (them, "process_event:quoting/s"),
+        ("activity:quoting/t", them),
+    }
+    lanes = dict(said.typed("IN_LANE"))
+    assert (lanes["activity:quoting/t"], lanes["process_event:quoting/s"]) == ("lane:quoting/desk", us)
+    assert said.typed("PART_OF_ACTIVITY") == {
+        ("activity:quoting/inner", "activity:quoting/outer"),
+        ("activity:quoting/shallow", "activity:quoting/outer"),
+        ("activity:quoting/deep", "activity:quoting/inner"),
+    }
+    assert {claim.values["name"] for claim in said.of("DataObject")} == {"Claim", "Letter"}
+    assert said.typed("USES_DATA") == {("activity:quoting/t", "data_object:quoting/claim")}
+    assert said.entities["process_event:quoting/s"].values["eventType"] == "startEvent (message)"
+
+
+@pytest.mark.parametrize(("end", "says"), [("nowhere", "not in this file"), ("p", "a step or a participant")])
+def test_a_message_to_nothing_that_takes_one_is_a_problem(say, tmp_path, end, says):
+    said = say(tmp_path, "bpmn", write(tmp_path, POOLS.format(end=end)))
+    assert [says in problem.message for problem in said.problems] == [True]
+
+
+def test_all_of_the_interchange_group_s_references_are_read(say, shared_data):
+    said = say(shared_data / "bpmn-miwg", "bpmn", {"path": "Reference/*.bpmn"})
+    assert said.problems == []
+    assert len(said.of("Process")) == 37
+    assert len(said.typed("SENDS_MESSAGE_TO")) == 18
+    ids = said.entities.keys()
+    assert [claim for claim in said.relationships if not {claim[0], claim[2]} <= ids] == []
+    in_lane = [start for start, _ in said.typed("IN_LANE")]
+    assert len(in_lane) == len(set(in_lane))  # the ontology has a step in one lane

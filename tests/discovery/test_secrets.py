@@ -1,0 +1,113 @@
+"""Secrets go to their source and nowhere else: not into the graph, a report, a log or an error."""
+
+import json
+import logging
+
+import pytest
+
+from context_manager.display import report_as_json
+from discovery.configuration import all_sources
+from discovery.connectors.table import build
+from discovery.runner import Runner
+from discovery.secrets import read_secret
+from discovery.sources import ConfigurationError
+from graph.store import FactStore
+from ontologies.loader import load_authorization, load_shapes
+from tests.discovery.ldap_server import ADMIN, BASE, PASSWORD, ldap_server
+
+WRONG = "wrong-but-also-secret"
+LDIF = f"""\
+dn: {BASE}
+objectClass: domain
+dc: planetexpress
+
+dn: cn=Fry,{BASE}
+objectClass: person
+objectClass: inetOrgPerson
+cn: Fry
+sn: Fry
+uid: fry
+userPassword: {WRONG}-of-fry
+"""
+
+
+@pytest.fixture
+def organization(tmp_path, monkeypatch, make_organization):
+    """Sources that can be read with a secret, and some that cannot."""
+    monkeypatch.setenv("RIGHT", PASSWORD)
+    monkeypatch.setenv("WRONG", WRONG)
+    (tmp_path / "right.txt").write_text(f"{PASSWORD}\n")
+
+    def make(url):
+        def ldap(name, password, **changed):
+            options = {"url": url, "base": BASE, "bind_dn": ADMIN, "password": password, **changed}
+            return {"name": name, "connector": "ldap", "options": options, "grants": ["HAS_ACCOUNT"]}
+
+        def other(name, connector, **options):
+            return {"name": name, "connector": connector, "options": options}
+
+        here = {"host": "127.0.0.1", "port": 1, "sslmode": "disable", "database": "d", "user": "u"}
+        return make_organization(
+            tmp_path,
+            ldap("by-environment", "env:RIGHT"),
+            ldap("by-file", "file:right.txt", people_base="ou=none," + BASE),
+            ldap("wrong", "env:WRONG"),
+            ldap("nowhere", "env:WRONG", url="ldap://127.0.0.1:1"),
+            other("database", "postgresql", **here, password="env:WRONG"),
+            other("url", "sql", url="postgresql+psycopg://u:$WRONG@127.0.0.1:1/d"),
+            other("no-driver", "sql", url="nosuch://u:$WRONG@127.0.0.1/d"),
+        )
+
+    return make
+
+
+async def test_no_secret_is_in_the_graph_in_reports_or_in_logs(neo4j, organization, tmp_path, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    (tmp_path / "x.ldif").write_text(LDIF)
+    with ldap_server(tmp_path / "x.ldif") as server:
+        runner = Runner(
+            organization(server.url), FactStore(neo4j, load_shapes(), load_authorization()), neo4j
+        )
+        reports = await runner.run_all(all_sources(runner.organization))
+    outcomes = {report.source: report.outcome for report in reports}
+    assert outcomes.pop("configuration") == outcomes.pop("by-environment") == "complete"
+    assert outcomes.pop("by-file") == "complete"
+    assert set(outcomes.values()) == {"failed"}
+    records = await neo4j.read("MATCH (n) RETURN labels(n) AS l, properties(n) AS p")
+    links = await neo4j.read("MATCH ()-[r]->() RETURN type(r) AS t, properties(r) AS p")
+    assert any("fry" in str(record["p"]) for record in records)
+    said = (
+        [str(record.data()) for record in (*records, *links)]
+        + [json.dumps(report_as_json(report)) + repr(report) for report in reports]
+        + [record.getMessage() for record in caplog.records]
+        + [caplog.text, *capfd.readouterr()]
+    )
+    for secret in (PASSWORD, WRONG):
+        assert [text for text in said if secret in text] == []
+
+
+@pytest.mark.parametrize(
+    ("connector", "options"),
+    [
+        ("ldap", {"url": "ldaps://x", "base": BASE, "bind_dn": ADMIN, "password": WRONG}),
+        ("ldap", {"url": f"ldaps://u:{WRONG}@x", "base": BASE}),
+        ("postgresql", {"host": "x", "database": "d", "user": "u", "password": WRONG}),
+        ("sql", {"url": f"postgresql://u:{WRONG}@x/d"}),
+        ("sql", {"url": f"nosuch://u:{WRONG}@x/d"}),
+    ],
+)
+def test_a_secret_that_stands_in_the_configuration_is_refused_and_not_repeated(
+    make_organization, tmp_path, connector, options
+):
+    organization = make_organization(tmp_path, {"name": "s", "connector": connector, "options": options})
+    with pytest.raises(ConfigurationError) as error:
+        build(organization, organization.source[0], {})
+    assert WRONG not in str(error.value)
+
+
+@pytest.mark.parametrize("reference", ["env:NOT_SET", "file:absent", "file:empty", "file:huge"])
+def test_a_secret_that_is_not_there_is_named_by_its_reference(make_organization, tmp_path, reference):
+    (tmp_path / "empty").write_text(" \n")
+    (tmp_path / "huge").write_text("x" * 100_000)
+    with pytest.raises(ConfigurationError, match=reference.partition(":")[2]):
+        read_secret(make_organization(tmp_path), reference)
