@@ -81,7 +81,11 @@ class Request:
         try:
             return self.compiled.conditions[grant.condition].holds({**self.context, **grant.context})
         except ConditionError as error:
-            return RebacError(UNDECIDED, f"failed to evaluate the condition of '{grant}': {error}")
+            reason = str(error)
+            if error.missing:
+                missing = " ".join(error.missing)
+                reason = f"'{grant.condition}' - tuple '{grant}' is missing context parameters '[{missing}]'"
+            return RebacError(UNDECIDED, f"failed to evaluate relationship condition: {reason}")
 
     def _context_fits(self, key: TupleKey) -> bool:
         condition = self.model.conditions[key.condition]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,31 +16,43 @@ from ontologies.authorization_model.conditions import ConditionError, typed_para
 
 #: OpenFGA's limit of the context that is stored with a tuple, in bytes of JSON.
 MAX_STORED_CONTEXT = 32 * 1024
+_USER = re.compile(r"[^\s]{2,512}")
+_OBJECT = re.compile(r"[^\s]{2,256}")
+_TUPLE_USER = re.compile(r"(?s:.{0,512})")
+_CONDITION = re.compile(r"[^\s]{2,256}")
+_RELATION = re.compile(r"[^:#@\s]{1,50}")
 
 
 def validate_check(
     model: AuthorizationModel, user: str, relation: str, object: str, context: Mapping[str, Any] | None = None
 ) -> None:
-    """A question of Check or Expand (whose user is ""). Raises RebacError `validation_error`."""
+    """A question of Check, or of Expand with an empty user. Raises RebacError `validation_error`."""
+    if user:
+        _require_form("user", user, _USER)
+    _require_form("relation", relation, _RELATION)
+    _require_form("object", object, _OBJECT)
     problem = (_user_problem(model, user) if user else "") or _object_problem(model, relation, object)
-    if not problem and context is not None:
-        problem = _forbidden(context)
     if problem:
-        raise RebacError("validation_error", problem)
+        raise RebacError("validation_error", f"invalid relation: {problem}" if user else problem)
+    problem = _forbidden(context) if context is not None else ""
+    if problem:
+        raise RebacError("validation_error", f"invalid context: {problem}")
 
 
 def validate_list_objects(model: AuthorizationModel, user: str, relation: str, type: str) -> None:
     """Raises RebacError: `type_not_found`, `relation_not_found`, or `validation_error` for the user."""
+    _require_form("relation", relation, _RELATION)
     _require(model, type, relation)
     problem = _user_problem(model, user)
     if problem:
-        raise RebacError("validation_error", problem)
+        raise RebacError("validation_error", f"invalid 'user' value: {problem}")
 
 
 def validate_list_users(
     model: AuthorizationModel, object: str, relation: str, user_type: str, user_relation: str = ""
 ) -> None:
     """Raises RebacError: `type_not_found` or `relation_not_found`, of the filter first."""
+    _require_form("relation", relation, _RELATION)
     _require(model, user_type, user_relation)
     _require(model, type_of(object), relation)
     if not _is_object(object):
@@ -48,7 +61,7 @@ def validate_list_users(
 
 def validate_tuple(model: AuthorizationModel, key: TupleKey) -> None:
     """A tuple to be written. Raises RebacError `validation_error`."""
-    _validate_tuple(model, key, "validation_error")
+    _validate_tuple(model, key, "validation_error", "validation_error")
     problem = ""
     if key.user == f"{key.object}#{key.relation}":
         problem = "cannot write a tuple that is implicit"
@@ -58,13 +71,25 @@ def validate_tuple(model: AuthorizationModel, key: TupleKey) -> None:
         raise RebacError("validation_error", f"Invalid tuple '{key}'. Reason: {problem}")
 
 
-def validate_contextual(model: AuthorizationModel, keys: Sequence[TupleKey]) -> None:
-    """Tuples of a request: as those to be written. Raises RebacError `invalid_tuple`."""
+def validate_contextual(
+    model: AuthorizationModel, keys: Sequence[TupleKey], *, listing: bool = False
+) -> None:
+    """Tuples of a request: as those to be written. Raises RebacError `invalid_tuple`.
+
+    For a list OpenFGA tells of a wrong condition as a `validation_error`.
+    """
     for key in keys:
-        _validate_tuple(model, key, "invalid_tuple")
+        _validate_tuple(model, key, "invalid_tuple", "validation_error" if listing else "invalid_tuple")
 
 
-def _validate_tuple(model: AuthorizationModel, key: TupleKey, code: str) -> None:
+def _validate_tuple(model: AuthorizationModel, key: TupleKey, code: str, of_condition: str) -> None:
+    _require_form("user", key.user, _TUPLE_USER)
+    _require_form("object", key.object, _OBJECT)
+    # An empty relation is told of with the tuple, as an empty condition is none.
+    if key.relation:
+        _require_form("relation", key.relation, _RELATION)
+    if key.condition:
+        _require_form("condition", key.condition, _CONDITION)
     problem = (
         _user_problem(model, key.user)
         or _object_problem(model, key.relation, key.object)
@@ -74,9 +99,15 @@ def _validate_tuple(model: AuthorizationModel, key: TupleKey, code: str) -> None
         raise RebacError(code, f"Invalid tuple '{key}'. Reason: {problem}")
     problem = _condition_problem(model, key)
     if problem:
-        with_condition = f" (condition {key.condition})" if key.condition else ""
-        # A request's tuple with a wrong condition is a `validation_error` too where OpenFGA lists.
-        raise RebacError(code, f"Invalid tuple '{key}{with_condition}'. Reason: {problem}")
+        named = f"{key} (condition {key.condition})" if key.condition else str(key)
+        raise RebacError(of_condition, f"Invalid tuple '{named}'. Reason: {problem}")
+
+
+def _require_form(field: str, value: str, pattern: re.Pattern[str]) -> None:
+    """What OpenFGA asks of a field by itself."""
+    if not pattern.fullmatch(value):
+        expected = f'value does not match regex pattern "^{pattern.pattern}$"'
+        raise RebacError("validation_error", f"invalid {field}: {expected}")
 
 
 def _require(model: AuthorizationModel, type: str, relation: str) -> None:
@@ -88,10 +119,10 @@ def _require(model: AuthorizationModel, type: str, relation: str) -> None:
 
 def _user_problem(model: AuthorizationModel, user: str) -> str:
     name, relation = split_userset(user)
-    if not _is_object(name) or (
-        "#" in user and (not relation or name.endswith(":*") or not _plain(relation))
+    if not _is_object(user) and not (
+        _is_object(name) and _plain(relation) and "*" not in f"{name}{relation}"
     ):
-        if not _is_object(name) and not _plain(user):
+        if not _plain(user):
             return "the 'user' field is malformed"
         return (
             "the 'user' field must be an object (e.g. document:1) or an 'object#relation' or a typed "
@@ -112,7 +143,7 @@ def _object_problem(model: AuthorizationModel, relation: str, object: str) -> st
         return "the 'object' field cannot reference a typed wildcard"
     if kind not in model.types:
         return f"type '{kind}' not found"
-    if not _plain(relation) or "@" in relation:
+    if not relation:
         return "the 'relation' field is malformed"
     return "" if model.has(kind, relation) else f"relation '{kind}#{relation}' not found"
 

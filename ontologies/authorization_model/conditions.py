@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, lru_cache
+from math import isinf
 from typing import Any
 
 from cel_expr_python import cel
@@ -28,13 +29,18 @@ _NANOSECONDS = {**_UNITS, "h": 3600 * 10**9}
 _DURATION = re.compile(r"[-+]?(?:0|(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+)")
 _DURATION_PART = re.compile(r"([0-9]*\.?[0-9]*)(ns|us|µs|μs|ms|s|m|h)")
 _TIMESTAMP = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII
+    r"(\d{4}-\d\d-\d\d)T(\d\d?)(:\d\d:\d\d)(?:[.,](\d+))?(Z|[+-](?:[01]\d|2[0-4]):\d\d)", re.ASCII
 )
+_BITS = re.compile(r"0|[1-9][0-9]{0,2}")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,4})?", re.ASCII)
 
 
 class ConditionError(Exception):
-    """A condition cannot be decided: a parameter is missing or of another type, or evaluation failed."""
+    """A condition cannot be decided: parameters are `missing` or of another type, or evaluation failed."""
+
+    def __init__(self, message: str, missing: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.missing = missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,8 @@ class CompiledCondition:
         values = typed_parameters(self.condition, context)
         missing = sorted(self.condition.parameters.keys() - values.keys())
         if missing:
-            raise ConditionError(f"'{name}' - missing context parameters '{', '.join(missing)}'")
+            text = f"'{name}' - missing context parameters '[{' '.join(missing)}]'"
+            raise ConditionError(text, tuple(missing))
         try:
             value = self._program.eval(data=values).value()
         except RuntimeError as error:
@@ -141,7 +148,7 @@ def _in_cidr(address: Message, cidr: str) -> bool:
 @lru_cache(maxsize=4096)
 def _network(cidr: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     base, slash, bits = cidr.partition("/")
-    if not slash or not bits.isascii() or not bits.isdigit():
+    if not slash or not _BITS.fullmatch(bits) or "%" in base:
         raise ValueError(f"'{cidr}' is a malformed CIDR string")
     network = ipaddress.ip_network(cidr, strict=False)
     mapped = ipaddress.ip_address(base)
@@ -195,16 +202,19 @@ def _number(kind: str, value: Any) -> int | float:
     if isinstance(value, str) and not _NUMBER.fullmatch(value):
         raise ValueError(f"expected a value of type {kind}, but found invalid string value '{value}'")
     if kind == "double":
-        return float(value)
+        number = float(value)
+        if isinstance(value, str) and (isinf(number) or Fraction(value) != Fraction(number)):
+            raise ValueError(f"number cannot be represented as a float64: {value}")
+        return number
     if isinstance(value, float) and not value.is_integer():
         raise ValueError(f"expected a value of type {kind}, but found numeric value '{value}'")
     exact = Fraction(value)
     if exact.denominator != 1:
         raise ValueError(f"expected a value of type {kind}, but found numeric value '{value}'")
-    number = min(max(int(exact), _INT64[0]), _INT64[1])
-    if kind == "uint" and number < 0:
+    whole = min(max(int(exact), _INT64[0]), _INT64[1])
+    if kind == "uint" and whole < 0:
         raise ValueError(f"expected a uint value, but found int64 value '{value}'")
-    return number
+    return whole
 
 
 def _duration(text: str) -> Duration:
@@ -223,9 +233,9 @@ def _timestamp(text: str) -> Timestamp:
     match = _TIMESTAMP.fullmatch(text)
     if not match:
         raise ValueError(f"expected RFC 3339 formatted timestamp string, but found '{text}'")
-    fraction = (match[7] or "")[:9].ljust(9, "0")
+    day, hour, rest, fraction, offset = match.groups(default="")
     timestamp = Timestamp()
-    timestamp.FromJsonString(f"{text[:19]}.{fraction}{match[8]}")
+    timestamp.FromJsonString(f"{day}T{hour.zfill(2)}{rest}.{fraction[:9].ljust(9, '0')}{offset}")
     return timestamp
 
 
