@@ -144,7 +144,7 @@ async def assign(
     must set the node's. Numbers begin at 0 and are never used again.
     """
     held: dict[str, list[TupleKey]] = defaultdict(list)
-    for entry in await tuples_of(tx, _deciding(ontology, model), ids):
+    for entry in await tuples_of(tx, decided_by(ontology, model), ids):
         held[entry.object].append(entry)
     types = places(model)
     expressions = {id: _place_of(model, types, id, held[id]) for id in ids}
@@ -168,7 +168,7 @@ def _place_of(
     return _residual(relations, relations[VIEWER], held, frozenset({VIEWER}))
 
 
-def _deciding(ontology: Ontology, model: AuthorizationModel) -> Sequence[Binding]:
+def decided_by(ontology: Ontology, model: AuthorizationModel) -> Sequence[Binding]:
     """The bindings whose tuples decide where access to their object comes from."""
     its_own = places(model)
     return [

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
 
 from graph.claims import EntityClaim, RelationshipClaim, Violation
 from graph.facts import (
@@ -12,31 +14,29 @@ from graph.facts import (
     Fact,
     RelationshipFact,
     Stated,
+    is_relationship,
     merge_entity,
     merge_relationship,
     placement,
 )
 from graph.gate import class_of, violation
+from graph.tuples import Scope
 from ontologies.ontology import Ontology
 from ontologies.shapes import EntityState, Shapes, ShapeViolation
 
-Claims = dict[str, Stated]
-"""Claims on one fact, by key."""
+Claims = dict[Scope, Stated]
+"""Claims on one fact, by source and scope."""
+
+Status = Literal["live", "dormant", "waiting"]
+"""Live: known, and holds now with its ends. Dormant: known, but does not. Waiting: an end is not known."""
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A fact that appears (no `before`), changes, or goes (no `after`)."""
+class Standing:
+    """What follows from the claims on a fact, and how it stands."""
 
-    before: Fact | None
-    after: Fact | None
-
-    @property
-    def fact(self) -> Fact:
-        """As it is, or last was."""
-        found = self.after or self.before
-        assert found is not None  # noqa: S101
-        return found
+    fact: Fact
+    status: Status
 
 
 @dataclass(slots=True)
@@ -44,82 +44,74 @@ class Batch:
     """The touched facts with all claims on them. A touched fact without claims has an empty entry."""
 
     ontology: Ontology
+    now: datetime
     before: dict[str, Claims] = field(default_factory=dict)
     after: dict[str, Claims] = field(default_factory=dict)
-    standing: set[str] = field(default_factory=set)
-    """Entities that stand, among the ends of touched relationships, and are not touched."""
+    ends: dict[str, Status] = field(default_factory=dict)
+    """How known entities stand, among the ends of touched relationships, that are not touched."""
 
-    def touch(self, facts: Iterable[str], claims: Iterable[Stated]) -> None:
-        """Facts that the batch may change, with all claims on them."""
-        new = {fact for fact in facts if fact not in self.before}
-        self.before |= {fact: {} for fact in new}
-        self.after |= {fact: {} for fact in new}
-        for stated in claims:
-            if stated.fact in new:
-                self.before[stated.fact][stated.key] = stated
-                self.after[stated.fact][stated.key] = stated
+    def touch(self, fact: str, claims: Mapping[Scope, Stated]) -> None:
+        """A fact that the batch may change, with all claims on it."""
+        self.before[fact] = dict(claims)
+        self.after[fact] = dict(claims)
+
+    def put(self, stated: Stated) -> None:
+        self.after[stated.fact][stated.by] = stated
 
     def withdraw(self, stated: Stated) -> None:
-        self.after[stated.fact].pop(stated.key, None)
+        self.after[stated.fact].pop(stated.by, None)
 
     def refuse(self, stated: Stated) -> None:
         """Undo the claim. What it would have replaced stands on, unless access rests on it."""
-        previous = self.before[stated.fact].get(stated.key)
+        previous = self.before[stated.fact].get(stated.by)
         if previous is None or access_rests_on(self.ontology, previous, stated):
             self.withdraw(stated)
         else:
-            self.after[stated.fact][stated.key] = previous
+            self.put(previous)
 
-    def relationship_starts(self) -> set[str]:
-        """Entities at which touched relationships start: their shapes are checked."""
-        return {fact.split(" ")[0] for fact in self.before if _is_relationship(fact)} - self.before.keys()
-
-    def unsettled_entities(self) -> set[str]:
-        """Entities that appear or go: claims of relationships with them wait or fall."""
-        return {
-            fact
-            for fact in self.before
-            if not _is_relationship(fact) and bool(self.before[fact]) != bool(self.after[fact])
-        }
-
-    def ends(self) -> set[str]:
+    def untouched_ends(self) -> set[str]:
         """Untouched entities on which touched facts depend."""
         ends = set()
         for fact, claims in self.before.items():
-            if _is_relationship(fact):
-                ends |= {fact.split(" ")[0], fact.split(" ")[2]}
+            if is_relationship(fact):
+                start, _, end = fact.split(" ")
+                ends |= {start, end}
             for stated in (*claims.values(), *self.after[fact].values()):
                 if isinstance(stated.claim, EntityClaim):
                     ends.add(stated.claim.collection)
         return ends - self.before.keys()
 
-    def changes(self) -> list[Change]:
-        """What the batch changes of what is live."""
-        before, after = self.live(self.before), self.live(self.after)
-        return [
-            Change(before.get(id), after.get(id))
-            for id in dict.fromkeys((*before, *after))
-            if before.get(id) != after.get(id)
-        ]
-
-    def live(self, side: Mapping[str, Claims]) -> dict[str, Fact]:
-        def lives(id: str) -> bool:
-            return bool(side[id]) if id in side else id in self.standing
-
-        facts: list[Fact] = []
-        for fact, claims in side.items():
-            if not claims:
-                continue
-            if _is_relationship(fact):
-                relationship = merge_relationship(claims.values())
-                if lives(relationship.start) and lives(relationship.end):
-                    facts.append(relationship)
-            else:
+    def standing(self, side: Mapping[str, Claims]) -> dict[str, Standing]:
+        """What stands of the touched facts, and of the placements that follow from them."""
+        found: dict[str, Standing] = {}
+        for id, claims in side.items():
+            if claims and not is_relationship(id):
                 entity = merge_entity(self.ontology, claims.values())
-                facts.append(entity)
-                if lives(entity.collection):
-                    facts.append(placement(entity))
-        return {fact.id: fact for fact in facts}
+                found[id] = Standing(entity, "live" if entity.holds(self.now) else "dormant")
+        entities = dict(found)
+
+        def status(id: str) -> Status | None:
+            if id in side:
+                return entities[id].status if id in entities else None
+            return self.ends.get(id)
+
+        for id, claims in side.items():
+            if is_relationship(id):
+                facts = [merge_relationship(claims.values())] if claims else []
+            else:
+                facts = [placement(entities[id].fact)] if id in entities else []  # type: ignore[arg-type]
+            for fact in facts:
+                found[fact.id] = Standing(
+                    fact, standing_of(fact, status(fact.start), status(fact.end), self.now)
+                )
+        return found
+
+
+def standing_of(fact: RelationshipFact, start: Status | None, end: Status | None, now: datetime) -> Status:
+    """How a relationship stands, from how its ends do."""
+    if start is None or end is None:
+        return "waiting"
+    return "live" if start == end == "live" and fact.holds(now) else "dormant"
 
 
 def access_rests_on(ontology: Ontology, previous: Stated, refused: Stated) -> bool:
@@ -133,15 +125,15 @@ def access_rests_on(ontology: Ontology, previous: Stated, refused: Stated) -> bo
 
 
 def misplaced(batch: Batch, new: Iterable[Stated]) -> dict[str, Violation]:
-    """By key: claims that place an entity elsewhere than another source's claim does."""
+    """By fact: claims that place an entity elsewhere than another source's claim does."""
     found = {}
     for stated in new:
         if not isinstance(stated.claim, EntityClaim):
             continue
-        others = (one for key, one in batch.after[stated.fact].items() if key != stated.key)
+        others = (one for by, one in batch.after[stated.fact].items() if by != stated.by)
         for other in sorted(others, key=lambda one: one.rank):
             if isinstance(other.claim, EntityClaim) and other.claim.collection != stated.claim.collection:
-                found[stated.key] = violation(
+                found[stated.fact] = violation(
                     stated.source,
                     stated.claim,
                     "og:placement",
@@ -159,60 +151,59 @@ def misshapen(
     new: Mapping[str, Stated],
     outgoing: Mapping[str, Mapping[str, Sequence[str]]],
 ) -> dict[str, Violation]:
-    """By key: new claims to blame for what the shapes refuse in the state after the batch.
+    """By fact: new claims to blame for what the shapes refuse in the state after the batch.
 
-    `outgoing` holds the live relationships that the batch does not touch: start -> type -> ends.
+    `outgoing` holds the live relationships that the batch does not touch, of the types that shapes
+    count: start -> type -> ends.
     """
-    after = batch.live(batch.after)
+    after = batch.standing(batch.after)
+    before = batch.standing(batch.before)
     relationships: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for start, by_type in outgoing.items():
         for type_, ends in by_type.items():
             relationships[start][type_] += ends
-    for fact in after.values():
-        if isinstance(fact, RelationshipFact):
-            relationships[fact.start][fact.type].append(fact.end)
-    focus = {_subject(change.after) for change in batch.changes() if change.after is not None}
-    states = [
-        EntityState(
-            fact.id,
-            fact.class_name,
-            fact.values,
-            {type_: tuple(ends) for type_, ends in relationships[fact.id].items()},
-        )
-        for fact in after.values()
-        if isinstance(fact, EntityFact) and fact.id in focus
-    ]
+    focus = set()
+    for id, one in after.items():
+        subject = one.fact.start if isinstance(one.fact, RelationshipFact) else id
+        if isinstance(one.fact, RelationshipFact) and one.status == "live":
+            relationships[one.fact.start][one.fact.type].append(one.fact.end)
+        if before.get(id) != one:
+            focus.add(subject)
+    states = []
+    for id in sorted(focus):
+        ends_by_type = {type_: tuple(ends) for type_, ends in relationships[id].items()}
+        entity = after[id].fact if id in after else None
+        if isinstance(entity, EntityFact):
+            states.append(EntityState(id, entity.class_name, entity.values, ends_by_type))
+        elif class_name := class_of(batch.ontology, id):
+            states.append(EntityState(id, class_name, {}, ends_by_type))
     all_ends = {end for state in states for ends in state.relationships.values() for end in ends}
     classes = {end: name for end in all_ends if (name := class_of(batch.ontology, end))}
+    by_subject: dict[str, list[Stated]] = defaultdict(list)
+    for stated in new.values():
+        claim = stated.claim
+        by_subject[claim.id if isinstance(claim, EntityClaim) else claim.start].append(stated)
     found: dict[str, Violation] = {}
     for broken in shapes.check(states, classes):
-        for stated in _blamed(broken, new.values()):
+        if broken.entity not in after and broken.path not in relationships[broken.entity]:
+            continue  # its values were not looked at
+        for stated in _blamed(broken, by_subject[broken.entity]):
             value = f"{broken.path} = {broken.value}"
             found.setdefault(
-                stated.key, violation(stated.source, stated.claim, broken.shape, value, broken.message)
+                stated.fact, violation(stated.source, stated.claim, broken.shape, value, broken.message)
             )
     return found
 
 
-def _blamed(broken: ShapeViolation, new: Iterable[Stated]) -> list[Stated]:
+def _blamed(broken: ShapeViolation, about: Iterable[Stated]) -> list[Stated]:
     """The relationships at the path that are too many or wrong, else the entity's own claim."""
-    own: list[Stated] = []
-    at_path: list[Stated] = []
-    for stated in new:
-        match stated.claim:
-            case EntityClaim(id=broken.entity):
-                own.append(stated)
-            case RelationshipClaim(start=broken.entity, type=broken.path):
-                at_path.append(stated)
+    own = [one for one in about if isinstance(one.claim, EntityClaim)]
+    at_path = {one: one.claim.end for one in about if _at(one, broken.path)}  # type: ignore[union-attr]
     if broken.constraint == "minCount" or not at_path:
         return own
-    exact = [one for one in at_path if repr(one.claim.end) == broken.value]  # type: ignore[union-attr]
-    return exact or at_path
+    exact = [one for one, end in at_path.items() if repr(end) == broken.value]
+    return exact or list(at_path)
 
 
-def _subject(fact: Fact) -> str:
-    return fact.start if isinstance(fact, RelationshipFact) else fact.id
-
-
-def _is_relationship(fact: str) -> bool:
-    return " " in fact
+def _at(stated: Stated, path: str) -> bool:
+    return isinstance(stated.claim, RelationshipClaim) and stated.claim.type == path

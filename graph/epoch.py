@@ -17,6 +17,7 @@ from uuid import uuid4
 from neo4j import AsyncManagedTransaction
 
 from graph.database import Database
+from graph.feed import pack_changes
 
 
 class WitnessError(Exception):
@@ -78,11 +79,12 @@ async def begin_epoch(database: Database, after_revision: int) -> Witness:
             SET meta.epoch = $epoch, meta.epochBegan = $now,
                 meta.revision = number, meta.accessRevision = number
             CREATE (:_Revision {number: number, at: $now, source: '', scope: ''})
-            CREATE (:_Change {revision: number, changes: []})
+            CREATE (:_Change {revision: number, count: 0, changes: $changes})
             """,
             after=after_revision,
             epoch=uuid4().hex,
             now=datetime.now(UTC),
+            changes=pack_changes([]),
         )
         await tx.run("MATCH (s:_Source) REMOVE s.completedAt")
 

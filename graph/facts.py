@@ -6,14 +6,13 @@ whatever the order they came in.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from graph.claims import Claim, EntityClaim, RelationshipClaim, Scalar, Value
+from graph.tuples import native
 from ontologies.ontology import Ontology
 
 #: Derived from `EntityClaim.collection`; no source claims it as a relationship.
@@ -25,6 +24,11 @@ def fact_of(claim: Claim) -> str:
     if isinstance(claim, EntityClaim):
         return claim.id
     return f"{claim.start} {claim.type} {claim.end}"
+
+
+def is_relationship(fact: str) -> bool:
+    """Whether it is the id of a relationship."""
+    return " " in fact
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,60 +45,39 @@ class Stated:
         return fact_of(self.claim)
 
     @property
-    def key(self) -> str:
-        """Of its `_Claim` node: SHA-256 of source, scope and fact."""
-        return hashlib.sha256(json.dumps([self.source, self.scope, self.fact]).encode()).hexdigest()
+    def by(self) -> tuple[str, str]:
+        """The source and scope, which state a fact once."""
+        return self.source, self.scope
 
     @property
     def rank(self) -> tuple[int, str, str]:
         """The lowest decides contradictions: the most trusted, then the first by name."""
         return (-self.trust, self.source, self.scope)
 
-    def to_row(self) -> dict[str, Any]:
-        """Properties of the `_Claim` node. Equal rows state the same."""
+    def to_row(self) -> list[Any]:
+        """As a page holds it, for JSON: five parts and up to three more where they are not plain."""
         claim = self.claim
-        content: dict[str, Any] = {
-            "confidence": claim.confidence,
-            "validFrom": _encoded(claim.valid_from),
-            "validTo": _encoded(claim.valid_to),
-        }
         if isinstance(claim, EntityClaim):
-            start, type_, end = claim.id, IN_COLLECTION, claim.collection
-            content |= {
-                "class": claim.class_name,
-                "values": {name: _encoded(value) for name, value in claim.values.items()},
-            }
+            values = {name: _encoded(value) for name, value in claim.values.items()}
+            row: list[Any] = [claim.id, claim.class_name, claim.collection, claim.evidence, values]
         else:
-            start, type_, end = claim.start, claim.type, claim.end
-        return {
-            "key": self.key,
-            "fact": self.fact,
-            "source": self.source,
-            "scope": self.scope,
-            "trust": self.trust,
-            "start": start,
-            "type": type_,
-            "end": end,
-            "evidence": claim.evidence,
-            "content": json.dumps(content, sort_keys=True, ensure_ascii=False),
-        }
+            row = [claim.start, claim.type, claim.end, claim.evidence, None]
+        if claim.confidence == 1.0 and claim.valid_from is None and claim.valid_to is None:
+            return row
+        return [*row, claim.confidence, _encoded(claim.valid_from), _encoded(claim.valid_to)]
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Stated:
-        content = json.loads(row["content"])
-        common: dict[str, Any] = {
-            "evidence": row["evidence"],
-            "confidence": content["confidence"],
-            "valid_from": _decoded(content["validFrom"]),
-            "valid_to": _decoded(content["validTo"]),
-        }
+    def from_row(cls, source: str, scope: str, trust: int, row: Sequence[Any]) -> Stated:
+        """The inverse of `to_row`."""
+        first, second, third, evidence, values, *rest = row
+        more = (rest[0], _decoded(rest[1]), _decoded(rest[2])) if rest else (1.0, None, None)
         claim: Claim
-        if "class" in content:
-            values = {name: _decoded(value) for name, value in content["values"].items()}
-            claim = EntityClaim(row["start"], content["class"], row["end"], values, **common)
+        if values is None:
+            claim = RelationshipClaim(first, second, third, evidence, *more)
         else:
-            claim = RelationshipClaim(row["start"], row["type"], row["end"], **common)
-        return cls(row["source"], row["scope"], row["trust"], claim)
+            decoded = {name: _decoded(value) for name, value in values.items()}
+            claim = EntityClaim(first, second, third, decoded, evidence, *more)
+        return cls(source, scope, trust, claim)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +92,10 @@ class EntityFact:
     confidence: float
     valid_from: datetime | None
     valid_to: datetime | None
+
+    def holds(self, at: datetime) -> bool:
+        """Whether the instant is in its interval."""
+        return _within(self, at)
 
     def properties(self) -> dict[str, Any]:
         """Of the live node, but for `id`, `since` and what is derived."""
@@ -136,6 +123,20 @@ class RelationshipFact:
     @property
     def id(self) -> str:
         return f"{self.start} {self.type} {self.end}"
+
+    @classmethod
+    def of_properties(
+        cls, start: str, type_: str, end: str, properties: Mapping[str, Any]
+    ) -> RelationshipFact:
+        """The inverse of `properties`, as Neo4j returns them."""
+        bounds = [
+            None if (at := properties.get(name)) is None else native(at) for name in ("validFrom", "validTo")
+        ]
+        return cls(start, type_, end, tuple(properties["sources"]), properties["confidence"], *bounds)
+
+    def holds(self, at: datetime) -> bool:
+        """Whether the instant is in its interval; its ends' intervals are theirs."""
+        return _within(self, at)
 
     def properties(self) -> dict[str, Any]:
         """Of the live relationship, but for `since`."""
@@ -200,6 +201,12 @@ def placement(entity: EntityFact) -> RelationshipFact:
 
 def _sources(ranked: Iterable[Stated]) -> tuple[str, ...]:
     return tuple(sorted({one.source for one in ranked}))
+
+
+def _within(fact: Fact, at: datetime) -> bool:
+    return (fact.valid_from is None or fact.valid_from <= at) and (
+        fact.valid_to is None or at < fact.valid_to
+    )
 
 
 def _about(fact: Fact) -> dict[str, Any]:

@@ -7,12 +7,13 @@ was doing when it was killed comes again. Nothing is read ahead of a slow consum
 from __future__ import annotations
 
 import asyncio
-import json
+import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+import orjson
 from neo4j import AsyncManagedTransaction
 
 from graph.database import Database
@@ -53,6 +54,11 @@ class Revision:
     changes: Sequence[FactChange]
 
 
+def pack_changes(changes: Sequence[Mapping[str, Any]]) -> bytes:
+    """The changes of a revision, as the outbox holds them."""
+    return zlib.compress(orjson.dumps(changes), 1)
+
+
 async def changes(database: Database, after_revision: int, limit: int = 100) -> Sequence[Revision]:
     """The revisions that follow, oldest first, at most `limit`."""
     records = await database.read(
@@ -71,7 +77,7 @@ async def changes(database: Database, after_revision: int, limit: int = 100) -> 
             record["at"].to_native(),
             record["source"],
             record["scope"],
-            [FactChange(**json.loads(change)) for change in record["changes"]],
+            [FactChange(**change) for change in orjson.loads(zlib.decompress(record["changes"]))],
         )
         for record in records
     ]

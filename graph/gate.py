@@ -40,6 +40,44 @@ def refusal(shapes: Shapes, policy: SourcePolicy, claim: Claim) -> Violation | N
     return None
 
 
+class Gate:
+    """The gate for one source, quick where it has seen the like: verdicts on what ids alone decide are kept."""
+
+    def __init__(self, shapes: Shapes, policy: SourcePolicy) -> None:
+        self._shapes = shapes
+        self._policy = policy
+        self._passed: set[tuple[str, str, str]] = set()
+
+    def refusal(self, claim: Claim) -> Violation | None:
+        """As `refusal`."""
+        if isinstance(claim, EntityClaim) or not _is_usual(claim):
+            return refusal(self._shapes, self._policy, claim)
+        start, end = _ID.fullmatch(claim.start), _ID.fullmatch(claim.end)
+        if start is None or end is None:
+            return refusal(self._shapes, self._policy, claim)
+        kind = (start[1], claim.type, end[1])
+        if kind in self._passed:
+            return None
+        if problem := refusal(self._shapes, self._policy, claim):
+            return problem
+        self._passed.add(kind)
+        return None
+
+
+def _is_usual(claim: RelationshipClaim) -> bool:
+    """Whether nothing but the types of its ids can be wrong with it, if they are ids."""
+    return (
+        claim.valid_from is None
+        and claim.valid_to is None
+        and 0 <= claim.confidence <= 1
+        and len(claim.start) <= ID_BYTES
+        and len(claim.end) <= ID_BYTES
+        and claim.start.isascii()
+        and claim.end.isascii()
+        and claim.evidence.isascii()
+    )
+
+
 def violation(source: str, claim: Claim, rule: str, value: object, message: str) -> Violation:
     """With the value as Python writes it, cut at 200 characters."""
     shown = value if isinstance(value, str) else repr(value)

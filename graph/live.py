@@ -1,18 +1,181 @@
-"""Writes live nodes, relationships and audiences, as the changes of a batch say."""
+"""How facts are kept: live in the graph, or aside while they do not hold or lack an end; and their past."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, LiteralString
 
 from neo4j import AsyncManagedTransaction
 
 from graph.audiences import assign
-from graph.batch import Change
-from graph.facts import IN_COLLECTION, EntityFact, RelationshipFact
+from graph.batch import Standing, Status
+from graph.facts import IN_COLLECTION, EntityFact, Fact, RelationshipFact, is_relationship
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.ontology import Ontology
+
+#: `until` of a version that is still known.
+OPEN = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the store keeps a fact."""
+
+    status: Status
+    since: int
+    """Revision since which it is known as it is."""
+    pages: tuple[int, ...]
+    """Those that hold the claims on it; none for a placement, which follows from its entity's."""
+    audience: int | None = None
+    """That an entity has, or last had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """What happens to a fact: how it is kept before and after, None for not at all."""
+
+    id: str
+    before: tuple[Fact, Place] | None
+    after: tuple[Fact, Place] | None
+
+    @property
+    def fact(self) -> Fact:
+        """As it is, or last was."""
+        found = self.after or self.before
+        assert found is not None  # noqa: S101
+        return found[0]
+
+    @property
+    def was_live(self) -> Fact | None:
+        return self.before[0] if self.before and self.before[1].status == "live" else None
+
+    @property
+    def is_live(self) -> Fact | None:
+        return self.after[0] if self.after and self.after[1].status == "live" else None
+
+    @property
+    def was_known(self) -> Fact | None:
+        return self.before[0] if self.before and self.before[1].status != "waiting" else None
+
+    @property
+    def is_known(self) -> Fact | None:
+        return self.after[0] if self.after and self.after[1].status != "waiting" else None
+
+
+def transition(
+    id: str,
+    before: tuple[Fact, Place] | None,
+    after: Standing | None,
+    pages: tuple[int, ...],
+    revision: int,
+) -> Transition:
+    """The fact keeps the revision since which it is known while it says the same."""
+    if after is None:
+        return Transition(id, before, None)
+    since, audience = revision, None
+    if before is not None:
+        audience = before[1].audience
+        if before[0] == after.fact and before[1].status != "waiting":
+            since = before[1].since
+    return Transition(id, before, (after.fact, Place(after.status, since, pages, audience)))
+
+
+# Reading.
+
+
+async def places(tx: AsyncManagedTransaction, facts: Collection[str]) -> dict[str, Place]:
+    """How each of the facts is kept; those that are not are left out."""
+    found: dict[str, Place] = {}
+    entities = [fact for fact in facts if not is_relationship(fact)]
+    if entities:
+        result = await tx.run(
+            """
+            UNWIND $ids AS id MATCH (n:Entity {id: id})
+            RETURN id, n.since AS since, coalesce(n.pages, []) AS pages, n.audience AS audience
+            """,
+            ids=entities,
+        )
+        async for record in result:
+            found[record["id"]] = Place("live", record["since"], tuple(record["pages"]), record["audience"])
+    by_type: dict[str, list[list[str]]] = defaultdict(list)
+    for fact in facts:
+        if is_relationship(fact):
+            start, type_, end = fact.split(" ")
+            by_type[type_].append([start, end, fact])
+    for type_, rows in by_type.items():
+        result = await tx.run(
+            """
+            UNWIND $rows AS row
+            MATCH (:Entity {id: row[0]})-[r:$($type)]->(:Entity {id: row[1]})
+            RETURN row[2] AS id, r.since AS since, coalesce(r.pages, []) AS pages
+            """,
+            rows=rows,
+            type=type_,
+        )
+        async for record in result:
+            found[record["id"]] = Place("live", record["since"], tuple(record["pages"]))
+    return found | await _aside(tx, [fact for fact in facts if fact not in found])
+
+
+async def _aside(tx: AsyncManagedTransaction, facts: Collection[str]) -> dict[str, Place]:
+    if not facts:
+        return {}
+    result = await tx.run(
+        "UNWIND $facts AS fact MATCH (a:_Aside {fact: fact}) RETURN fact, a {.*} AS row", facts=list(facts)
+    )
+    return {record["fact"]: _place(record["row"]) async for record in result}
+
+
+def _place(row: Mapping[str, Any]) -> Place:
+    return Place(row["status"], row["since"], tuple(row.get("pages") or ()), row.get("heldAudience"))
+
+
+async def statuses(tx: AsyncManagedTransaction, ids: Collection[str]) -> dict[str, Status]:
+    """How those of the entities stand that are known."""
+    result = await tx.run("UNWIND $ids AS id MATCH (n:Entity {id: id}) RETURN id", ids=list(ids))
+    found: dict[str, Status] = {record["id"]: "live" async for record in result}
+    aside = await _aside(tx, [id for id in ids if id not in found])
+    return found | {id: place.status for id, place in aside.items()}
+
+
+async def due(tx: AsyncManagedTransaction, now: datetime, limit: int) -> list[str]:
+    """Facts that may have begun or ceased to hold."""
+    result = await tx.run(
+        "MATCH (b:_Bound) WHERE b.at <= $now RETURN b.fact AS fact ORDER BY b.at, fact LIMIT $limit",
+        now=now,
+        limit=limit,
+    )
+    return [record["fact"] async for record in result]
+
+
+async def around(
+    tx: AsyncManagedTransaction, ids: Collection[str]
+) -> dict[str, tuple[RelationshipFact, Place]]:
+    """All relationships at the entities, as they are kept."""
+    found: dict[str, tuple[RelationshipFact, Place]] = {}
+    for query in _AROUND if ids else ():
+        async for record in await tx.run(query, ids=list(ids)):
+            row = record["row"]
+            fact = RelationshipFact.of_properties(record["start"], record["type"], record["end"], row)
+            found[fact.id] = fact, _place({"status": "live", **row})
+    return found
+
+
+_AROUND: tuple[LiteralString, ...] = (
+    """UNWIND $ids AS id MATCH (:Entity {id: id})-[r]-(:Entity)
+       RETURN DISTINCT startNode(r).id AS start, type(r) AS type, endNode(r).id AS end,
+                       properties(r) AS row""",
+    """UNWIND $ids AS id MATCH (a:_Aside {start: id})
+       RETURN a.start AS start, a.type AS type, a.end AS end, properties(a) AS row""",
+    """UNWIND $ids AS id MATCH (a:_Aside {end: id})
+       RETURN a.start AS start, a.type AS type, a.end AS end, properties(a) AS row""",
+)
+
+
+# Writing.
 
 
 async def for_each(
@@ -23,29 +186,40 @@ async def for_each(
         await tx.run(query, parameters, rows=list(rows))
 
 
-async def write_facts(
-    tx: AsyncManagedTransaction, ontology: Ontology, changes: Sequence[Change], revision: int
+async def write(
+    tx: AsyncManagedTransaction,
+    ontology: Ontology,
+    transitions: Sequence[Transition],
+    revision: int,
+    now: datetime,
 ) -> None:
     """What appears before what goes, so that no reader sees less than either state."""
+    changed = [one for one in transitions if one.before != one.after]
+    await _write_live(tx, ontology, [one for one in changed if one.is_live])
+    await _write_versions(tx, [one for one in changed if _superseded(one)], revision)
+    await _write_aside(tx, changed)
+    await _delete_live(tx, [one for one in changed if one.was_live and not one.is_live])
+    await _write_bounds(tx, transitions, now)
+
+
+def _superseded(one: Transition) -> bool:
+    return one.was_known is not None and one.was_known != one.is_known
+
+
+async def _write_live(
+    tx: AsyncManagedTransaction, ontology: Ontology, transitions: Iterable[Transition]
+) -> None:
     entities: dict[str, list[dict[str, Any]]] = defaultdict(list)
     relationships: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    gone_relationships: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    gone_entities: list[str] = []
-    for change in changes:
-        match change:
-            case Change(before, EntityFact() as after):
-                dropped = dict.fromkeys(before.properties(), None) if before else {}
-                properties = dropped | after.properties() | {"since": revision}
-                entities[after.class_name].append({"id": after.id, "properties": properties})
-            case Change(_, RelationshipFact() as after):
-                properties = after.properties() | {"since": revision}
-                relationships[after.type].append(
-                    {"start": after.start, "end": after.end, "properties": properties}
-                )
-            case Change(EntityFact() as before, None):
-                gone_entities.append(before.id)
-            case Change(RelationshipFact() as before, None):
-                gone_relationships[before.type].append({"start": before.start, "end": before.end})
+    for one in transitions:
+        assert one.after is not None  # noqa: S101
+        fact, place = one.after
+        properties = fact.properties() | {"since": place.since, "pages": list(place.pages) or None}
+        if isinstance(fact, EntityFact):
+            dropped = dict.fromkeys(one.was_live.properties(), None) if one.was_live else {}
+            entities[fact.class_name].append({"id": fact.id, "properties": dropped | properties})
+        else:
+            relationships[fact.type].append({"start": fact.start, "end": fact.end, "properties": properties})
     for class_name, rows in entities.items():
         await for_each(
             tx,
@@ -70,34 +244,110 @@ async def write_facts(
             rows,
             type=type_,
         )
-    for type_, rows in gone_relationships.items():
+
+
+async def _write_versions(
+    tx: AsyncManagedTransaction, transitions: Iterable[Transition], revision: int
+) -> None:
+    rows = []
+    for one in transitions:
+        assert one.before is not None  # noqa: S101
+        rows.append(_version(one.id, *one.before) | {"until": revision})
+    await for_each(tx, "UNWIND $rows AS row CREATE (v:_Version) SET v = row", rows)
+
+
+async def _write_aside(tx: AsyncManagedTransaction, transitions: Iterable[Transition]) -> None:
+    kept: dict[Status, list[dict[str, Any]]] = defaultdict(list)
+    gone = []
+    for one in transitions:
+        if one.after is not None and not one.is_live:
+            fact, place = one.after
+            row = _version(one.id, fact, place) | {"status": place.status, "pages": list(place.pages) or None}
+            kept[place.status].append(row)
+        elif one.before is not None and not one.was_live:
+            gone.append(one.id)
+    await for_each(
+        tx,
+        "UNWIND $rows AS row MERGE (a:_Aside {fact: row.fact}) SET a = row, a:_Version, a.until = $open",
+        kept["dormant"],
+        open=OPEN,
+    )
+    await for_each(
+        tx,
+        "UNWIND $rows AS row MERGE (a:_Aside {fact: row.fact}) SET a = row REMOVE a:_Version",
+        kept["waiting"],
+    )
+    await for_each(tx, "UNWIND $rows AS fact MATCH (a:_Aside {fact: fact}) DELETE a", gone)
+
+
+def _version(id: str, fact: Fact, place: Place) -> dict[str, Any]:
+    """As it was, without a name of the living: no `audience`, no label or relationship of theirs."""
+    row = fact.properties() | {"fact": id, "since": place.since, "heldAudience": place.audience}
+    if isinstance(fact, EntityFact):
+        return row | {"id": fact.id, "class": fact.class_name, "collection": fact.collection}
+    return row | {"start": fact.start, "type": fact.type, "end": fact.end}
+
+
+async def _delete_live(tx: AsyncManagedTransaction, transitions: Iterable[Transition]) -> None:
+    relationships: dict[str, list[list[str]]] = defaultdict(list)
+    entities = []
+    for one in transitions:
+        fact = one.was_live
+        if isinstance(fact, RelationshipFact):
+            relationships[fact.type].append([fact.start, fact.end])
+        else:
+            entities.append(one.id)
+    for type_, rows in relationships.items():
         await for_each(
             tx,
-            """
-            UNWIND $rows AS row
-            MATCH (a:Entity {id: row.start})-[r:$($type)]->(b:Entity {id: row.end})
-            DELETE r
-            """,
+            "UNWIND $rows AS row MATCH (:Entity {id: row[0]})-[r:$($type)]->(:Entity {id: row[1]}) DELETE r",
             rows,
             type=type_,
         )
-    await for_each(tx, "UNWIND $rows AS id MATCH (n:Entity {id: id}) DETACH DELETE n", gone_entities)
+    await for_each(tx, "UNWIND $rows AS id MATCH (n:Entity {id: id}) DETACH DELETE n", entities)
+
+
+async def _write_bounds(
+    tx: AsyncManagedTransaction, transitions: Iterable[Transition], now: datetime
+) -> None:
+    rows, gone = [], []
+    for one in transitions:
+        at = next_bound(one.after[0], now) if one.after else None
+        if at is not None:
+            rows.append([one.id, at])
+        elif one.before and (one.before[0].valid_from or one.before[0].valid_to):
+            gone.append(one.id)
+    await for_each(tx, "UNWIND $rows AS row MERGE (b:_Bound {fact: row[0]}) SET b.at = row[1]", rows)
+    await for_each(tx, "UNWIND $rows AS fact MATCH (b:_Bound {fact: fact}) DELETE b", gone)
+
+
+def next_bound(fact: Fact, now: datetime) -> datetime | None:
+    """The next instant at which the fact begins or ceases to hold."""
+    return min((at for at in (fact.valid_from, fact.valid_to) if at is not None and at > now), default=None)
+
+
+# Audiences.
 
 
 async def place(
-    tx: AsyncManagedTransaction, ontology: Ontology, model: AuthorizationModel, changes: Sequence[Change]
+    tx: AsyncManagedTransaction,
+    ontology: Ontology,
+    model: AuthorizationModel,
+    transitions: Iterable[Transition],
 ) -> bool:
     """Audiences of entities that appeared or changed their place; whether some are now in between.
 
     A reader may see a commit half-applied, so an entity that had an audience loses it in this
     revision and gets the new one in the next (`settle_moves`).
     """
-    ids = {
-        change.fact.start if isinstance(change.fact, RelationshipFact) else change.fact.id
-        for change in changes
-        if (isinstance(change.fact, EntityFact) and change.before is None)
-        or (isinstance(change.fact, RelationshipFact) and change.fact.type == IN_COLLECTION)
-    }
+    ids = set()
+    for one in transitions:
+        if one.was_live == one.is_live:
+            continue
+        if isinstance(one.fact, EntityFact) and one.was_live is None:
+            ids.add(one.fact.id)
+        elif isinstance(one.fact, RelationshipFact) and one.fact.type == IN_COLLECTION:
+            ids.add(one.fact.start)
     differing = await _differing(tx, ontology, model, ids)
     await _set_audiences(tx, {id: new for id, (held, new) in differing.items() if held is None})
     moving = [id for id, (held, _) in differing.items() if held is not None]
@@ -123,6 +373,8 @@ async def _differing(
     tx: AsyncManagedTransaction, ontology: Ontology, model: AuthorizationModel, ids: Collection[str]
 ) -> dict[str, tuple[int | None, int | None]]:
     """Of the entities whose audience is not what it should be: as it is, as it should be."""
+    if not ids:
+        return {}
     result = await tx.run(
         "UNWIND $ids AS id MATCH (n:Entity {id: id}) RETURN id, n.audience AS audience", ids=sorted(ids)
     )

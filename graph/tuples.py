@@ -91,6 +91,8 @@ async def load_tuples(tx: Transaction, bindings: Iterable[Binding]) -> Sequence[
     by_relationship: dict[str, list[Binding]] = defaultdict(list)
     for binding in bindings:
         by_relationship[binding.relationship].append(binding)
+    result = await tx.run("MATCH (p:_Page) RETURN p.number AS number, p.source AS source, p.scope AS scope")
+    scopes = {record["number"]: (record["source"], record["scope"]) async for record in result}
     loaded = []
     for relationship, its in by_relationship.items():
         result = await tx.run(
@@ -98,11 +100,7 @@ async def load_tuples(tx: Transaction, bindings: Iterable[Binding]) -> Sequence[
             MATCH (start:Entity)-[r:$($type)]->(end:Entity)
             WHERE size(r.sources) > 0
             RETURN start.id AS start, end.id AS end,
-                   COLLECT {
-                       MATCH (c:_Claim {fact: CASE $type WHEN 'IN_COLLECTION' THEN start.id
-                                              ELSE start.id + ' ' + $type + ' ' + end.id END})
-                       RETURN [c.source, c.scope]
-                   } AS scopes,
+                   CASE $type WHEN 'IN_COLLECTION' THEN start.pages ELSE r.pages END AS pages,
                    [r.validFrom, start.validFrom, end.validFrom] AS begins,
                    [r.validTo, start.validTo, end.validTo] AS ends
             """,
@@ -116,7 +114,7 @@ async def load_tuples(tx: Transaction, bindings: Iterable[Binding]) -> Sequence[
                     loaded.append(
                         ClaimedTuple(
                             entry,
-                            frozenset((source, scope) for source, scope in record["scopes"]),
+                            frozenset(scopes[number] for number in record["pages"] or ()),
                             max(begins, default=None),
                             min(ends, default=None),
                         )

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
+from hashlib import blake2b, sha256
 from typing import Any
 
+import orjson
 from neo4j import AsyncManagedTransaction
 
-from graph.batch import Batch, Change, access_rests_on, misplaced, misshapen
+from graph import live
+from graph.batch import Batch, Standing, access_rests_on, misplaced, misshapen, standing_of
+from graph.bulk import Bulk, Plain, is_access_bearing, shown
 from graph.claims import Violation
-from graph.facts import IN_COLLECTION, EntityFact, RelationshipFact, Stated
-from graph.live import for_each, place, settle_moves, write_facts
+from graph.digests import of_facts
+from graph.facts import IN_COLLECTION, EntityFact, Fact, RelationshipFact, Stated, is_relationship
+from graph.feed import pack_changes
+from graph.live import Place, Transition, for_each, transition
+from graph.pages import ROOM, Page, Pages
+from graph.tuples import Scope, native
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.shapes import Shapes
 
 Transaction = AsyncManagedTransaction
 
 
-@dataclass(frozen=True, slots=True)
 class Schema:
     """What is allowed to be written, and what access means."""
 
-    shapes: Shapes
-    model: AuthorizationModel
+    def __init__(self, shapes: Shapes, model: AuthorizationModel) -> None:
+        self.shapes = shapes
+        self.model = model
+        self.plain = Plain(shapes, model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +49,15 @@ class Refused:
 
     def to_row(self) -> dict[str, Any]:
         evidence = self.stated.claim.evidence.encode(errors="replace").decode()
-        place = {"key": self.key, "scope": self.stated.scope, "evidence": evidence}
+        place = {"key": self.key, "scope": self.stated.scope, "evidence": evidence, "digest": self.digest()}
         return place | asdict(self.violation)
+
+    def digest(self) -> bytes:
+        """Of what is recorded of it."""
+        said = orjson.dumps(
+            [self.stated.claim.evidence.encode(errors="replace").decode(), asdict(self.violation)]
+        )
+        return blake2b(said, digest_size=8).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,34 +66,63 @@ class Order:
 
     source: str
     scope: str
+    lease: str = ""
+    """Of the crawl that orders it; none for the store itself."""
     new: Mapping[str, Stated] = field(default_factory=dict)
-    """By key: claims that passed the gate alone."""
+    """By fact: claims that passed the gate alone, and are not held as they are."""
     refused: Sequence[Refused] = ()
-    withdrawn: Collection[str] = ()
-    """Keys of claims and quarantined claims that are no longer made."""
+    withdrawn: Mapping[int, Collection[bytes]] = field(default_factory=dict)
+    """By page: digests of the facts whose claims are no longer made."""
+    held: Mapping[str, int] = field(default_factory=dict)
+    """The pages where the scope holds claims on facts of `new` and `refused`."""
+    last: tuple[int, int] | None = None
+    """The scope's last page, and how many claims are in it."""
+    passed: Collection[str] = ()
+    """Keys of quarantined claims that have passed, or are no longer made."""
+    recheck: Collection[str] = ()
+    """Facts that may begin or cease to hold, as time has passed."""
+    quarantined: Mapping[str, bytes] = field(default_factory=dict)
+    """By key: digests of what is quarantined already."""
+
+    def is_done(self) -> bool:
+        """Whether all is as ordered."""
+        return not (self.new or self.withdrawn or self.passed or self.recheck) and all(
+            self.quarantined.get(one.key) == one.digest() for one in self.refused
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     revision: int
-    changes: Sequence[Change] = ()
+    added: int = 0
+    changed: int = 0
+    retracted: int = 0
     refused: Sequence[Refused] = ()
-    new: int = 0
-    """Claims that are new or say something new."""
+    pages: Mapping[str, int] = field(default_factory=dict)
+    """By fact of the order's `new`: where its claim is now; those that were refused are left out."""
+    gone: Collection[str] = ()
+    """Facts on which the scope holds no claim any more."""
+    passed: Collection[str] = ()
+    """Keys of what is no longer quarantined."""
+    last: tuple[int, int] | None = None
+    audiences: Mapping[tuple[str, str], int] = field(default_factory=dict)
     moving: bool = False
     """Whether entities lost an audience that the next revision replaces."""
 
 
-async def stored(tx: Transaction, keys: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Rows of the `_Claim`s and of the `_Quarantined` with these keys, by key."""
-    claims = await tx.run(
-        "UNWIND $keys AS key MATCH (c:_Claim {key: key}) RETURN properties(c) AS row", keys=list(keys)
-    )
-    claim_rows = {record["row"]["key"]: record["row"] async for record in claims}
-    quarantined = await tx.run(
-        "UNWIND $keys AS key MATCH (q:_Quarantined {key: key}) RETURN properties(q) AS row", keys=list(keys)
-    )
-    return claim_rows, {record["row"]["key"]: record["row"] async for record in quarantined}
+class LeaseLostError(Exception):
+    """Another crawl of the same source and scope has begun; the message names them."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a transaction finds once it has the lock."""
+
+    revision: int
+    next_page: int
+    now: datetime
+    """Never before the instant of the last revision, whatever the clock says."""
+    aside: bool
 
 
 async def current_revision(tx: Transaction) -> int:
@@ -87,226 +130,371 @@ async def current_revision(tx: Transaction) -> int:
     return int((await result.single(strict=True))["revision"])
 
 
-async def carry_out(tx: Transaction, schema: Schema, order: Order) -> Outcome:
-    """All of the order in this transaction."""
-    revision = await lock(tx)
-    keys = {*order.new, *(one.key for one in order.refused), *order.withdrawn}
-    claims, quarantined = await stored(tx, keys)
-    new = {key: one for key, one in order.new.items() if claims.get(key) != one.to_row()}
-    batch = await _batch(tx, schema, order, new, claims)
-    refused = list(order.refused)
-    for key, violation in (await _violations(tx, schema, batch, new)).items():
-        refused.append(Refused(key, order.new[key], violation))
-    changes = batch.changes()
-    await _write_quarantined(tx, refused, quarantined)
-    await _write_claims(tx, batch)
-    if not changes:
-        return Outcome(revision, (), refused, len(new))
-    revision += 1
-    await write_facts(tx, schema.shapes.ontology, changes, revision)
-    moving = await place(tx, schema.shapes.ontology, schema.model, changes)
-    described = [
-        {
-            "kind": _kind(change),
-            "id": change.fact.id,
-            "before": _shown(change.before),
-            "after": _shown(change.after),
-        }
-        for change in changes
+async def lock(tx: Transaction, order: Order, now: datetime) -> State:
+    """Take the lock that makes writers one after the other. Raises LeaseLostError."""
+    await tx.run("MATCH (meta:_Meta) SET meta.locked = true REMOVE meta.locked")  # leaves no change
+    result = await tx.run(
+        """
+        MATCH (meta:_Meta)
+        RETURN meta.revision AS revision, coalesce(meta.nextPage, 0) AS page, meta.at AS at,
+               COUNT { (:_Aside) } > 0 AS aside,
+               COLLECT { MATCH (s:_Source {name: $source, scope: $scope}) RETURN s.lease } AS leases
+        """,
+        source=order.source,
+        scope=order.scope,
+    )
+    record = await result.single(strict=True)
+    if order.lease and record["leases"] != [order.lease]:
+        raise LeaseLostError(
+            f"another crawl of {order.source}, scope {order.scope}, has begun; what this one wrote is kept"
+        )
+    at = record["at"]
+    instant = now if at is None else max(now, native(at))
+    return State(record["revision"], record["page"], instant, record["aside"])
+
+
+async def carry_out(
+    tx: Transaction,
+    schema: Schema,
+    order: Order,
+    audiences: Mapping[tuple[str, str], int],
+    now: datetime,
+) -> Outcome:
+    """All of the order in this transaction. `audiences`: of classes and collections, as far as known."""
+    state = await lock(tx, order, now)
+    pages = Pages(tx)
+    revision = state.revision + 1
+    target = _assign(order, state)
+    written = await Bulk(tx, schema.shapes, schema.model, revision, target, audiences, state.aside).write(
+        one for fact, one in order.new.items() if fact in target and schema.plain.is_plain(one.claim)
+    )
+    quick = {fact.id for fact in written.facts}
+    rest = {fact: one for fact, one in order.new.items() if fact not in quick}
+    work = _Work(tx, schema, state, order, pages, target)
+    refused = [*order.refused, *await work.settle(rest)]
+    transitions = await work.transitions(rest, written.entities)
+    kept = {fact: one for fact, one in order.new.items() if fact in quick or work.stands(one)}
+    last = await _write_claims(work, kept)
+    passed = await _write_quarantined(tx, refused, order)
+    await live.write(tx, schema.shapes.ontology, transitions, revision, state.now)
+    moving = await live.place(tx, schema.shapes.ontology, schema.model, transitions)
+    changes = [
+        *map(shown, written.facts),
+        *(_shown(one) for one in transitions if one.was_live != one.is_live),
     ]
-    await take_revision(tx, revision, order, described, access=_touches_access(schema, changes))
-    return Outcome(revision, changes, refused, len(new), moving)
+    known = [one for one in transitions if one.was_known != one.is_known]
+    if changes or known:
+        access = _touches_access(schema, transitions) or any(
+            is_access_bearing(schema.shapes, fact) for fact in written.facts
+        )
+        await take_revision(tx, revision, order, changes, state.now, access=access)
+    counted = [one for one in known if not _is_placement(one.fact)]
+    added = sum(one.was_known is None for one in counted)
+    retracted = sum(one.is_known is None for one in counted)
+    return Outcome(
+        revision if changes or known else state.revision,
+        added + sum(not _is_placement(fact) for fact in written.facts),
+        len(counted) - added - retracted,
+        retracted,
+        refused,
+        {fact: target.get(fact, order.held.get(fact, -1)) for fact in kept},
+        work.gone(),
+        passed,
+        last,
+        written.audiences,
+        moving,
+    )
 
 
-async def settle(tx: Transaction, schema: Schema, limit: int) -> int:
+async def settle(tx: Transaction, schema: Schema, limit: int, now: datetime) -> int:
     """Give entities that changed their place their new audience, in a revision; how many were waiting."""
-    revision = await lock(tx)
+    state = await lock(tx, Order("", ""), now)
     moves = await tx.run("MATCH (m:_Move) RETURN m.id AS id ORDER BY id LIMIT $limit", limit=limit)
     ids = [record["id"] async for record in moves]
     if not ids:
         return 0
-    set_ = await settle_moves(tx, schema.shapes.ontology, schema.model, ids)
+    set_ = await live.settle_moves(tx, schema.shapes.ontology, schema.model, ids)
     if set_:
         described = [
             {"kind": "audience", "id": id, "before": None, "after": {"audience": number}}
             for id, number in set_.items()
         ]
-        await take_revision(tx, revision + 1, Order("", ""), described, access=False)
+        await take_revision(tx, state.revision + 1, Order("", ""), described, state.now, access=False)
     return len(ids)
 
 
-async def lock(tx: Transaction) -> int:
-    """Take the lock that makes writers one after the other; the current revision."""
-    await tx.run("MATCH (meta:_Meta) SET meta.locked = true REMOVE meta.locked")  # leaves no change
-    return await current_revision(tx)
-
-
 async def take_revision(
-    tx: Transaction, number: int, order: Order, changes: Iterable[Mapping[str, Any]], *, access: bool
+    tx: Transaction,
+    number: int,
+    order: Order,
+    changes: Sequence[Mapping[str, Any]],
+    at: datetime,
+    *,
+    access: bool,
 ) -> None:
-    """Record the revision with its changes, one JSON text each."""
+    """Record the revision with its changes."""
     await tx.run(
         """
         MATCH (meta:_Meta)
-        SET meta.revision = $number,
+        SET meta.revision = $number, meta.at = $at,
             meta.accessRevision = CASE WHEN $access THEN $number ELSE meta.accessRevision END
         CREATE (:_Revision {number: $number, at: $at, source: $source, scope: $scope})
-        CREATE (:_Change {revision: $number, changes: $changes})
+        CREATE (:_Change {revision: $number, count: $count, changes: $changes})
         """,
         number=number,
-        at=datetime.now(UTC),
+        at=at,
         source=order.source,
         scope=order.scope,
         access=access,
-        changes=[json.dumps(change, ensure_ascii=False) for change in changes],
+        count=len(changes),
+        changes=pack_changes(changes),
     )
 
 
-def again_key(key: str) -> str:
-    """For a claim that contradicts an earlier one of the same crawl, whose key it shares."""
-    return hashlib.sha256(f"{key} again".encode()).hexdigest()
+def quarantine_key(stated: Stated, *, again: bool = False) -> str:
+    """Of the claim's `_Quarantined` node; `again` where it contradicts an earlier one of its crawl."""
+    parts = [stated.source, stated.scope, stated.fact, *(["again"] if again else [])]
+    return sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
 
 
-# What is touched.
+def _assign(order: Order, state: State) -> dict[str, int]:
+    """By fact: the page of each claim that has none yet, or had it under another trust."""
+    new = [fact for fact in order.new if fact not in order.held]
+    if order.last is not None and order.last[1] + len(new) <= ROOM:
+        return dict.fromkeys(new, order.last[0])
+    return {fact: state.next_page + number // ROOM for number, fact in enumerate(new)}
 
 
-async def _batch(
-    tx: Transaction, schema: Schema, order: Order, new: Mapping[str, Stated], claims: Mapping[str, Any]
-) -> Batch:
-    ontology = schema.shapes.ontology
-    batch = Batch(ontology)
-    withdrawn = {key: Stated.from_row(claims[key]) for key in order.withdrawn if key in claims}
-    for one in order.refused:
-        if one.displaces and one.key in claims:
-            previous = Stated.from_row(claims[one.key])
-            if access_rests_on(ontology, previous, one.stated):
-                withdrawn[one.key] = previous
-    may_go = {
-        one.fact
-        for key, one in new.items()
-        if key in claims and access_rests_on(ontology, Stated.from_row(claims[key]), one)
-    }
-    facts = [stated.fact for stated in (*new.values(), *withdrawn.values())]
-    batch.touch(facts, await _claims_on(tx, facts))
-    for stated in new.values():
-        batch.after[stated.fact][stated.key] = stated
-    for stated in withdrawn.values():
-        batch.withdraw(stated)
-    around = await _claims_around(tx, batch.unsettled_entities() | may_go)
-    facts = [stated.fact for stated in around]
-    batch.touch(facts, await _claims_on(tx, facts))
-    starts = batch.relationship_starts()
-    batch.touch(starts, await _claims_on(tx, starts))
-    batch.standing = await _standing(tx, batch.ends())
-    return batch
+@dataclass(slots=True)
+class _Work:
+    """The claims that need a look at what stands: what they touch, and what comes of it."""
 
+    tx: Transaction
+    schema: Schema
+    state: State
+    order: Order
+    pages: Pages
+    target: Mapping[str, int]
+    batch: Batch = field(init=False)
+    places: dict[str, Place] = field(init=False)
+    where: dict[str, dict[Scope, int]] = field(default_factory=dict)
+    """By touched fact: the page of each claim that was on it."""
 
-async def _claims_on(tx: Transaction, facts: Collection[str]) -> list[Stated]:
-    if not facts:
-        return []
-    query = "UNWIND $facts AS fact MATCH (c:_Claim {fact: fact}) RETURN properties(c) AS row"
-    return [Stated.from_row(record["row"]) async for record in await tx.run(query, facts=list(set(facts)))]
+    def __post_init__(self) -> None:
+        self.batch = Batch(self.schema.shapes.ontology, self.state.now)
 
+    async def settle(self, rest: Mapping[str, Stated]) -> list[Refused]:
+        """Put the claims on the facts and let the gate look; those that it refuses."""
+        self.places = {}
+        withdrawn = await self._withdrawn()
+        held = [
+            one.stated.fact
+            for one in self.order.refused
+            if one.displaces and one.stated.fact in self.order.held
+        ]
+        facts = {*rest, *withdrawn, *held, *self.order.recheck}
+        if not facts:
+            return []
+        self.places = await live.places(self.tx, facts)
+        claims = await self.pages.claims_on(
+            {fact: self.places[fact].pages if fact in self.places else () for fact in facts}
+        )
+        for fact in facts:
+            self.where[fact] = {by: page for by, (_, page) in claims[fact].items()}
+            self.batch.touch(fact, {by: one for by, (one, _) in claims[fact].items()})
+        by = self.order.source, self.order.scope
+        for fact in withdrawn:
+            self.batch.withdraw(self.batch.before[fact][by])
+        for one in self.order.refused:
+            previous = self.batch.before.get(one.stated.fact, {}).get(by) if one.displaces else None
+            if previous and access_rests_on(self.batch.ontology, previous, one.stated):
+                self.batch.withdraw(previous)
+        for stated in rest.values():
+            self.batch.put(stated)
+        self.batch.ends = await live.statuses(self.tx, self.batch.untouched_ends())
+        found = await self._violations(rest)
+        return [Refused(quarantine_key(rest[fact]), rest[fact], found[fact]) for fact in found]
 
-async def _claims_around(tx: Transaction, ids: Collection[str]) -> list[Stated]:
-    """Claims of relationships at the entities, and of entities placed in them."""
-    found: list[Stated] = []
-    if not ids:
+    async def _withdrawn(self) -> list[str]:
+        found = []
+        for page in await self.pages.open(self.order.withdrawn):
+            wanted = self.order.withdrawn[page.number]
+            digests = of_facts(page.claims)
+            found += [
+                fact for fact, digest in zip(page.claims, digests, strict=True) if digest.tobytes() in wanted
+            ]
         return found
-    for query in (
-        "UNWIND $ids AS id MATCH (c:_Claim {start: id}) RETURN properties(c) AS row",
-        "UNWIND $ids AS id MATCH (c:_Claim {end: id}) RETURN properties(c) AS row",
-    ):
-        result = await tx.run(query, ids=list(ids))
-        found += [Stated.from_row(record["row"]) async for record in result]
-    return found
+
+    async def _violations(self, new: Mapping[str, Stated]) -> dict[str, Violation]:
+        """By fact: the new claims that are refused; the batch is left without them."""
+        if not new:
+            return {}
+        accepted = dict(new)
+        outgoing = await self._outgoing()
+        found = refused = misplaced(self.batch, accepted.values())
+        while True:
+            for fact in refused:
+                self.batch.refuse(accepted.pop(fact))
+            refused = misshapen(self.schema.shapes, self.batch, accepted, outgoing)
+            if not refused:
+                return found
+            found |= refused
+
+    async def _outgoing(self) -> dict[str, dict[str, list[str]]]:
+        """Live relationships that the batch does not touch, of the types that shapes count."""
+        starts = {fact.split(" ")[0] for fact in self.batch.before}
+        result = await self.tx.run(
+            """
+            UNWIND $ids AS id
+            MATCH (n:Entity {id: id})-[r:$any($types)]->(m:Entity) WHERE r.inferred IS NULL
+            RETURN id, type(r) AS type, m.id AS end
+            """,
+            ids=list(starts),
+            types=sorted(self.schema.plain.counted - {IN_COLLECTION}),
+        )
+        outgoing: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        async for record in result:
+            if f"{record['id']} {record['type']} {record['end']}" not in self.batch.before:
+                outgoing[record["id"]][record["type"]].append(record["end"])
+        return outgoing
+
+    async def transitions(self, rest: Mapping[str, Stated], appeared: Sequence[str]) -> list[Transition]:
+        """What happens to the touched facts, and to relationships whose ends appeared or went."""
+        await for_each(
+            self.tx, "UNWIND $rows AS fact MATCH (b:_Bound {fact: fact}) DELETE b", self.order.recheck
+        )
+        before, after = self.batch.standing(self.batch.before), self.batch.standing(self.batch.after)
+        derived = [id for id in (*before, *after) if id not in self.batch.before]
+        self.places |= await live.places(self.tx, set(derived)) if derived else {}
+        revision = self.state.revision + 1
+        found = [
+            self._transition(id, before.get(id), after.get(id), revision)
+            for id in dict.fromkeys((*before, *after))
+        ]
+        unsettled = [
+            one.id
+            for one in found
+            if not is_relationship(one.id) and _status(one.before) != _status(one.after)
+        ]
+        if self.state.aside:
+            unsettled += appeared
+        if unsettled:
+            beside = await live.around(self.tx, unsettled)
+            told = {one.id for one in found}
+            found += await self._around({id: one for id, one in beside.items() if id not in told}, after)
+        return found
+
+    def _transition(
+        self, id: str, before: Standing | None, after: Standing | None, revision: int
+    ) -> Transition:
+        place = self.places.get(id)
+        was = (before.fact, place) if before is not None and place is not None else None
+        pages: tuple[int, ...] = ()
+        if after is not None and id in self.batch.after:
+            pages = tuple(sorted({self._page(id, by) for by in self.batch.after[id]}))
+        return transition(id, was, after, pages, revision)
+
+    def _page(self, fact: str, by: Scope) -> int:
+        ours = by == (self.order.source, self.order.scope)
+        if ours and fact in self.target and self.batch.after[fact][by] is self.order.new[fact]:
+            return self.target[fact]
+        return self.where[fact][by]
+
+    async def _around(
+        self, beside: Mapping[str, tuple[RelationshipFact, Place]], after: Mapping[str, Standing]
+    ) -> list[Transition]:
+        ends = {end for fact, _ in beside.values() for end in (fact.start, fact.end)}
+        statuses = await live.statuses(self.tx, ends - self.batch.before.keys())
+        statuses |= {id: after[id].status for id in ends if id in self.batch.before and id in after}
+        found = []
+        for id, (fact, place) in beside.items():
+            status = standing_of(fact, statuses.get(fact.start), statuses.get(fact.end), self.state.now)
+            gone = fact.type == IN_COLLECTION and fact.start not in statuses  # it follows from its entity
+            standing = None if gone else Standing(fact, status)
+            found.append(transition(id, (fact, place), standing, place.pages, self.state.revision + 1))
+        return found
+
+    def stands(self, stated: Stated) -> bool:
+        """Whether the claim was accepted."""
+        return self.batch.after.get(stated.fact, {}).get(stated.by) is stated
+
+    def gone(self) -> list[str]:
+        """Facts on which the scope had a claim before, and has none after."""
+        by = self.order.source, self.order.scope
+        return [
+            fact
+            for fact, claims in self.batch.before.items()
+            if by in claims and by not in self.batch.after[fact]
+        ]
 
 
-async def _standing(tx: Transaction, ids: Collection[str]) -> set[str]:
-    result = await tx.run("UNWIND $ids AS id MATCH (n:Entity {id: id}) RETURN n.id AS id", ids=list(ids))
-    return {record["id"] async for record in result}
+def _status(kept: tuple[Fact, Place] | None) -> str | None:
+    return kept[1].status if kept else None
 
 
-# The gate, on the state after the batch.
-
-
-async def _violations(
-    tx: Transaction, schema: Schema, batch: Batch, new: Mapping[str, Stated]
-) -> dict[str, Violation]:
-    """By key: the new claims that are refused; the batch is left without them."""
-    accepted = dict(new)
-    outgoing = await _outgoing(tx, schema.shapes, batch)
-    found = refused = misplaced(batch, accepted.values())
-    while True:
-        for key in refused:
-            batch.refuse(accepted.pop(key))
-        refused = misshapen(schema.shapes, batch, accepted, outgoing)
-        if not refused:
-            return found
-        found |= refused
-
-
-async def _outgoing(tx: Transaction, shapes: Shapes, batch: Batch) -> dict[str, dict[str, list[str]]]:
-    """Live relationships that the batch does not touch, of the types that shapes count."""
-    counted = {
-        shape.path
-        for of_class in shapes.by_class.values()
-        for shape in of_class
-        if shape.relationship and (shape.min_count or shape.max_count is not None)
-    }
-    result = await tx.run(
-        """
-        UNWIND $ids AS id
-        MATCH (n:Entity {id: id})-[r:$any($types)]->(m:Entity) WHERE r.inferred IS NULL
-        RETURN id, type(r) AS type, m.id AS end
-        """,
-        ids=[fact for fact in batch.before if " " not in fact],
-        types=sorted(counted - {IN_COLLECTION}),
-    )
-    outgoing: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    async for record in result:
-        if f"{record['id']} {record['type']} {record['end']}" not in batch.before:
-            outgoing[record["id"]][record["type"]].append(record["end"])
-    return outgoing
+def _is_placement(fact: Fact) -> bool:
+    return isinstance(fact, RelationshipFact) and fact.type == IN_COLLECTION
 
 
 # Writing.
 
 
-async def _write_quarantined(
-    tx: Transaction, refused: Sequence[Refused], held: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """Refused claims are recorded; what was held under the order's other keys has passed or is gone."""
-    rows = {one.key: one.to_row() for one in refused}
-    new = [row for key, row in rows.items() if held.get(key) != row]
-    await for_each(tx, "UNWIND $rows AS row MERGE (q:_Quarantined {key: row.key}) SET q = row", new)
-    passed = [key for key in held if key not in rows]
+async def _write_claims(work: _Work, kept: Mapping[str, Stated]) -> tuple[int, int] | None:
+    """Put accepted claims into their pages, and take those out that are gone; the last page and its count."""
+    pages, order, by = work.pages, work.order, (work.order.source, work.order.scope)
+    added: dict[int, dict[str, Stated]] = defaultdict(dict)
+    for fact, stated in kept.items():
+        if fact in work.target:
+            added[work.target[fact]][fact] = stated
+        else:
+            await pages.open([order.held[fact]])
+            pages.put(order.held[fact], stated)
+    moved = [fact for fact in kept if fact in work.target and by in work.where.get(fact, {})]
+    for fact in (*work.gone(), *moved):
+        pages.drop(work.where[fact][by], fact)
+    last = order.last
+    for number, claims in added.items():
+        if order.last is not None and number == order.last[0]:
+            await pages.open([number])
+            for stated in claims.values():
+                pages.put(number, stated)
+        else:
+            trust = next(iter(claims.values())).trust
+            pages.add(Page(number, by, trust, claims))
+        last = number, len(claims)
+    await pages.write()
+    if last is not None:
+        last = pages.filled(last)
+    if added and max(added) >= work.state.next_page:
+        await work.tx.run("MATCH (meta:_Meta) SET meta.nextPage = $number", number=max(added) + 1)
+    return last
+
+
+async def _write_quarantined(tx: Transaction, refused: Sequence[Refused], order: Order) -> list[str]:
+    """Refused claims are recorded; those that have passed or are gone are not any more: their keys."""
+    rows = [one.to_row() for one in refused if order.quarantined.get(one.key) != one.digest()]
+    await for_each(tx, "UNWIND $rows AS row MERGE (q:_Quarantined {key: row.key}) SET q = row", rows)
+    still = {one.key for one in refused}
+    passed = [key for key in order.passed if key not in still]
     await for_each(tx, "UNWIND $rows AS key MATCH (q:_Quarantined {key: key}) DELETE q", passed)
+    return passed
 
 
-async def _write_claims(tx: Transaction, batch: Batch) -> None:
-    before = {key: one for claims in batch.before.values() for key, one in claims.items()}
-    after = {key: one for claims in batch.after.values() for key, one in claims.items()}
-    rows = [one.to_row() for key, one in after.items() if before.get(key) != one]
-    await for_each(tx, "UNWIND $rows AS row MERGE (c:_Claim {key: row.key}) SET c = row", rows)
-    gone = [key for key in before if key not in after]
-    await for_each(tx, "UNWIND $rows AS key MATCH (c:_Claim {key: key}) DELETE c", gone)
-
-
-def _touches_access(schema: Schema, changes: Sequence[Change]) -> bool:
+def _touches_access(schema: Schema, transitions: Iterable[Transition]) -> bool:
     """Whether what somebody may see can have changed, apart from the audiences of nodes.
 
     The placement of an entity that appears is told by its audience alone.
     """
-    appearing = {change.fact.id for change in changes if change.before is None}
-    for change in changes:
-        fact = change.fact
+    changed = [one for one in transitions if one.was_live != one.is_live]
+    appearing = {one.id for one in changed if one.was_live is None}
+    for one in changed:
+        fact = one.fact
         if isinstance(fact, RelationshipFact):
             placed = fact.type == IN_COLLECTION and fact.start in appearing
             if schema.shapes.ontology.relationships[fact.type].access_bearing and not placed:
                 return True
-        elif isinstance(change.before, EntityFact) and isinstance(change.after, EntityFact):
-            old, new = change.before, change.after
+        elif isinstance(one.was_live, EntityFact) and isinstance(one.is_live, EntityFact):
+            old, new = one.was_live, one.is_live
             if (old.valid_from, old.valid_to) != (new.valid_from, new.valid_to):
                 return True
             if old.values.get("disabled") != new.values.get("disabled"):
@@ -314,9 +502,12 @@ def _touches_access(schema: Schema, changes: Sequence[Change]) -> bool:
     return False
 
 
-def _kind(change: Change) -> str:
-    return "entity" if isinstance(change.fact, EntityFact) else "relationship"
-
-
-def _shown(fact: EntityFact | RelationshipFact | None) -> dict[str, Any] | None:
-    return None if fact is None else fact.to_json()
+def _shown(one: Transition) -> dict[str, Any]:
+    kind = "entity" if isinstance(one.fact, EntityFact) else "relationship"
+    before, after = one.was_live, one.is_live
+    return {
+        "kind": kind,
+        "id": one.id,
+        "before": before.to_json() if before else None,
+        "after": after.to_json() if after else None,
+    }

@@ -158,8 +158,8 @@ async def _whole_batches(database: Database) -> int:
         """
         RETURN COUNT { (:Person) } AS persons, COUNT { (n:Person) WHERE n.audience IS NOT NULL } AS placed,
                COUNT { ()-[:REPORTS_TO]->() } AS reports, COUNT { (:Person)-[:IN_COLLECTION]->() } AS within,
-               COUNT { (:_Claim {source: 'directory'}) } AS claims,
-               COLLECT { MATCH (c:_Change) RETURN size(c.changes) ORDER BY c.revision } AS changes,
+               COLLECT { MATCH (p:_Page {source: 'directory'}) RETURN sum(p.count) }[0] AS claims,
+               COLLECT { MATCH (c:_Change) RETURN c.count ORDER BY c.revision } AS changes,
                COLLECT { MATCH (r:_Revision) RETURN r.number ORDER BY r.number } AS revisions
         """
     )

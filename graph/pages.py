@@ -1,0 +1,136 @@
+"""Pages: where claims live. A page holds claims of one source and scope, packed, with an index of digests.
+
+What stands carries the numbers of the pages that hold its claims. A page keeps its number for as long
+as it holds anything; a claim that changes is written over in its page, and one that goes leaves it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from graph import digests
+from graph.facts import Stated
+from graph.tuples import Scope, Transaction
+
+#: Claims in a page: what is read, and written again, to change one of them.
+ROOM = 500
+_COMPRESSION = 1
+
+
+@dataclass(slots=True)
+class Page:
+    """A page, opened. `claims` is in the order of the index."""
+
+    number: int
+    scope: Scope
+    trust: int
+    claims: dict[str, Stated] = field(default_factory=dict)
+    """By fact."""
+
+    def index(self) -> bytes:
+        return digests.index_of([one.claim for one in self.claims.values()], list(self.claims), self.trust)
+
+    def row(self) -> dict[str, Any]:
+        """The properties of its node."""
+        return {
+            "number": self.number,
+            "source": self.scope[0],
+            "scope": self.scope[1],
+            "trust": self.trust,
+            "count": len(self.claims),
+            "index": self.index(),
+            "claims": pack(self.claims.values()),
+        }
+
+
+def pack(claims: Iterable[Stated]) -> bytes:
+    """The claims of a page, as its node holds them."""
+    return zlib.compress(orjson.dumps([one.to_row() for one in claims]), _COMPRESSION)
+
+
+def unpack(source: str, scope: str, trust: int, packed: bytes) -> dict[str, Stated]:
+    """The claims of a page by their facts."""
+    found = (Stated.from_row(source, scope, trust, row) for row in orjson.loads(zlib.decompress(packed)))
+    return {one.fact: one for one in found}
+
+
+class Pages:
+    """The pages that one transaction has opened, and what it changes of them."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self._open: dict[int, Page] = {}
+        self._changed: set[int] = set()
+
+    async def open(self, numbers: Iterable[int]) -> list[Page]:
+        """The pages with these numbers."""
+        wanted = set(numbers)
+        missing = sorted(wanted - self._open.keys())
+        if missing:
+            result = await self._tx.run(
+                """
+                UNWIND $numbers AS number
+                MATCH (p:_Page {number: number})
+                RETURN number, p.source AS source, p.scope AS scope, p.trust AS trust, p.claims AS claims
+                """,
+                numbers=missing,
+            )
+            async for record in result:
+                source, scope, trust = record["source"], record["scope"], record["trust"]
+                self._open[record["number"]] = Page(
+                    record["number"], (source, scope), trust, unpack(source, scope, trust, record["claims"])
+                )
+        return [self._open[number] for number in sorted(wanted)]
+
+    async def claims_on(
+        self, places: Mapping[str, Collection[int]]
+    ) -> dict[str, dict[Scope, tuple[Stated, int]]]:
+        """All claims on facts whose pages are given, by source and scope, each with its page."""
+        await self.open({number for numbers in places.values() for number in numbers})
+        found: dict[str, dict[Scope, tuple[Stated, int]]] = defaultdict(dict)
+        for fact, numbers in places.items():
+            for number in numbers:
+                page = self._open[number]
+                found[fact][page.scope] = page.claims[fact], number
+        return found
+
+    def add(self, page: Page) -> None:
+        """A page that is new."""
+        self._open[page.number] = page
+        self._changed.add(page.number)
+
+    def put(self, number: int, stated: Stated) -> None:
+        """Write a claim into an open page, over what was there of its fact."""
+        self._open[number].claims[stated.fact] = stated
+        self._changed.add(number)
+
+    def drop(self, number: int, fact: str) -> None:
+        """The page no longer holds the claim."""
+        del self._open[number].claims[fact]
+        self._changed.add(number)
+
+    def filled(self, last: tuple[int, int]) -> tuple[int, int] | None:
+        """A page and how many claims it now holds, from what it held; None when it is gone."""
+        page = self._open.get(last[0])
+        if page is None:
+            return last
+        return (page.number, len(page.claims)) if page.claims else None
+
+    async def write(self) -> None:
+        """Write what changed; a page that holds nothing goes."""
+        changed = [self._open[number] for number in sorted(self._changed)]
+        rows = [page.row() for page in changed if page.claims]
+        if rows:
+            await self._tx.run(
+                "UNWIND $rows AS row MERGE (p:_Page {number: row.number}) SET p = row", rows=rows
+            )
+        empty = [page.number for page in changed if not page.claims]
+        if empty:
+            await self._tx.run("UNWIND $rows AS n MATCH (p:_Page {number: n}) DELETE p", rows=empty)
+        self._changed.clear()
