@@ -40,9 +40,9 @@ DIRECTORY = SourcePolicy("directory", frozenset({"MEMBER_OF"}), frozenset({COMPA
 def entities(count: int) -> list[EntityClaim]:
     """Seven tenths people, a tenth groups, two tenths documents."""
     found = []
+    kinds = ("Person",) * 7 + ("Group", "Document", "Document")
     for number in range(count):
-        kind, key = ("Person", "Person", "Person", "Person", "Person", "Person", "Person", "Group", "Document",
-                     "Document")[number % 10], f"{number:06}"  # fmt: skip
+        kind, key = kinds[number % 10], f"{number:06}"
         values = {"name": f"{kind} number {key}", "description": f"the {kind.lower()} with the number {key}"}
         found.append(
             EntityClaim(f"{kind.lower()}:{key}", kind, COMPANY, values, f"directory.ldif:{number * 7}")
@@ -173,4 +173,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows")
     arguments = parser.parse_args()
-    asyncio.run(main(*((4_000, 20_000) if arguments.quick else (200_000, 1_000_000))))
+    asyncio.run(main(*((20_000, 100_000) if arguments.quick else (200_000, 1_000_000))))

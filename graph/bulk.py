@@ -1,97 +1,60 @@
 """The quick way in: new claims on facts that nobody claims yet, written at once and looked at afterwards.
 
-A claim is plain when nothing but the ids in it decides whether it may stand: no interval, no shape that
-counts. Plain claims are written as if they were the first on their facts; Neo4j tells which were not,
-and those take the way of all others (`graph.writer`), in the same transaction.
+Plain claims (`graph.gate`) are written as if they were the first on their facts; Neo4j tells which were
+not, and those take the way of all others (`graph.writer`), in the same transaction.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import LiteralString
 
 from neo4j import AsyncManagedTransaction
 
 from graph import live
 from graph.audiences import assign, decided_by, places
-from graph.claims import Claim, EntityClaim, RelationshipClaim
-from graph.facts import (
-    IN_COLLECTION,
-    EntityFact,
-    Fact,
-    RelationshipFact,
-    Stated,
-    merge_entity,
-    merge_relationship,
-    placement,
-)
-from graph.gate import class_of
+from graph.claims import EntityClaim
+from graph.facts import IN_COLLECTION, EntityFact, Stated, merge_entity
 from ontologies.authorization_model import AuthorizationModel
-from ontologies.shapes import EntityState, Shapes
-
-Kind = tuple[str, str, str]
-"""The classes at the ends of a relationship, and its type between them."""
+from ontologies.shapes import Shapes
 
 
-class Plain:
-    """Which claims are plain. Verdicts on kinds of relationships are kept."""
+def counted(shapes: Shapes) -> frozenset[str]:
+    """Relationship types whose number some shape limits."""
+    return frozenset(
+        shape.path
+        for of_class in shapes.by_class.values()
+        for shape in of_class
+        if shape.relationship and (shape.min_count or shape.max_count is not None)
+    )
 
-    def __init__(self, shapes: Shapes, model: AuthorizationModel) -> None:
-        self._shapes = shapes
-        self._kinds: dict[Kind, bool] = {}
-        self.counted = frozenset(
-            shape.path
-            for of_class in shapes.by_class.values()
-            for shape in of_class
-            if shape.relationship and (shape.min_count or shape.max_count is not None)
-        )
-        """Relationship types whose number some shape limits."""
-        needy = {
-            name
-            for name, of_class in shapes.by_class.items()
-            if any(shape.relationship and shape.min_count for shape in of_class)
-        }
-        types = places(model) | {
-            binding.object_type
-            for binding in decided_by(shapes.ontology, model)
-            if binding.relationship != IN_COLLECTION
-        }
-        self._special = needy | {shapes.ontology.class_of_type(type_).name for type_ in types}
-        """Classes that need relationships, and those whose access does not come from their collection alone."""
 
-    def is_plain(self, claim: Claim) -> bool:
-        if claim.valid_from is not None or claim.valid_to is not None:
-            return False
-        if isinstance(claim, RelationshipClaim):
-            kind = (claim.start.partition(":")[0], claim.type, claim.end.partition(":")[0])
-            if kind not in self._kinds:
-                self._kinds[kind] = self._is_plain_kind(claim)
-            return self._kinds[kind]
-        if claim.class_name in self._special:
-            return False
-        state = EntityState(claim.id, claim.class_name, claim.values, {})
-        return not self._shapes.check([state], {})
-
-    def _is_plain_kind(self, claim: RelationshipClaim) -> bool:
-        ontology = self._shapes.ontology
-        start, end = class_of(ontology, claim.start), class_of(ontology, claim.end)
-        if start is None or end is None or claim.type in self.counted:
-            return False
-        state = EntityState(claim.start, start, {}, {claim.type: (claim.end,)})
-        return all(broken.path != claim.type for broken in self._shapes.check([state], {claim.end: end}))
+def needy(shapes: Shapes, model: AuthorizationModel) -> frozenset[str]:
+    """Relationship types that shapes count, classes that need some of them, and classes whose access
+    does not come from their collection alone."""
+    classes = {
+        name
+        for name, of_class in shapes.by_class.items()
+        if any(shape.relationship and shape.min_count for shape in of_class)
+    }
+    types = places(model) | {
+        binding.object_type
+        for binding in decided_by(shapes.ontology, model)
+        if binding.relationship != IN_COLLECTION
+    }
+    return counted(shapes) | classes | {shapes.ontology.class_of_type(type_).name for type_ in types}
 
 
 @dataclass(slots=True)
 class Written:
     """What the quick way wrote, and what it left to the other."""
 
-    facts: list[Fact] = field(default_factory=list)
-    """Live now, and not known before."""
-    entities: list[str] = field(default_factory=list)
-    """Ids of the entities among them."""
-    left: dict[str, Stated] = field(default_factory=dict)
+    entities: list[EntityFact] = field(default_factory=list)
+    relationships: list[Stated] = field(default_factory=list)
+    """Live now like the entities, and not known before."""
     audiences: dict[tuple[str, str], int] = field(default_factory=dict)
     """Of the classes and collections of the entities; they hold once the transaction is committed."""
 
@@ -110,6 +73,8 @@ class Bulk:
     """By class and collection, as far as they are known."""
     aside: bool
     """Whether there are facts aside."""
+    shared: Collection[str]
+    """Relationship types of which other scopes claim some."""
 
     async def write(self, claims: Iterable[Stated]) -> Written:
         """Write plain claims of one source; entities first."""
@@ -124,7 +89,6 @@ class Bulk:
                 relationships[claim.type].append(stated)
         known = await self._known([one.fact for group in entities.values() for one in group])
         for (class_name, collection), group in entities.items():
-            written.left |= {one.fact: one for one in group if one.fact in known}
             new = [one for one in group if one.fact not in known]
             await self._entities(class_name, collection, new, written)
         for type_, group in relationships.items():
@@ -154,14 +118,7 @@ class Bulk:
             [fact.id, fact.properties() | {"pages": [self.pages[fact.id]]}, fact.confidence] for fact in facts
         ]
         result = await self.tx.run(
-            """
-            MATCH (c:Entity {id: $collection})
-            UNWIND $rows AS row
-            CREATE (n:$($labels) {id: row[0], since: $since, audience: $audience})
-            SET n += row[1]
-            CREATE (n)-[:IN_COLLECTION {sources: $sources, confidence: row[2], since: $since}]->(c)
-            RETURN count(n) AS written
-            """,
+            _CREATE_ENTITIES,
             collection=collection,
             rows=rows,
             labels=list(self.shapes.ontology.labels(class_name)),
@@ -169,16 +126,13 @@ class Bulk:
             audience=audience,
             sources=[new[0].source],
         )
-        if (await result.single(strict=True))["written"] == 0:  # the collection does not stand
-            written.left |= {one.fact: one for one in new}
-            return
+        if (await result.single(strict=True))["written"] == 0:
+            return  # the collection does not stand
         if audience is None:
             audience = await self._first_audience([fact.id for fact in facts])
         if audience is not None:
             written.audiences[class_name, collection] = audience
-        for fact in facts:
-            written.facts += (fact, placement(fact))
-            written.entities.append(fact.id)
+        written.entities += facts
 
     async def _first_audience(self, ids: Sequence[str]) -> int | None:
         """Of entities of one class in one collection: all have the one that the first has."""
@@ -193,7 +147,6 @@ class Bulk:
     async def _relationships(self, type_: str, group: Sequence[Stated], written: Written) -> None:
         aside = await self._aside([one.fact for one in group])
         new = [one for one in group if one.fact not in aside]
-        written.left |= {one.fact: one for one in group if one.fact in aside}
         if not new:
             return
         rows = [
@@ -202,17 +155,8 @@ class Bulk:
             for claim in (one.claim,)
         ]
         result = await self.tx.run(
-            """
-            UNWIND $rows AS row
-            MATCH (a:Entity {id: row[0]})
-            MATCH (b:Entity {id: row[1]})
-            MERGE (a)-[r:$($type)]->(b)
-            ON CREATE SET r.sources = $sources, r.confidence = row[3], r.since = $since, r.pages = row[2]
-            WITH row, r.pages = row[2] AS created
-            RETURN count(*) AS met, collect(CASE WHEN created THEN null ELSE row[4] END) AS stood
-            """,
+            self._relationship_query(type_),
             rows=rows,
-            type=type_,
             sources=[new[0].source],
             since=self.revision,
         )
@@ -221,25 +165,43 @@ class Bulk:
         if record["met"] < len(new):
             ends = {end for row in rows for end in row[:2]}
             query = "UNWIND $ids AS id MATCH (n:Entity {id: id}) RETURN id"
-            live_ = {found["id"] async for found in await self.tx.run(query, ids=list(ends))}
-            left |= {row[4] for row in rows if not (row[0] in live_ and row[1] in live_)}
-        for number, one in enumerate(new):
-            if number in left:
-                written.left[one.fact] = one
-            else:
-                written.facts.append(merge_relationship([one]))
+            stand = {found["id"] async for found in await self.tx.run(query, ids=list(ends))}
+            left |= {row[4] for row in rows if not (row[0] in stand and row[1] in stand)}
+        written.relationships += (
+            [one for number, one in enumerate(new) if number not in left] if left else new
+        )
+
+    def _relationship_query(self, type_: str) -> LiteralString:
+        # A type in the text, not as a parameter, makes the query a third quicker; it is the ontology's.
+        if _TYPE.fullmatch(self.shapes.ontology.relationships[type_].type) is None:
+            raise ValueError(f"the ontology's relationship type {type_!r} is not in UPPER_SNAKE_CASE")
+        query = _MERGE if type_ in self.shared else _CREATE
+        return query.replace("TYPE", type_)
 
 
-def shown(fact: Fact) -> dict[str, Any]:
-    """A fact that appeared, as the outbox tells it."""
-    kind = "entity" if isinstance(fact, EntityFact) else "relationship"
-    return {"kind": kind, "id": fact.id, "before": None, "after": fact.to_json()}
-
-
-def is_access_bearing(shapes: Shapes, fact: Fact) -> bool:
-    """Whether the appearance of the fact changes what somebody may see, but for placements."""
-    return (
-        isinstance(fact, RelationshipFact)
-        and fact.type != IN_COLLECTION
-        and shapes.ontology.relationships[fact.type].access_bearing
-    )
+_TYPE = re.compile("[A-Z][A-Z0-9_]*")
+_CREATE_ENTITIES: LiteralString = """
+    MATCH (c:Entity {id: $collection})
+    UNWIND $rows AS row
+    CREATE (n:$($labels) {id: row[0], since: $since, audience: $audience})
+    SET n += row[1]
+    CREATE (n)-[:IN_COLLECTION {sources: $sources, confidence: row[2], since: $since}]->(c)
+    RETURN count(n) AS written
+    """
+#: Where nobody else claims any, none can stand.
+_CREATE = """
+    UNWIND $rows AS row
+    MATCH (a:Entity {id: row[0]})
+    MATCH (b:Entity {id: row[1]})
+    CREATE (a)-[:TYPE {sources: $sources, confidence: row[3], since: $since, pages: row[2]}]->(b)
+    RETURN count(*) AS met, [] AS stood
+    """
+_MERGE = """
+    UNWIND $rows AS row
+    MATCH (a:Entity {id: row[0]})
+    MATCH (b:Entity {id: row[1]})
+    MERGE (a)-[r:TYPE]->(b)
+    ON CREATE SET r.sources = $sources, r.confidence = row[3], r.since = $since, r.pages = row[2]
+    WITH row, r.pages = row[2] AS created
+    RETURN count(*) AS met, collect(CASE WHEN created THEN null ELSE row[4] END) AS stood
+    """

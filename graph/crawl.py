@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from neo4j import AsyncManagedTransaction
 
 from graph import digests
 from graph.claims import Claim, SourcePolicy, WriteReport
-from graph.digests import NOWHERE, Numbers, Table
+from graph.digests import ENTRY, NOWHERE, Numbers, Table
 from graph.facts import Stated, fact_of
 from graph.gate import Gate, violation
 from graph.writer import Order, Outcome, Refused, quarantine_key
-from ontologies.shapes import Shapes
 
 #: Claims retracted in one transaction.
 _BATCH = 1_000
@@ -62,11 +62,27 @@ async def load(tx: AsyncManagedTransaction, policy: SourcePolicy, scope: str) ->
     return held
 
 
+class _Row(NamedTuple):
+    """What the table knows of a fact, and digests of what is said of it."""
+
+    slot: int
+    content: int
+    evidence: int
+    said: int
+    same: bool
+    """Whether it is held as it is said."""
+    page: int
+
+
 @dataclass(slots=True)
 class _Said:
     """A batch of claims, sorted by what is to be done about them."""
 
+    about: Collection[str] = ()
+    """All facts of the batch."""
     new: dict[str, Stated] = field(default_factory=dict)
+    plain: set[str] = field(default_factory=set)
+    entries: dict[str, bytes] = field(default_factory=dict)
     refused: dict[str, Refused] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
     """Pages of what the scope holds of facts of `new` and `refused`."""
@@ -76,30 +92,23 @@ class _Said:
     unchanged: int = 0
 
 
+@dataclass(slots=True)
 class Crawl:
     """One pass over a scope. What it yields is remembered, so that `complete` knows what is gone."""
 
-    def __init__(
-        self,
-        shapes: Shapes,
-        policy: SourcePolicy,
-        scope: str,
-        lease: str,
-        held: Held,
-        carry_out: Callable[[Order], Awaitable[Outcome]],
-        mark_complete: Callable[[str, str], Awaitable[int]],
-    ) -> None:
-        self._policy = policy
-        self._scope = scope
-        self._lease = lease
-        self._table = held.table
-        self._held = held
-        self._carry_out = carry_out
-        self._mark_complete = mark_complete
-        self._gate = Gate(shapes, policy)
-        self._contents = digests.Contents(policy.trust)
-        self._kept_out: set[str] = set()
-        """Keys of what this crawl yielded and is quarantined."""
+    gate: Gate
+    policy: SourcePolicy
+    scope: str
+    lease: str
+    held: Held
+    carry_out: Callable[[Order], Awaitable[Outcome]]
+    mark_complete: Callable[[Order], Awaitable[int]]
+    contents: digests.Contents = field(init=False)
+    kept_out: set[str] = field(default_factory=set, init=False)
+    """Keys of what this crawl yielded and is quarantined."""
+
+    def __post_init__(self) -> None:
+        self.contents = digests.Contents(self.policy.trust)
 
     async def write(self, claims: Iterable[Claim], withdrawn: Iterable[Claim] = ()) -> WriteReport:
         """Write the claims in one transaction; those that the gate refuses are quarantined.
@@ -111,7 +120,7 @@ class Crawl:
         """
         said = self._sort(list(claims))
         gone, forgotten = self._taken_back(withdrawn, said)
-        outcome = await self._carry_out(
+        outcome = await self.carry_out(
             self._order(said, withdrawn=self._by_page(gone), passed=[*said.passed, *forgotten])
         )
         self._remember(said, outcome)
@@ -120,90 +129,96 @@ class Crawl:
     async def complete(self) -> WriteReport:
         """Retract what this source claimed of this scope before and did not yield in this crawl."""
         report = WriteReport(0)
-        slots = self._table.unsaid()
-        gone = self._table.facts(slots[np.argsort(self._table.page[slots], kind="stable")])
-        forgotten = sorted(self._held.quarantined.keys() - self._kept_out)
+        slots = self.held.table.unsaid()
+        gone = self.held.table.facts(slots[np.argsort(self.held.table.page[slots], kind="stable")])
+        forgotten = sorted(self.held.quarantined.keys() - self.kept_out)
         for start in range(0, max(len(gone), 1), _BATCH):
             order = self._order(
                 _Said(),
                 withdrawn=self._by_page(gone[start : start + _BATCH]),
                 passed=[] if start else forgotten,
             )
-            outcome = await self._carry_out(order)
+            outcome = await self.carry_out(order)
             self._remember(_Said(), outcome)
             report = replace(
                 report,
                 changed=report.changed + outcome.changed,
                 retracted=report.retracted + outcome.retracted,
             )
-        return replace(report, revision=await self._mark_complete(self._policy.name, self._scope))
+        return replace(
+            report, revision=await self.mark_complete(Order(self.policy.name, self.scope, self.lease))
+        )
 
     async def gone(self) -> tuple[int, int]:
         """How many claims `complete` would retract now, and how many the source has in the scope."""
-        gone = len(self._table.unsaid()) + len(self._held.quarantined.keys() - self._kept_out)
-        return gone, gone + int(np.count_nonzero(self._table.said))
+        gone = len(self.held.table.unsaid()) + len(self.held.quarantined.keys() - self.kept_out)
+        return gone, gone + int(np.count_nonzero(self.held.table.said))
 
     async def confirm(self) -> WriteReport:
         """The source says that nothing else of the scope has changed: it is complete as it stands."""
-        return WriteReport(await self._mark_complete(self._policy.name, self._scope))
+        return WriteReport(await self.mark_complete(Order(self.policy.name, self.scope, self.lease)))
 
     def _sort(self, claims: Sequence[Claim]) -> _Said:
         facts = [fact_of(claim) for claim in claims]
         first: dict[str, int] = {}
         for number, fact in enumerate(facts):
             first.setdefault(fact, number)
-        contents = self._contents.of(claims)
-        slots = self._table.insert(digests.of_facts(first))
+        contents = self.contents.of(claims)
+        facts_digests = digests.of_facts(first)
+        slots = self.held.table.insert(facts_digests)
         evidence = digests.of_evidence(claims[number] for number in first.values())
         once = contents[list(first.values())]
-        said_before = self._table.said[slots]
-        held = self._table.content[slots]
-        pages = self._table.page[slots]
-        same = (held == once) & (self._table.evidence[slots] == evidence)
-        if self._held.outdated:
-            same &= ~np.isin(pages, list(self._held.outdated))
-        said = _Said()
-        rows = zip(
-            first.items(), slots.tolist(), once.tolist(), evidence.tolist(), said_before.tolist(),
-            same.tolist(), held.tolist(), pages.tolist(), strict=True,
+        table = self.held.table
+        same = (table.content[slots] == once) & (table.evidence[slots] == evidence)
+        same &= ~np.isin(table.page[slots], list(self.held.outdated))
+        rows = map(
+            _Row, slots.tolist(), once.tolist(), evidence.tolist(), table.said[slots].tolist(), same.tolist(),
+            table.page[slots].tolist(),
         )  # fmt: skip
-        for (fact, number), slot, content, proof, before, is_same, is_held, page in rows:
-            claim = claims[number]
-            if before:
-                if before != content:
-                    self._refuse_again(claim, said)
-                continue
-            said.told[fact] = slot, content, proof
-            problem = self._gate.refusal(claim)
-            if is_same and problem is None:
-                said.unchanged += 1
-                if self._held.quarantined:
-                    self._pass(self._stated(claim), said)
-                continue
-            stated = self._stated(claim)
-            if is_held and page not in self._held.outdated:
-                said.held[fact] = page
-            if problem is None:
-                said.new[fact] = stated
-                self._pass(stated, said)
-            else:
-                key = quarantine_key(stated)
-                said.refused[key] = Refused(key, stated, problem)
+        entries = digests.packed(facts_digests, once, evidence)
+        said = _Said(about=first.keys())
+        for at, ((fact, number), row) in enumerate(zip(first.items(), rows, strict=True)):
+            if not row.said:
+                self._look(fact, claims[number], row, entries[at * ENTRY : (at + 1) * ENTRY], said)
+            elif row.said != row.content:
+                self._refuse_again(claims[number], said)
         if len(first) < len(facts):
             for number, fact in enumerate(facts):
                 if first[fact] != number and contents[first[fact]] != contents[number]:
                     self._refuse_again(claims[number], said)
         return said
 
-    def _stated(self, claim: Claim) -> Stated:
-        return Stated(self._policy.name, self._scope, self._policy.trust, claim)
+    def _look(self, fact: str, claim: Claim, row: _Row, entry: bytes, said: _Said) -> None:
+        """What is to be done about a claim that the crawl had not yielded before."""
+        said.told[fact] = row.slot, row.content, row.evidence
+        problem, plain = self.gate.look(fact, claim)
+        if row.same and problem is None:
+            said.unchanged += 1
+            if self.held.quarantined:
+                self._pass(self._stated(fact, claim), said)
+            return
+        stated = self._stated(fact, claim)
+        if row.page != NOWHERE and (problem or row.page not in self.held.outdated):
+            said.held[fact] = row.page
+        if problem is None:
+            said.new[fact] = stated
+            said.entries[fact] = entry
+            if plain and row.page == NOWHERE:
+                said.plain.add(fact)
+            self._pass(stated, said)
+        else:
+            key = quarantine_key(stated)
+            said.refused[key] = Refused(key, stated, problem)
+
+    def _stated(self, fact: str, claim: Claim) -> Stated:
+        return Stated(self.policy.name, self.scope, self.policy.trust, fact, claim)
 
     def _pass(self, stated: Stated, said: _Said) -> None:
-        if self._held.quarantined and (key := quarantine_key(stated)) in self._held.quarantined:
+        if self.held.quarantined and (key := quarantine_key(stated)) in self.held.quarantined:
             said.passed.append(key)
 
     def _refuse_again(self, claim: Claim, said: _Said) -> None:
-        stated = self._stated(claim)
+        stated = self._stated(fact_of(claim), claim)
         key = quarantine_key(stated, again=True)
         message = (
             "the source says something else of it in the same crawl, which holds; make both say the same"
@@ -213,38 +228,40 @@ class Crawl:
 
     def _taken_back(self, withdrawn: Iterable[Claim], said: _Said) -> tuple[Numbers, list[str]]:
         """Digests of facts that are held and withdrawn, and keys of what is quarantined and withdrawn."""
-        claims = {fact: claim for claim in withdrawn if (fact := fact_of(claim)) not in said.told}
-        keys = {quarantine_key(self._stated(claim)) for claim in claims.values()}
-        forgotten = sorted(keys & self._held.quarantined.keys())
-        self._kept_out -= keys
+        claims = {fact: claim for claim in withdrawn if (fact := fact_of(claim)) not in said.about}
+        keys = {quarantine_key(self._stated(fact, claim)) for fact, claim in claims.items()}
+        forgotten = sorted(keys & self.held.quarantined.keys())
+        self.kept_out -= keys
         facts = digests.of_facts(claims)
-        slots = self._table.find(facts)
-        self._table.said[slots[slots >= 0]] = 0
-        held = (slots >= 0) & (self._table.content[slots] != 0)
+        slots = self.held.table.find(facts)
+        self.held.table.said[slots[slots >= 0]] = 0
+        held = (slots >= 0) & (self.held.table.content[slots] != 0)
         return facts[held], forgotten
 
     def _by_page(self, facts: Numbers) -> dict[int, set[bytes]]:
         found: dict[int, set[bytes]] = defaultdict(set)
-        for page, fact in zip(self._table.page[self._table.find(facts)].tolist(), facts, strict=True):
+        for page, fact in zip(self.held.table.page[self.held.table.find(facts)].tolist(), facts, strict=True):
             found[page].add(fact.tobytes())
         return found
 
     def _order(self, said: _Said, *, withdrawn: Mapping[int, set[bytes]], passed: Sequence[str]) -> Order:
         return Order(
-            self._policy.name,
-            self._scope,
-            self._lease,
+            self.policy.name,
+            self.scope,
+            self.lease,
             new=said.new,
+            plain=said.plain,
+            entries=said.entries,
             refused=tuple(said.refused.values()),
             held=said.held,
             withdrawn=withdrawn,
             passed=passed,
-            quarantined=self._held.quarantined,
-            last=self._held.last,
+            quarantined=self.held.quarantined,
+            last=self.held.last,
         )
 
     def _remember(self, said: _Said, outcome: Outcome) -> None:
-        table = self._table
+        table = self.held.table
         if outcome.gone:
             slots = table.find(digests.of_facts(outcome.gone))
             table.content[slots], table.page[slots] = 0, NOWHERE
@@ -257,11 +274,11 @@ class Crawl:
             table.content[slots], table.evidence[slots] = contents, evidence
             table.page[slots] = list(outcome.pages.values())
         for key in outcome.passed:
-            self._held.quarantined.pop(key, None)
+            self.held.quarantined.pop(key, None)
         for one in outcome.refused:
-            self._held.quarantined[one.key] = one.digest()
-            self._kept_out.add(one.key)
-        self._held.last = outcome.last
+            self.held.quarantined[one.key] = one.digest()
+            self.kept_out.add(one.key)
+        self.held.last = outcome.last
 
 
 def _report(outcome: Outcome, unchanged: int) -> WriteReport:

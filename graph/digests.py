@@ -7,7 +7,7 @@ bytes, and a batch is looked up as a whole.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any
 
@@ -20,6 +20,7 @@ Numbers = npt.NDArray[Any]
 
 #: An entry of a page's index.
 INDEX = np.dtype([("high", "<u8"), ("low", "<u8"), ("content", "<u8"), ("evidence", "<u4")])
+ENTRY = INDEX.itemsize
 #: The page of what is not held.
 NOWHERE = -1
 _SMALLEST = 1024
@@ -161,13 +162,8 @@ class Table:
 
 
 def packed(facts: Numbers, contents: Numbers, evidence: Numbers) -> bytes:
-    """A page's index."""
+    """Entries of a page's index, one after the other."""
     entries = np.empty(len(facts), dtype=INDEX)
     entries["high"], entries["low"] = facts[:, 0], facts[:, 1]
     entries["content"], entries["evidence"] = contents, evidence
     return entries.tobytes()
-
-
-def index_of(claims: Sequence[Claim], facts: Sequence[str], trust: int) -> bytes:
-    """The index of a page that holds these claims, in their order."""
-    return packed(of_facts(facts), Contents(trust).of(claims), of_evidence(claims))

@@ -79,7 +79,7 @@ async def begin_epoch(database: Database, after_revision: int) -> Witness:
             SET meta.epoch = $epoch, meta.epochBegan = $now,
                 meta.revision = number, meta.accessRevision = number
             CREATE (:_Revision {number: number, at: $now, source: '', scope: ''})
-            CREATE (:_Change {revision: number, count: 0, changes: $changes})
+            CREATE (:_Change {revision: number, changes: $changes})
             """,
             after=after_revision,
             epoch=uuid4().hex,

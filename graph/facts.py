@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from graph.claims import Claim, EntityClaim, RelationshipClaim, Scalar, Value
 from graph.tuples import native
@@ -31,18 +31,15 @@ def is_relationship(fact: str) -> bool:
     return " " in fact
 
 
-@dataclass(frozen=True, slots=True)
-class Stated:
+class Stated(NamedTuple):
     """A claim with who states it. A source states a fact once in each of its scopes."""
 
     source: str
     scope: str
     trust: int
+    fact: str
+    """What the claim is about: `fact_of`."""
     claim: Claim
-
-    @property
-    def fact(self) -> str:
-        return fact_of(self.claim)
 
     @property
     def by(self) -> tuple[str, str]:
@@ -77,7 +74,7 @@ class Stated:
         else:
             decoded = {name: _decoded(value) for name, value in values.items()}
             claim = EntityClaim(first, second, third, decoded, evidence, *more)
-        return cls(source, scope, trust, claim)
+        return cls(source, scope, trust, fact_of(claim), claim)
 
 
 @dataclass(frozen=True, slots=True)

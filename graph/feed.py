@@ -54,9 +54,34 @@ class Revision:
     changes: Sequence[FactChange]
 
 
-def pack_changes(changes: Sequence[Mapping[str, Any]]) -> bytes:
-    """The changes of a revision, as the outbox holds them."""
-    return zlib.compress(orjson.dumps(changes), 1)
+def pack_changes(
+    changes: Sequence[Mapping[str, Any]], source: str = "", appeared: Sequence[Sequence[Any]] = ()
+) -> bytes:
+    """The changes of a revision, as the outbox holds them.
+
+    `appeared`: relationships that only the source claims, as the rows of its page (`Stated.to_row`).
+    """
+    return zlib.compress(orjson.dumps([source, appeared, changes]), 1)
+
+
+def _unpacked(packed: bytes) -> list[FactChange]:
+    source, appeared, changes = orjson.loads(zlib.decompress(packed))
+    return [*(_appeared(source, row) for row in appeared), *(FactChange(**change) for change in changes)]
+
+
+def _appeared(source: str, row: Sequence[Any]) -> FactChange:
+    start, type_, end, _, _, *rest = row
+    confidence, valid_from, valid_to = rest or (1.0, None, None)
+    after = {
+        "start": start,
+        "type": type_,
+        "end": end,
+        "sources": [source],
+        "confidence": confidence,
+        "validFrom": valid_from,
+        "validTo": valid_to,
+    }
+    return FactChange("relationship", f"{start} {type_} {end}", None, after)
 
 
 async def changes(database: Database, after_revision: int, limit: int = 100) -> Sequence[Revision]:
@@ -77,7 +102,7 @@ async def changes(database: Database, after_revision: int, limit: int = 100) -> 
             record["at"].to_native(),
             record["source"],
             record["scope"],
-            [FactChange(**change) for change in orjson.loads(zlib.decompress(record["changes"]))],
+            _unpacked(record["changes"]),
         )
         for record in records
     ]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from graph.claims import Claim, EntityClaim, RelationshipClaim, Scalar, SourcePolicy, Value, Violation
 from graph.facts import IN_COLLECTION
 from graph.tuples import CONFIGURATION
 from ontologies.ontology import Ontology
-from ontologies.shapes import EntityState, Shapes, is_of_datatype
+from ontologies.shapes import EntityState, Shapes, ShapeViolation, is_of_datatype
 
 #: The largest entity, in bytes of its values' text; more belongs into passages.
 ENTITY_BYTES = 1_000_000
@@ -19,6 +19,7 @@ ID_BYTES = 1_000
 _INTEGERS = range(-(2**63), 2**63)
 _YEARS = range(2, 9999)  # also in UTC
 _ID = re.compile(r"([a-z][a-z0-9_]*):[^\s:#*@]+")
+_RELATIONSHIP = re.compile(rf"{_ID.pattern} ([A-Z_]+) {_ID.pattern}")
 
 
 def class_of(ontology: Ontology, id: str) -> str | None:
@@ -30,10 +31,16 @@ def class_of(ontology: Ontology, id: str) -> str | None:
         return None
 
 
-def refusal(shapes: Shapes, policy: SourcePolicy, claim: Claim) -> Violation | None:
-    """Why the claim alone cannot be accepted from that source; None when it can."""
+def refusal(
+    shapes: Shapes, policy: SourcePolicy, claim: Claim, broken: Sequence[ShapeViolation] | None = None
+) -> Violation | None:
+    """Why the claim alone cannot be accepted from that source; None when it can.
+
+    `broken`: what the shapes find in it alone, where they were asked already.
+    """
     try:
-        for rule, value, message in _problems(shapes, policy, claim):
+        broken = _alone(shapes, claim) if broken is None else broken
+        for rule, value, message in _problems(shapes.ontology, policy, claim, broken):
             return violation(policy.name, claim, rule, value, message)
     except UnicodeEncodeError as error:
         return violation(policy.name, claim, "og:text", error.object, "expected text that is valid Unicode")
@@ -41,41 +48,49 @@ def refusal(shapes: Shapes, policy: SourcePolicy, claim: Claim) -> Violation | N
 
 
 class Gate:
-    """The gate for one source, quick where it has seen the like: verdicts on what ids alone decide are kept."""
+    """The gate for one source, quick where it has seen the like: verdicts on what ids alone decide are kept.
 
-    def __init__(self, shapes: Shapes, policy: SourcePolicy) -> None:
+    A claim is plain when the state around it has no say in whether it may stand: it has no interval, and
+    no shape counts what it claims.
+    """
+
+    def __init__(self, shapes: Shapes, policy: SourcePolicy, needy: frozenset[str]) -> None:
+        """`needy`: classes and relationship types of which no claim is plain."""
         self._shapes = shapes
         self._policy = policy
-        self._passed: set[tuple[str, str, str]] = set()
+        self._needy = needy
+        self._kinds: dict[tuple[str, ...], bool] = {}
+        """By the types at the ends of a relationship, and its own between them: whether it is plain."""
 
-    def refusal(self, claim: Claim) -> Violation | None:
-        """As `refusal`."""
-        if isinstance(claim, EntityClaim) or not _is_usual(claim):
-            return refusal(self._shapes, self._policy, claim)
-        start, end = _ID.fullmatch(claim.start), _ID.fullmatch(claim.end)
-        if start is None or end is None:
-            return refusal(self._shapes, self._policy, claim)
-        kind = (start[1], claim.type, end[1])
-        if kind in self._passed:
-            return None
-        if problem := refusal(self._shapes, self._policy, claim):
-            return problem
-        self._passed.add(kind)
-        return None
+    def look(self, fact: str, claim: Claim) -> tuple[Violation | None, bool]:
+        """Why the claim alone cannot be accepted, if so; and whether it is plain."""
+        if isinstance(claim, EntityClaim):
+            return self._look_at_entity(claim)
+        usual = (
+            claim.valid_from is None
+            and claim.valid_to is None
+            and 0 <= claim.confidence <= 1
+            and len(fact) <= ID_BYTES
+            and fact.isascii()
+            and claim.evidence.isascii()
+        )
+        match = _RELATIONSHIP.fullmatch(fact) if usual else None
+        if match is None:
+            return refusal(self._shapes, self._policy, claim), False
+        kind = match.groups()
+        if kind not in self._kinds:
+            if problem := refusal(self._shapes, self._policy, claim):
+                return problem, False
+            self._kinds[kind] = claim.type not in self._needy and not any(
+                broken.path == claim.type for broken in _alone(self._shapes, claim)
+            )
+        return None, self._kinds[kind]
 
-
-def _is_usual(claim: RelationshipClaim) -> bool:
-    """Whether nothing but the types of its ids can be wrong with it, if they are ids."""
-    return (
-        claim.valid_from is None
-        and claim.valid_to is None
-        and 0 <= claim.confidence <= 1
-        and len(claim.start) <= ID_BYTES
-        and len(claim.end) <= ID_BYTES
-        and claim.start.isascii()
-        and claim.end.isascii()
-        and claim.evidence.isascii()
-    )
+    def _look_at_entity(self, claim: EntityClaim) -> tuple[Violation | None, bool]:
+        broken = _alone(self._shapes, claim)
+        problem = refusal(self._shapes, self._policy, claim, broken)
+        timeless = claim.valid_from is None and claim.valid_to is None
+        return problem, not broken and timeless and claim.class_name not in self._needy
 
 
 def violation(source: str, claim: Claim, rule: str, value: object, message: str) -> Violation:
@@ -95,17 +110,20 @@ def _text(text: str) -> str:
 Problem = tuple[str, object, str]
 
 
-def _problems(shapes: Shapes, policy: SourcePolicy, claim: Claim) -> Iterator[Problem]:
+def _problems(
+    ontology: Ontology, policy: SourcePolicy, claim: Claim, broken: Iterable[ShapeViolation]
+) -> Iterator[Problem]:
+    # The rules hold whatever else is claimed; the shapes wait for the state after the batch.
+    rules = [(one.shape, one.value, one.message) for one in broken if one.shape.startswith("og:")]
     if isinstance(claim, EntityClaim):
-        yield from _identified(shapes.ontology, claim.id, claim.collection)
-        yield from _placed(shapes.ontology, policy, claim)
-        yield from _of_ontology(shapes, EntityState(claim.id, claim.class_name, claim.values, {}))
-        yield from _valued(shapes.ontology, claim.values)
+        yield from _identified(ontology, claim.id, claim.collection)
+        yield from _placed(ontology, policy, claim)
+        yield from rules
+        yield from _valued(ontology, claim.values)
     else:
-        yield from _identified(shapes.ontology, claim.start, claim.end)
-        yield from _granted(shapes.ontology, policy, claim)
-        start = class_of(shapes.ontology, claim.start) or ""
-        yield from _of_ontology(shapes, EntityState(claim.start, start, {}, {claim.type: (claim.end,)}))
+        yield from _identified(ontology, claim.start, claim.end)
+        yield from _granted(ontology, policy, claim)
+        yield from rules
     yield from _dated(claim)
     claim.evidence.encode()
 
@@ -144,13 +162,14 @@ def _granted(ontology: Ontology, policy: SourcePolicy, claim: RelationshipClaim)
         )
 
 
-def _of_ontology(shapes: Shapes, state: EntityState) -> Iterator[Problem]:
-    """The rules that hold whatever else is claimed; the shapes wait for the state after the batch."""
-    ends = {end for ends in state.relationships.values() for end in ends}
-    classes = {end: name for end in ends if (name := class_of(shapes.ontology, end))}
-    for found in shapes.check([state], classes):
-        if found.shape.startswith("og:"):
-            yield found.shape, found.value, found.message
+def _alone(shapes: Shapes, claim: Claim) -> list[ShapeViolation]:
+    """What the shapes find in the claim by itself."""
+    if isinstance(claim, EntityClaim):
+        return shapes.check([EntityState(claim.id, claim.class_name, claim.values, {})], {})
+    start = class_of(shapes.ontology, claim.start) or ""
+    end = class_of(shapes.ontology, claim.end)
+    state = EntityState(claim.start, start, {}, {claim.type: (claim.end,)})
+    return shapes.check([state], {claim.end: end} if end else {})
 
 
 def _valued(ontology: Ontology, values: Mapping[str, Value]) -> Iterator[Problem]:

@@ -77,7 +77,8 @@ async def _take(
         WITH s, s.lease IS NULL OR s.leaseUntil < datetime()
                 OR s.lease STARTS WITH $process AND NOT s.lease IN $active AS free
         SET s.lease = CASE WHEN free THEN $token ELSE s.lease END,
-            s.leaseUntil = CASE WHEN free THEN datetime() + duration({seconds: $seconds}) ELSE s.leaseUntil END
+            s.leaseUntil = CASE WHEN free THEN datetime() + duration({seconds: $seconds})
+                           ELSE s.leaseUntil END
         RETURN free, s.lease AS lease, s.leaseUntil AS until
         """,
         source=source,

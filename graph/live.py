@@ -151,28 +151,44 @@ async def due(tx: AsyncManagedTransaction, now: datetime, limit: int) -> list[st
     return [record["fact"] async for record in result]
 
 
-async def around(
-    tx: AsyncManagedTransaction, ids: Collection[str]
-) -> dict[str, tuple[RelationshipFact, Place]]:
+Kept = dict[str, tuple[RelationshipFact, Place]]
+
+
+async def around(tx: AsyncManagedTransaction, ids: Collection[str]) -> Kept:
     """All relationships at the entities, as they are kept."""
-    found: dict[str, tuple[RelationshipFact, Place]] = {}
-    for query in _AROUND if ids else ():
-        async for record in await tx.run(query, ids=list(ids)):
-            row = record["row"]
-            fact = RelationshipFact.of_properties(record["start"], record["type"], record["end"], row)
-            found[fact.id] = fact, _place({"status": "live", **row})
+    if not ids:
+        return {}
+    return await _found(tx, _AROUND, ids) | await around_aside(tx, ids)
+
+
+async def around_aside(tx: AsyncManagedTransaction, ids: Collection[str]) -> Kept:
+    """Those that are aside."""
+    if not ids:
+        return {}
+    return await _found(tx, _STARTING_ASIDE, ids) | await _found(tx, _ENDING_ASIDE, ids)
+
+
+async def _found(tx: AsyncManagedTransaction, query: LiteralString, ids: Collection[str]) -> Kept:
+    found: Kept = {}
+    async for record in await tx.run(query, ids=list(ids)):
+        row = record["row"]
+        fact = RelationshipFact.of_properties(record["start"], record["type"], record["end"], row)
+        found[fact.id] = fact, _place({"status": "live", **row})
     return found
 
 
-_AROUND: tuple[LiteralString, ...] = (
-    """UNWIND $ids AS id MATCH (:Entity {id: id})-[r]-(:Entity)
-       RETURN DISTINCT startNode(r).id AS start, type(r) AS type, endNode(r).id AS end,
-                       properties(r) AS row""",
-    """UNWIND $ids AS id MATCH (a:_Aside {start: id})
-       RETURN a.start AS start, a.type AS type, a.end AS end, properties(a) AS row""",
-    """UNWIND $ids AS id MATCH (a:_Aside {end: id})
-       RETURN a.start AS start, a.type AS type, a.end AS end, properties(a) AS row""",
-)
+_AROUND: LiteralString = """
+    UNWIND $ids AS id MATCH (:Entity {id: id})-[r]-(:Entity)
+    RETURN DISTINCT startNode(r).id AS start, type(r) AS type, endNode(r).id AS end, properties(r) AS row
+    """
+_STARTING_ASIDE: LiteralString = """
+    UNWIND $ids AS id MATCH (a:_Aside {start: id})
+    RETURN a.start AS start, a.type AS type, a.end AS end, properties(a) AS row
+    """
+_ENDING_ASIDE: LiteralString = """
+    UNWIND $ids AS id MATCH (a:_Aside {end: id})
+    RETURN a.start AS start, a.type AS type, a.end AS end, properties(a) AS row
+    """
 
 
 # Writing.

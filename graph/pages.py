@@ -14,27 +14,25 @@ from typing import Any
 
 import orjson
 
-from graph import digests
+from graph.digests import ENTRY
 from graph.facts import Stated
 from graph.tuples import Scope, Transaction
 
 #: Claims in a page: what is read, and written again, to change one of them.
 ROOM = 500
-_COMPRESSION = 1
 
 
 @dataclass(slots=True)
 class Page:
-    """A page, opened. `claims` is in the order of the index."""
+    """A page, opened."""
 
     number: int
     scope: Scope
     trust: int
     claims: dict[str, Stated] = field(default_factory=dict)
     """By fact."""
-
-    def index(self) -> bytes:
-        return digests.index_of([one.claim for one in self.claims.values()], list(self.claims), self.trust)
+    entries: dict[str, bytes] = field(default_factory=dict)
+    """By fact: its entry in the index."""
 
     def row(self) -> dict[str, Any]:
         """The properties of its node."""
@@ -44,20 +42,23 @@ class Page:
             "scope": self.scope[1],
             "trust": self.trust,
             "count": len(self.claims),
-            "index": self.index(),
-            "claims": pack(self.claims.values()),
+            "index": b"".join([self.entries[fact] for fact in self.claims]),
+            "claims": zlib.compress(orjson.dumps([one.to_row() for one in self.claims.values()]), 1),
         }
 
 
-def pack(claims: Iterable[Stated]) -> bytes:
-    """The claims of a page, as its node holds them."""
-    return zlib.compress(orjson.dumps([one.to_row() for one in claims]), _COMPRESSION)
-
-
-def unpack(source: str, scope: str, trust: int, packed: bytes) -> dict[str, Stated]:
-    """The claims of a page by their facts."""
-    found = (Stated.from_row(source, scope, trust, row) for row in orjson.loads(zlib.decompress(packed)))
-    return {one.fact: one for one in found}
+def opened(row: Mapping[str, Any]) -> Page:
+    """The inverse of `Page.row`."""
+    source, scope, trust, index = row["source"], row["scope"], row["trust"], row["index"]
+    rows = orjson.loads(zlib.decompress(row["claims"]))
+    claims = [Stated.from_row(source, scope, trust, claim) for claim in rows]
+    return Page(
+        row["number"],
+        (source, scope),
+        trust,
+        {one.fact: one for one in claims},
+        {one.fact: index[at * ENTRY : (at + 1) * ENTRY] for at, one in enumerate(claims)},
+    )
 
 
 class Pages:
@@ -74,18 +75,11 @@ class Pages:
         missing = sorted(wanted - self._open.keys())
         if missing:
             result = await self._tx.run(
-                """
-                UNWIND $numbers AS number
-                MATCH (p:_Page {number: number})
-                RETURN number, p.source AS source, p.scope AS scope, p.trust AS trust, p.claims AS claims
-                """,
+                "UNWIND $numbers AS number MATCH (p:_Page {number: number}) RETURN p {.*} AS row",
                 numbers=missing,
             )
             async for record in result:
-                source, scope, trust = record["source"], record["scope"], record["trust"]
-                self._open[record["number"]] = Page(
-                    record["number"], (source, scope), trust, unpack(source, scope, trust, record["claims"])
-                )
+                self._open[record["row"]["number"]] = opened(record["row"])
         return [self._open[number] for number in sorted(wanted)]
 
     async def claims_on(
@@ -105,14 +99,15 @@ class Pages:
         self._open[page.number] = page
         self._changed.add(page.number)
 
-    def put(self, number: int, stated: Stated) -> None:
+    def put(self, number: int, stated: Stated, entry: bytes) -> None:
         """Write a claim into an open page, over what was there of its fact."""
         self._open[number].claims[stated.fact] = stated
+        self._open[number].entries[stated.fact] = entry
         self._changed.add(number)
 
     def drop(self, number: int, fact: str) -> None:
         """The page no longer holds the claim."""
-        del self._open[number].claims[fact]
+        del self._open[number].claims[fact], self._open[number].entries[fact]
         self._changed.add(number)
 
     def filled(self, last: tuple[int, int]) -> tuple[int, int] | None:

@@ -19,9 +19,10 @@ from neo4j import AsyncManagedTransaction
 from graph.claims import SourcePolicy, Violation
 from graph.crawl import Crawl, load
 from graph.database import Database
+from graph.gate import Gate
 from graph.lease import lease
 from graph.live import due
-from graph.writer import Order, Outcome, Schema, carry_out, current_revision, settle
+from graph.writer import Order, Outcome, Schema, carry_out, current_revision, lock, settle
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.shapes import Shapes
 
@@ -54,7 +55,8 @@ class FactStore:
         """A crawl of one scope of a source. Raises CrawlBusyError while there is another."""
         async with lease(self.database, policy.name, scope) as token:
             held = await self.database.read_transaction(partial(load, policy=policy, scope=scope))
-            yield Crawl(self.shapes, policy, scope, token, held, self.carry_out, self._mark_complete)
+            gate = Gate(self.shapes, policy, self._schema.needy)
+            yield Crawl(gate, policy, scope, token, held, self.carry_out, self._mark_complete)
 
     async def resume(self) -> None:
         """Finish what a killed process left half-way: entities on the move to another audience."""
@@ -98,14 +100,15 @@ class FactStore:
         ):
             pass
 
-    async def _mark_complete(self, source: str, scope: str) -> int:
+    async def _mark_complete(self, order: Order) -> int:
         async def work(tx: AsyncManagedTransaction) -> int:
+            state = await lock(tx, order, self._clock())
             await tx.run(
-                "MERGE (s:_Source {name: $source, scope: $scope}) SET s.completedAt = $now",
-                source=source,
-                scope=scope,
+                "MATCH (s:_Source {name: $source, scope: $scope}) SET s.completedAt = $now",
+                source=order.source,
+                scope=order.scope,
                 now=self._clock(),
             )
-            return await current_revision(tx)
+            return state.revision
 
         return await self.database.write_transaction(work)

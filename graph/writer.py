@@ -14,10 +14,18 @@ from neo4j import AsyncManagedTransaction
 
 from graph import live
 from graph.batch import Batch, Standing, access_rests_on, misplaced, misshapen, standing_of
-from graph.bulk import Bulk, Plain, is_access_bearing, shown
-from graph.claims import Violation
+from graph.bulk import Bulk, counted, needy
+from graph.claims import EntityClaim, Violation
 from graph.digests import of_facts
-from graph.facts import IN_COLLECTION, EntityFact, Fact, RelationshipFact, Stated, is_relationship
+from graph.facts import (
+    IN_COLLECTION,
+    EntityFact,
+    Fact,
+    RelationshipFact,
+    Stated,
+    is_relationship,
+    placement,
+)
 from graph.feed import pack_changes
 from graph.live import Place, Transition, for_each, transition
 from graph.pages import ROOM, Page, Pages
@@ -34,7 +42,8 @@ class Schema:
     def __init__(self, shapes: Shapes, model: AuthorizationModel) -> None:
         self.shapes = shapes
         self.model = model
-        self.plain = Plain(shapes, model)
+        self.counted = counted(shapes) - {IN_COLLECTION}
+        self.needy = needy(shapes, model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,10 @@ class Order:
     """Of the crawl that orders it; none for the store itself."""
     new: Mapping[str, Stated] = field(default_factory=dict)
     """By fact: claims that passed the gate alone, and are not held as they are."""
+    plain: Collection[str] = ()
+    """Those of them on which the state around has no say."""
+    entries: Mapping[str, bytes] = field(default_factory=dict)
+    """By fact of `new`: its entry in the index of its page."""
     refused: Sequence[Refused] = ()
     withdrawn: Mapping[int, Collection[bytes]] = field(default_factory=dict)
     """By page: digests of the facts whose claims are no longer made."""
@@ -123,6 +136,10 @@ class State:
     now: datetime
     """Never before the instant of the last revision, whatever the clock says."""
     aside: bool
+    types: frozenset[str]
+    """Relationship types of which the scope has claimed some."""
+    shared: frozenset[str]
+    """Relationship types of which other scopes have claimed some."""
 
 
 async def current_revision(tx: Transaction) -> int:
@@ -138,19 +155,29 @@ async def lock(tx: Transaction, order: Order, now: datetime) -> State:
         MATCH (meta:_Meta)
         RETURN meta.revision AS revision, coalesce(meta.nextPage, 0) AS page, meta.at AS at,
                COUNT { (:_Aside) } > 0 AS aside,
-               COLLECT { MATCH (s:_Source {name: $source, scope: $scope}) RETURN s.lease } AS leases
+               COLLECT {
+                   MATCH (s:_Source {name: $source, scope: $scope})
+                   RETURN [s.lease, coalesce(s.types, [])]
+               } AS own,
+               COLLECT {
+                   MATCH (s:_Source) WHERE NOT (s.name = $source AND s.scope = $scope)
+                   UNWIND s.types AS type RETURN DISTINCT type
+               } AS shared
         """,
         source=order.source,
         scope=order.scope,
     )
     record = await result.single(strict=True)
-    if order.lease and record["leases"] != [order.lease]:
+    own = record["own"]
+    if order.lease and [lease for lease, _ in own] != [order.lease]:
         raise LeaseLostError(
             f"another crawl of {order.source}, scope {order.scope}, has begun; what this one wrote is kept"
         )
     at = record["at"]
     instant = now if at is None else max(now, native(at))
-    return State(record["revision"], record["page"], instant, record["aside"])
+    types = frozenset(type_ for _, types in own for type_ in types)
+    shared = frozenset(record["shared"])
+    return State(record["revision"], record["page"], instant, record["aside"], types, shared)
 
 
 async def carry_out(
@@ -165,36 +192,39 @@ async def carry_out(
     pages = Pages(tx)
     revision = state.revision + 1
     target = _assign(order, state)
-    written = await Bulk(tx, schema.shapes, schema.model, revision, target, audiences, state.aside).write(
-        one for fact, one in order.new.items() if fact in target and schema.plain.is_plain(one.claim)
+    bulk = Bulk(tx, schema.shapes, schema.model, revision, target, audiences, state.aside, state.shared)
+    written = await bulk.write(
+        one for fact, one in order.new.items() if fact in order.plain and fact in target
     )
-    quick = {fact.id for fact in written.facts}
+    quick = {fact.id for fact in written.entities} | {one.fact for one in written.relationships}
     rest = {fact: one for fact, one in order.new.items() if fact not in quick}
     work = _Work(tx, schema, state, order, pages, target)
     refused = [*order.refused, *await work.settle(rest)]
-    transitions = await work.transitions(rest, written.entities)
+    transitions = await work.transitions([fact.id for fact in written.entities])
     kept = {fact: one for fact, one in order.new.items() if fact in quick or work.stands(one)}
     last = await _write_claims(work, kept)
     passed = await _write_quarantined(tx, refused, order)
     await live.write(tx, schema.shapes.ontology, transitions, revision, state.now)
     moving = await live.place(tx, schema.shapes.ontology, schema.model, transitions)
-    changes = [
-        *map(shown, written.facts),
-        *(_shown(one) for one in transitions if one.was_live != one.is_live),
-    ]
+    changes = [_shown(one) for one in transitions if one.was_live != one.is_live]
     known = [one for one in transitions if one.was_known != one.is_known]
-    if changes or known:
+    if quick or changes or known:
         access = _touches_access(schema, transitions) or any(
-            is_access_bearing(schema.shapes, fact) for fact in written.facts
+            schema.shapes.ontology.relationships[one.claim.type].access_bearing  # type: ignore[union-attr]
+            for one in written.relationships
         )
-        await take_revision(tx, revision, order, changes, state.now, access=access)
-    counted = [one for one in known if not _is_placement(one.fact)]
-    added = sum(one.was_known is None for one in counted)
-    retracted = sum(one.is_known is None for one in counted)
+        appeared = [_appeared(each) for fact in written.entities for each in (fact, placement(fact))]
+        packed = pack_changes(
+            [*appeared, *changes], order.source, [one.to_row() for one in written.relationships]
+        )
+        await take_revision(tx, order, Commit(revision, state.now, packed, access))
+    told = [one for one in known if not _is_placement(one.fact)]
+    added = sum(one.was_known is None for one in told)
+    retracted = sum(one.is_known is None for one in told)
     return Outcome(
-        revision if changes or known else state.revision,
-        added + sum(not _is_placement(fact) for fact in written.facts),
-        len(counted) - added - retracted,
+        revision if quick or changes or known else state.revision,
+        added + len(quick),
+        len(told) - added - retracted,
         retracted,
         refused,
         {fact: target.get(fact, order.held.get(fact, -1)) for fact in kept},
@@ -219,19 +249,24 @@ async def settle(tx: Transaction, schema: Schema, limit: int, now: datetime) -> 
             {"kind": "audience", "id": id, "before": None, "after": {"audience": number}}
             for id, number in set_.items()
         ]
-        await take_revision(tx, state.revision + 1, Order("", ""), described, state.now, access=False)
+        packed = pack_changes(described)
+        commit = Commit(state.revision + 1, state.now, packed, access=False)
+        await take_revision(tx, Order("", ""), commit)
     return len(ids)
 
 
-async def take_revision(
-    tx: Transaction,
-    number: int,
-    order: Order,
-    changes: Sequence[Mapping[str, Any]],
-    at: datetime,
-    *,
-    access: bool,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A revision."""
+
+    number: int
+    at: datetime
+    changes: bytes
+    access: bool
+    """Whether what somebody may see can have changed."""
+
+
+async def take_revision(tx: Transaction, order: Order, commit: Commit) -> None:
     """Record the revision with its changes."""
     await tx.run(
         """
@@ -239,15 +274,14 @@ async def take_revision(
         SET meta.revision = $number, meta.at = $at,
             meta.accessRevision = CASE WHEN $access THEN $number ELSE meta.accessRevision END
         CREATE (:_Revision {number: $number, at: $at, source: $source, scope: $scope})
-        CREATE (:_Change {revision: $number, count: $count, changes: $changes})
+        CREATE (:_Change {revision: $number, changes: $changes})
         """,
-        number=number,
-        at=at,
+        number=commit.number,
+        at=commit.at,
         source=order.source,
         scope=order.scope,
-        access=access,
-        count=len(changes),
-        changes=pack_changes(changes),
+        access=commit.access,
+        changes=commit.changes,
     )
 
 
@@ -350,7 +384,7 @@ class _Work:
             RETURN id, type(r) AS type, m.id AS end
             """,
             ids=list(starts),
-            types=sorted(self.schema.plain.counted - {IN_COLLECTION}),
+            types=sorted(self.schema.counted),
         )
         outgoing: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         async for record in result:
@@ -358,7 +392,7 @@ class _Work:
                 outgoing[record["id"]][record["type"]].append(record["end"])
         return outgoing
 
-    async def transitions(self, rest: Mapping[str, Stated], appeared: Sequence[str]) -> list[Transition]:
+    async def transitions(self, appeared: Sequence[str]) -> list[Transition]:
         """What happens to the touched facts, and to relationships whose ends appeared or went."""
         await for_each(
             self.tx, "UNWIND $rows AS fact MATCH (b:_Bound {fact: fact}) DELETE b", self.order.recheck
@@ -376,10 +410,10 @@ class _Work:
             for one in found
             if not is_relationship(one.id) and _status(one.before) != _status(one.after)
         ]
+        beside = await live.around(self.tx, unsettled)
         if self.state.aside:
-            unsettled += appeared
-        if unsettled:
-            beside = await live.around(self.tx, unsettled)
+            beside |= await live.around_aside(self.tx, appeared)
+        if beside:
             told = {one.id for one in found}
             found += await self._around({id: one for id, one in beside.items() if id not in told}, after)
         return found
@@ -448,7 +482,7 @@ async def _write_claims(work: _Work, kept: Mapping[str, Stated]) -> tuple[int, i
             added[work.target[fact]][fact] = stated
         else:
             await pages.open([order.held[fact]])
-            pages.put(order.held[fact], stated)
+            pages.put(order.held[fact], stated, order.entries[fact])
     moved = [fact for fact in kept if fact in work.target and by in work.where.get(fact, {})]
     for fact in (*work.gone(), *moved):
         pages.drop(work.where[fact][by], fact)
@@ -457,16 +491,24 @@ async def _write_claims(work: _Work, kept: Mapping[str, Stated]) -> tuple[int, i
         if order.last is not None and number == order.last[0]:
             await pages.open([number])
             for stated in claims.values():
-                pages.put(number, stated)
+                pages.put(number, stated, order.entries[stated.fact])
         else:
             trust = next(iter(claims.values())).trust
-            pages.add(Page(number, by, trust, claims))
+            pages.add(Page(number, by, trust, claims, {fact: order.entries[fact] for fact in claims}))
         last = number, len(claims)
     await pages.write()
     if last is not None:
         last = pages.filled(last)
     if added and max(added) >= work.state.next_page:
         await work.tx.run("MATCH (meta:_Meta) SET meta.nextPage = $number", number=max(added) + 1)
+    types = {one.claim.type for one in kept.values() if not isinstance(one.claim, EntityClaim)}
+    if types - work.state.types:
+        await work.tx.run(
+            "MATCH (s:_Source {name: $source, scope: $scope}) SET s.types = $types",
+            source=by[0],
+            scope=by[1],
+            types=sorted(types | work.state.types),
+        )
     return last
 
 
@@ -500,6 +542,11 @@ def _touches_access(schema: Schema, transitions: Iterable[Transition]) -> bool:
             if old.values.get("disabled") != new.values.get("disabled"):
                 return True
     return False
+
+
+def _appeared(fact: Fact) -> dict[str, Any]:
+    kind = "entity" if isinstance(fact, EntityFact) else "relationship"
+    return {"kind": kind, "id": fact.id, "before": None, "after": fact.to_json()}
 
 
 def _shown(one: Transition) -> dict[str, Any]:
