@@ -151,9 +151,9 @@ def main() -> None:
     results = []
     for size, decisions in ((1_000, 20_000), (10_000, 5_000)):
         found = figures(size, decisions // 10 if quick else decisions, choose)
-        print(f"{size:,} nodes: {found}")  # noqa: T201  a program for a terminal
+        print(f"{size:,} nodes: {found}")
         results.append(found)
-    print(json.dumps({"benchmark": "placement", "results": results}))  # noqa: T201
+    print(json.dumps({"benchmark": "placement", "results": results}))
 
 
 if __name__ == "__main__":

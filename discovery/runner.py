@@ -30,8 +30,10 @@ from discovery.runs import (
 )
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
 from graph.claims import Claim
+from graph.crawl import Crawl
 from graph.database import Database
-from graph.store import Crawl, FactStore
+from graph.lease import CrawlBusyError, LeaseLostError
+from graph.store import FactStore
 
 log = logging.getLogger(__name__)
 
@@ -225,7 +227,7 @@ class _ScopeReading:
 
 def _why(source: str, failure: Exception) -> str:
     """The message of an error that names what to do; for any other, its type, and its place in the log."""
-    if isinstance(failure, (ConfigurationError, SourceError)):
+    if isinstance(failure, (ConfigurationError, SourceError, CrawlBusyError, LeaseLostError)):
         return str(failure)
     if isinstance(failure, (ServiceUnavailable, SessionExpired)):
         return f"Neo4j went away: {failure}; what was committed is kept: start it and crawl again"

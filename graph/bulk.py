@@ -194,7 +194,7 @@ _CREATE = """
     MATCH (a:Entity {id: row[0]})
     MATCH (b:Entity {id: row[1]})
     CREATE (a)-[:TYPE {sources: $sources, confidence: row[3], since: $since, pages: row[2]}]->(b)
-    RETURN count(*) AS met, [] AS stood
+    RETURN count(*) AS met, collect(null) AS stood
     """
 _MERGE = """
     UNWIND $rows AS row

@@ -28,6 +28,10 @@ class CrawlBusyError(Exception):
     """Another crawl of the source and scope is under way; the message names them."""
 
 
+class LeaseLostError(Exception):
+    """Another crawl of the same source and scope has begun; the message names them."""
+
+
 @asynccontextmanager
 async def lease(database: Database, source: str, scope: str) -> AsyncIterator[str]:
     """The lease on a source's scope, renewed until the block ends.

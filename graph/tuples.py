@@ -91,35 +91,51 @@ async def load_tuples(tx: Transaction, bindings: Iterable[Binding]) -> Sequence[
     by_relationship: dict[str, list[Binding]] = defaultdict(list)
     for binding in bindings:
         by_relationship[binding.relationship].append(binding)
-    result = await tx.run("MATCH (p:_Page) RETURN p.number AS number, p.source AS source, p.scope AS scope")
-    scopes = {record["number"]: (record["source"], record["scope"]) async for record in result}
+    records = [
+        record
+        for relationship in by_relationship
+        async for record in await tx.run(_ASSERTED, type=relationship)
+    ]
+    scopes = await _scopes(tx, {number for record in records for number in record["pages"]})
     loaded = []
-    for relationship, its in by_relationship.items():
-        result = await tx.run(
-            """
-            MATCH (start:Entity)-[r:$($type)]->(end:Entity)
-            WHERE size(r.sources) > 0
-            RETURN start.id AS start, end.id AS end,
-                   CASE $type WHEN 'IN_COLLECTION' THEN start.pages ELSE r.pages END AS pages,
-                   [r.validFrom, start.validFrom, end.validFrom] AS begins,
-                   [r.validTo, start.validTo, end.validTo] AS ends
-            """,
-            type=relationship,
-        )
-        async for record in result:
-            begins, ends = _instants(record["begins"]), _instants(record["ends"])
-            for binding in its:
-                entry = bound(binding, record["start"], record["end"])
-                if entry is not None:
-                    loaded.append(
-                        ClaimedTuple(
-                            entry,
-                            frozenset(scopes[number] for number in record["pages"] or ()),
-                            max(begins, default=None),
-                            min(ends, default=None),
-                        )
+    for record in records:
+        begins, ends = _instants(record["begins"]), _instants(record["ends"])
+        for binding in by_relationship[record["type"]]:
+            entry = bound(binding, record["start"], record["end"])
+            if entry is not None:
+                loaded.append(
+                    ClaimedTuple(
+                        entry,
+                        frozenset(scopes[number] for number in record["pages"] if number in scopes),
+                        max(begins, default=None),
+                        min(ends, default=None),
                     )
+                )
     return loaded
+
+
+# A placement rests on the claims on its entity.
+_ASSERTED: LiteralString = """
+    MATCH (start:Entity)-[r:$($type)]->(end:Entity)
+    WHERE size(r.sources) > 0
+    RETURN $type AS type, start.id AS start, end.id AS end,
+           coalesce(CASE $type WHEN 'IN_COLLECTION' THEN start.pages ELSE r.pages END, []) AS pages,
+           [r.validFrom, start.validFrom, end.validFrom] AS begins,
+           [r.validTo, start.validTo, end.validTo] AS ends
+    """
+
+
+async def _scopes(tx: Transaction, pages: Iterable[int]) -> Mapping[int, Scope]:
+    """Whose claims each of the pages holds."""
+    result = await tx.run(
+        """
+        UNWIND $numbers AS number
+        MATCH (p:_Page {number: number})
+        RETURN number, p.source AS source, p.scope AS scope
+        """,
+        numbers=list(pages),
+    )
+    return {record["number"]: (record["source"], record["scope"]) async for record in result}
 
 
 def native(value: DateTime | datetime) -> datetime:

@@ -27,6 +27,7 @@ from graph.facts import (
     placement,
 )
 from graph.feed import pack_changes
+from graph.lease import LeaseLostError
 from graph.live import Place, Transition, for_each, transition
 from graph.pages import ROOM, Page, Pages
 from graph.tuples import Scope, native
@@ -121,10 +122,6 @@ class Outcome:
     audiences: Mapping[tuple[str, str], int] = field(default_factory=dict)
     moving: bool = False
     """Whether entities lost an audience that the next revision replaces."""
-
-
-class LeaseLostError(Exception):
-    """Another crawl of the same source and scope has begun; the message names them."""
 
 
 @dataclass(frozen=True, slots=True)
