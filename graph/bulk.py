@@ -74,7 +74,7 @@ class Bulk:
     aside: bool
     """Whether there are facts aside."""
     shared: Collection[str]
-    """Relationship types of which other scopes claim some."""
+    """Relationship types of which some may stand that this scope does not claim."""
 
     async def write(self, claims: Iterable[Stated]) -> Written:
         """Write plain claims of one source; entities first."""

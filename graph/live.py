@@ -109,7 +109,7 @@ async def places(tx: AsyncManagedTransaction, facts: Collection[str]) -> dict[st
         result = await tx.run(
             """
             UNWIND $rows AS row
-            MATCH (:Entity {id: row[0]})-[r:$($type)]->(:Entity {id: row[1]})
+            MATCH (:Entity {id: row[0]})-[r:$($type)]->(:Entity {id: row[1]}) WHERE r.inferred IS NULL
             RETURN row[2] AS id, r.since AS since, coalesce(r.pages, []) AS pages
             """,
             rows=rows,
@@ -178,7 +178,7 @@ async def _found(tx: AsyncManagedTransaction, query: LiteralString, ids: Collect
 
 
 _AROUND: LiteralString = """
-    UNWIND $ids AS id MATCH (:Entity {id: id})-[r]-(:Entity)
+    UNWIND $ids AS id MATCH (:Entity {id: id})-[r]-(:Entity) WHERE r.inferred IS NULL
     RETURN DISTINCT startNode(r).id AS start, type(r) AS type, endNode(r).id AS end, properties(r) AS row
     """
 _STARTING_ASIDE: LiteralString = """

@@ -30,6 +30,7 @@ from graph.feed import pack_changes
 from graph.lease import LeaseLostError
 from graph.live import Place, Transition, for_each, transition
 from graph.pages import ROOM, Page, Pages
+from graph.reasoning import compile_rules
 from graph.tuples import Scope, native
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.shapes import Shapes
@@ -45,6 +46,8 @@ class Schema:
         self.model = model
         self.counted = counted(shapes) - {IN_COLLECTION}
         self.needy = needy(shapes, model)
+        self.inferable = compile_rules(shapes.ontology).relevant
+        """Relationship types of which some may stand that nobody claims."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +192,16 @@ async def carry_out(
     pages = Pages(tx)
     revision = state.revision + 1
     target = _assign(order, state)
-    bulk = Bulk(tx, schema.shapes, schema.model, revision, target, audiences, state.aside, state.shared)
+    bulk = Bulk(
+        tx,
+        schema.shapes,
+        schema.model,
+        revision,
+        target,
+        audiences,
+        state.aside,
+        state.shared | schema.inferable,
+    )
     written = await bulk.write(
         one for fact, one in order.new.items() if fact in order.plain and fact in target
     )
