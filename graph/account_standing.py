@@ -45,7 +45,8 @@ async def account_standing(  # noqa: PLR0913, PLR0917  all are read in one query
                    WHERE size(r.sources) > 0
                      AND coalesce(r.validFrom <= $now, true) AND coalesce($now < r.validTo, true)
                      AND coalesce(person.validFrom <= $now, true) AND coalesce($now < person.validTo, true)
-                   MATCH (c:_Claim {fact: $administrator + ' HAS_ACCOUNT ' + $account})
+                   UNWIND r.pages AS number
+                   MATCH (c:_Page {number: number})
                    OPTIONAL MATCH (s:_Source {name: c.source, scope: c.scope})
                    RETURN [c.source, c.scope, s.completedAt]
                } AS vouching

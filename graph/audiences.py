@@ -11,7 +11,7 @@ from typing import Any
 
 from graph.rebac.relation_tuples import Goal, TupleKey, type_of
 from graph.rebac.rules import Value, both, either, negate
-from graph.tuples import Transaction, tuples_of
+from graph.tuples import Transaction, bound, tuples_of
 from ontologies.authorization_model import (
     AuthorizationModel,
     Computed,
@@ -148,6 +148,21 @@ async def assign(
         held[entry.object].append(entry)
     types = places(model)
     expressions = {id: _place_of(model, types, id, held[id]) for id in ids}
+    numbers = await _numbers(tx, dict.fromkeys(e for e in expressions.values() if e is not None))
+    return {id: None if e is None else numbers[e] for id, e in expressions.items()}
+
+
+async def assign_placed(
+    tx: Transaction, ontology: Ontology, model: AuthorizationModel, placed: Mapping[str, str]
+) -> Mapping[str, int | None]:
+    """The audience of each entity, by the collection that it is in and nothing else."""
+    types = places(model)
+    expressions = {}
+    for id, collection in placed.items():
+        by_type = (bound(one, id, collection) for one in decided_by(ontology, model))
+        expressions[id] = _place_of(
+            model, types, id, [one for one in by_type if one is not None and one.object == id]
+        )
     numbers = await _numbers(tx, dict.fromkeys(e for e in expressions.values() if e is not None))
     return {id: None if e is None else numbers[e] for id, e in expressions.items()}
 

@@ -29,6 +29,8 @@ _SCHEMA: tuple[LiteralString, ...] = (
     "CREATE INDEX version_fact IF NOT EXISTS FOR (n:_Version) ON (n.fact, n.until)",
     "CREATE INDEX version_start IF NOT EXISTS FOR (n:_Version) ON (n.start, n.until)",
     "CREATE INDEX version_end IF NOT EXISTS FOR (n:_Version) ON (n.end, n.until)",
+    "CREATE INDEX version_class IF NOT EXISTS FOR (n:_Version) ON (n.class, n.until)",
+    "CREATE INDEX revision_at IF NOT EXISTS FOR (n:_Revision) ON (n.at)",
     "CREATE CONSTRAINT bound_fact IF NOT EXISTS FOR (n:_Bound) REQUIRE n.fact IS UNIQUE",
     "CREATE INDEX bound_at IF NOT EXISTS FOR (n:_Bound) ON (n.at)",
     "CREATE INDEX quarantined_scope IF NOT EXISTS FOR (n:_Quarantined) ON (n.source, n.scope)",

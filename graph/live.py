@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, LiteralString
 
 from neo4j import AsyncManagedTransaction
 
-from graph.audiences import assign
+from graph.audiences import assign, assign_placed
 from graph.batch import Standing, Status
-from graph.facts import IN_COLLECTION, EntityFact, Fact, RelationshipFact, is_relationship
+from graph.facts import IN_COLLECTION, EntityFact, Fact, RelationshipFact, is_relationship, placement
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.ontology import Ontology
 
@@ -343,6 +343,31 @@ def next_bound(fact: Fact, now: datetime) -> datetime | None:
 
 
 # Audiences.
+
+
+async def place_dormant(
+    tx: AsyncManagedTransaction,
+    ontology: Ontology,
+    model: AuthorizationModel,
+    transitions: Sequence[Transition],
+) -> list[Transition]:
+    """The same, where entities that are kept dormant have the audience of where they are placed."""
+    placed = {}
+    known = {one.id for one in transitions if one.is_known}
+    for one in transitions:
+        if one.after is None or one.after[1].status != "dormant" or not isinstance(one.after[0], EntityFact):
+            continue
+        was, fact = one.before[0] if one.before else None, one.after[0]
+        if not isinstance(was, EntityFact) or was.collection != fact.collection:
+            placed[one.id] = fact.collection if placement(fact).id in known else None
+    somewhere = {id: collection for id, collection in placed.items() if collection is not None}
+    numbers = await assign_placed(tx, ontology, model, somewhere) if somewhere else {}
+    return [
+        replace(one, after=(one.after[0], replace(one.after[1], audience=numbers.get(one.id))))
+        if one.id in placed and one.after
+        else one
+        for one in transitions
+    ]
 
 
 async def place(

@@ -1,35 +1,23 @@
-"""Governed reads: every node of every pattern is visible to the asker, or it is as if it were not there.
+"""The way to governed reads: an asker's view, of the present or of a point of the past.
 
-The visible set goes along as a byte string and `$visible[n.audience] = 1` stands on every node
-before anything is counted, ordered or limited. No audience, or one out of range, is invisible.
+The visible set of the asker is computed before the first query and compared after the last.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, LiteralString, TypeVar
+from typing import TypeVar
 
-from neo4j import AsyncManagedTransaction, Record
+from neo4j import AsyncManagedTransaction
 
 from graph.audiences import VIEWER
 from graph.database import Database
-from graph.entity_view import (
-    EntityView,
-    Neighbour,
-    Page,
-    RelationshipView,
-    entity_view,
-    from_cursor,
-    neighbour,
-    relationship_view,
-    to_cursor,
-)
-from graph.handling import Handling
-from graph.inferred import STANDING
+from graph.entity_view import EntityView, Neighbour, Page, RelationshipView
+from graph.past import PastReadError, PastView, point
 from graph.token_scope import EVERYTHING, TokenScope
+from graph.view import HandlingInput, HandlingRule, View
 from graph.visibility import Authorizer, standing
 from ontologies.ontology import Ontology
 
@@ -40,6 +28,7 @@ __all__ = [
     "HandlingRule",
     "Neighbour",
     "Page",
+    "PastReadError",
     "ReadOvertakenError",
     "Reader",
     "RelationshipView",
@@ -48,28 +37,8 @@ __all__ = [
 
 #: How often a read starts again because access changed meanwhile.
 _ATTEMPTS = 5
-#: A Lucene query may have 1,024 clauses, and each term becomes one for every indexed property.
-_TERMS_A_QUERY = 40
 
 _Result = TypeVar("_Result")
-
-# What holds now and is visible; `n`, `m` and `r` are the names that the patterns use.
-_NODE: LiteralString = """$visible[n.audience] = 1
-    AND coalesce(n.validFrom <= $now, true) AND coalesce($now < n.validTo, true)"""
-_NEIGHBOUR: LiteralString = """$visible[m.audience] = 1
-    AND coalesce(m.validFrom <= $now, true) AND coalesce($now < m.validTo, true)
-    AND coalesce(r.validFrom <= $now, true) AND coalesce($now < r.validTo, true)"""
-_COLLECTION_OF: LiteralString = (
-    """
-CALL (n) {
-    OPTIONAL MATCH (n)-[r:IN_COLLECTION]->(m:Collection) WHERE """
-    + _NEIGHBOUR
-    + """
-    RETURN m.id AS collection ORDER BY collection LIMIT 1
-}
-"""
-)
-_ENTITY: LiteralString = "n {.*, embedding: null} AS entity, collection"
 
 
 class ReadOvertakenError(Exception):
@@ -88,284 +57,6 @@ class Asker:
     """Agents that passed the token on, the last one first: for the record alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class HandlingInput:
-    """What the handling of an entity rests on."""
-
-    sources: frozenset[str]
-    classifications: frozenset[str]
-    """Ids, those of what contains it among them."""
-
-
-@dataclass(frozen=True, slots=True)
-class HandlingRule:
-    """A rule of a policy: the handling that it asks for what is classified so."""
-
-    classifications: frozenset[str]
-    handling: Handling
-    id: str
-
-
-class View:
-    """What one asker sees within one read. Denied and absent look alike in all of it."""
-
-    def __init__(
-        self, tx: AsyncManagedTransaction, ontology: Ontology, visible: bytes, now: datetime
-    ) -> None:
-        self._tx = tx
-        self._ontology = ontology
-        self._visible = visible
-        self._now = now
-
-    @property
-    def visible(self) -> bytes:
-        """The visible set, one byte for each audience: what decides which askers may share a cache."""
-        return self._visible
-
-    async def visible_among(self, ids: Collection[str]) -> frozenset[str]:
-        """Those of the ids whose entities the asker may see."""
-        records = await self._run(
-            "UNWIND $ids AS id MATCH (n:Entity {id: id}) WHERE " + _NODE + " RETURN id",
-            ids=list(dict.fromkeys(ids)),
-        )
-        return frozenset(record["id"] for record in records)
-
-    async def entity(self, id: str) -> EntityView | None:
-        """The entity, or None."""
-        records = await self._run(
-            "MATCH (n:Entity {id: $id}) WHERE " + _NODE + _COLLECTION_OF + "RETURN " + _ENTITY, id=id
-        )
-        return self._entity(records[0]) if records else None
-
-    async def present(self, ids: Collection[str]) -> frozenset[str]:
-        """Those of the ids whose entity is there."""
-        records = await self._run(
-            "UNWIND $ids AS id MATCH (n:Entity {id: id}) WHERE " + _NODE + " RETURN id",
-            ids=list(dict.fromkeys(ids)),
-        )
-        return frozenset(record["id"] for record in records)
-
-    async def entities(self, class_name: str, first: int, after: str | None = None) -> Page:
-        """At most `first` entities of a class, subclasses included, that come after a cursor.
-
-        Raises KeyError for a class that the ontology lacks, CursorError for what is no cursor.
-        """
-        name, id = from_cursor(after) if after is not None else ("", "")
-        label = self._ontology.classes[class_name].name
-        [counted] = await self._run(
-            "MATCH (n:Entity&$($label)) WHERE " + _NODE + " RETURN count(n) AS total", label=label
-        )
-        records = await self._run(
-            "MATCH (n:Entity&$($label)) WHERE "
-            + _NODE
-            + """ AND (n.name > $name OR n.name = $name AND n.id > $id)
-            WITH n ORDER BY n.name, n.id LIMIT $limit
-            """
-            + _COLLECTION_OF
-            + "RETURN "
-            + _ENTITY
-            + " ORDER BY n.name, n.id",
-            label=label,
-            name=name,
-            id=id,
-            limit=first + 1,
-        )
-        items = tuple(map(self._entity, records[:first]))
-        more = len(records) > first and items
-        return Page(items, to_cursor(items[-1]) if more else None, counted["total"])
-
-    async def class_counts(self) -> Mapping[str, int]:
-        """How many entities of each class, subclasses included; every class of the ontology is listed."""
-        records = await self._run(
-            "MATCH (n:Entity) WHERE " + _NODE + " RETURN labels(n) AS labels, count(n) AS count"
-        )
-        counts = dict.fromkeys(self._ontology.classes, 0)
-        for record in records:
-            for label in counts.keys() & set(record["labels"]):
-                counts[label] += record["count"]
-        return counts
-
-    async def neighbours(
-        self, ids: Collection[str], per_entity_limit: int
-    ) -> Mapping[str, tuple[Neighbour, ...]]:
-        """What is beside each of the entities, by relationship type and name; absent ones have nothing.
-
-        What is inferred counts where one of its derivations stands and is visible, and tells these alone.
-        """
-        records = await self._run(
-            "UNWIND $ids AS id MATCH (n:Entity {id: id}) WHERE "
-            + _NODE
-            + """
-            CALL (n) {
-                MATCH (n)-[r]-(m:Entity) WHERE type(r) IN $types AND """
-            + _NEIGHBOUR
-            + """
-                WITH n, r, m, CASE WHEN r.inferred THEN """
-            + STANDING
-            + """ END AS derivations
-                WHERE r.inferred IS NULL OR size(derivations) > 0
-                WITH n, r, m, derivations, startNode(r) = n AS outgoing
-                ORDER BY type(r), outgoing DESC, m.name, m.id LIMIT $limit
-                RETURN m, type(r) AS type, outgoing, r {.*, derivations: derivations} AS relationship
-            }
-            WITH id, m AS n, type, outgoing, relationship
-            """
-            + _COLLECTION_OF
-            + "RETURN id, type, outgoing, relationship, "
-            + _ENTITY
-            + " ORDER BY id, type, outgoing DESC, n.name, n.id",
-            ids=list(dict.fromkeys(ids)),
-            types=list(self._ontology.relationships),
-            limit=per_entity_limit,
-        )
-        found: dict[str, list[Neighbour]] = {id: [] for id in ids}
-        for record in records:
-            found[record["id"]].append(
-                neighbour(record["type"], record["outgoing"], record["relationship"], self._entity(record))
-            )
-        return {id: tuple(neighbours) for id, neighbours in found.items()}
-
-    async def outgoing(self, ids: Collection[str]) -> tuple[RelationshipView, ...]:
-        """All asserted relationships that start at the entities, by start, type and end."""
-        records = await self._run(
-            "UNWIND $ids AS id MATCH (n:Entity {id: id}) WHERE "
-            + _NODE
-            + " MATCH (n)-[r]->(m:Entity) WHERE type(r) IN $types AND r.inferred IS NULL AND "
-            + _NEIGHBOUR
-            + """
-            RETURN id, type(r) AS type, m.id AS end, properties(r) AS relationship ORDER BY id, type, end
-            """,
-            ids=list(dict.fromkeys(ids)),
-            types=list(self._ontology.relationships),
-        )
-        return tuple(
-            relationship_view(record["id"], record["type"], record["end"], record["relationship"])
-            for record in records
-        )
-
-    async def full_text(self, text: str) -> tuple[EntityView, ...]:
-        """All entities that hold one of the words, by id.
-
-        The words are data: Lucene's operators mean nothing in them. The index's scores depend on
-        invisible entities, so they are neither shown nor used.
-        """
-        terms = _terms(text)
-        found: dict[str, EntityView] = {}
-        for start in range(0, len(terms), _TERMS_A_QUERY):
-            records = await self._run(
-                "CALL db.index.fulltext.queryNodes('entity_text', $terms) YIELD node AS n WITH n WHERE "
-                + _NODE
-                + _COLLECTION_OF
-                + "RETURN "
-                + _ENTITY,
-                terms=" ".join(terms[start : start + _TERMS_A_QUERY]),
-            )
-            found |= {entity.id: entity for entity in map(self._entity, records)}
-        return tuple(found[id] for id in sorted(found))
-
-    async def by_embedding(self, vector: Sequence[float], k: int) -> tuple[tuple[EntityView, float], ...]:
-        """The `k` entities whose embeddings are nearest, best first, with scores from 0 to 1.
-
-        Approximate as to recall, exact as to visibility and scores.
-        """
-        audiences = [number for number, byte in enumerate(self._visible) if byte]
-        if not audiences or k < 1:
-            return ()
-        # The index filters by audience, in the state last committed; the node is looked at again.
-        records = await self._run(
-            """CYPHER 25 MATCH (n:Entity)
-            SEARCH n IN (
-                VECTOR INDEX entity_embedding FOR $vector WHERE n.audience IN $audiences LIMIT $k
-            ) SCORE AS score
-            WITH n, score WHERE """
-            + _NODE
-            + _COLLECTION_OF
-            + "RETURN score, "
-            + _ENTITY
-            + " ORDER BY score DESC, n.id",
-            vector=list(vector),
-            audiences=audiences,
-            k=k,
-        )
-        return tuple((self._entity(record), record["score"]) for record in records)
-
-    async def similarities(self, ids: Collection[str], vector: Sequence[float]) -> Mapping[str, float]:
-        """The cosine of a vector with the embedding of each of the entities that has one."""
-        records = await self._run(
-            "UNWIND $ids AS id MATCH (n:Entity {id: id}) WHERE "
-            + _NODE
-            + """ AND n.embedding IS NOT NULL
-            RETURN id, 2 * vector.similarity.cosine(n.embedding, $vector) - 1 AS cosine""",
-            ids=list(dict.fromkeys(ids)),
-            vector=list(vector),
-        )
-        return {record["id"]: record["cosine"] for record in records}
-
-    async def handling_inputs(self, ids: Collection[str]) -> Mapping[str, HandlingInput]:
-        """Sources and classifications of entities; not cut to what the asker sees.
-
-        What contains an entity (its document, table, data set) lends it its classifications.
-        """
-        records = await self._run(
-            """
-            UNWIND $ids AS id
-            MATCH (n:Entity {id: id})
-            RETURN id, n.sources AS sources, COLLECT {
-                MATCH (n) (()<-[:HAS_PASSAGE|HAS_COLUMN|HAS_TABLE]-()){0,2}
-                      (:Entity)-[r:CLASSIFIED_AS]->(c:Classification)
-                WHERE coalesce($now < r.validTo, true)
-                RETURN DISTINCT c.id
-            } AS classifications
-            """,
-            ids=list(dict.fromkeys(ids)),
-        )
-        return {
-            record["id"]: HandlingInput(frozenset(record["sources"]), frozenset(record["classifications"]))
-            for record in records
-        }
-
-    async def handling_rules(self) -> tuple[HandlingRule, ...]:
-        """All handling rules, hidden ones too: a rule binds also where it may not be read."""
-        records = await self._run(
-            """
-            MATCH (h:HandlingRule) WHERE coalesce($now < h.validTo, true)
-            RETURN h.id AS id, h.jurisdiction AS jurisdictions, h.residency AS residency,
-                   coalesce(h.certification, []) AS certifications, coalesce(h.clearance, 0) AS clearance,
-                   h.silicon AS silicon, coalesce(h.excludedSilicon, []) AS excluded_silicon,
-                   coalesce(h.excludedOwner, []) AS excluded_owners, h.purpose AS purposes,
-                   COLLECT {
-                       MATCH (h)-[r:GOVERNS]->(c:Classification) WHERE coalesce($now < r.validTo, true)
-                       RETURN c.id
-                   } AS classifications
-            ORDER BY id
-            """
-        )
-        return tuple(
-            HandlingRule(
-                frozenset(record["classifications"]),
-                Handling(
-                    _any_or(record["jurisdictions"]),
-                    _any_or(record["residency"]),
-                    frozenset(record["certifications"]),
-                    record["clearance"],
-                    _any_or(record["silicon"]),
-                    frozenset(record["excluded_silicon"]),
-                    frozenset(record["excluded_owners"]),
-                    _any_or(record["purposes"]),
-                ),
-                record["id"],
-            )
-            for record in records
-        )
-
-    async def _run(self, query: LiteralString, **parameters: Any) -> list[Record]:
-        result = await self._tx.run(query, {"visible": self._visible, "now": self._now, **parameters})
-        return [record async for record in result]
-
-    def _entity(self, record: Record) -> EntityView:
-        return entity_view(self._ontology, record["entity"], record["collection"])
-
-
 class Reader:
     """Runs reads, each with the visible set of its asker at one access revision."""
 
@@ -374,8 +65,19 @@ class Reader:
         self._ontology = ontology
         self._authorizer = authorizer
 
-    async def run(self, asker: Asker, work: Callable[[View], Awaitable[_Result]]) -> tuple[_Result, int]:
+    async def run(
+        self,
+        asker: Asker,
+        work: Callable[[View], Awaitable[_Result]],
+        as_of: int | datetime | None = None,
+        valid_at: datetime | None = None,
+    ) -> tuple[_Result, int]:
         """What `work` makes of the asker's view, and the revision that it was read at.
+
+        `as_of`: what was known at a revision, or at an instant of record; `valid_at`: what held at an
+        instant of the world, by itself that of the revision. Permissions are always today's. Words,
+        meanings and handling are of the present alone: such a read of the past raises PastReadError, and
+        so does a point before the record or after the last commit.
 
         `work` runs again where access changed meanwhile: it must bear that. Raises
         ReadOvertakenError when that happens every time.
@@ -386,9 +88,14 @@ class Reader:
             before = await standing(tx, asker.account, now)
             visible = await self._authorizer.visible(asker.account, before, now)
             visible = await _cut(tx, visible, asker.scope)
-            result = await work(View(tx, self._ontology, visible, now))
+            if as_of is None and valid_at is None:
+                view, revision = View(tx, self._ontology, visible, now), before.revision
+            else:
+                at = await point(tx, as_of, valid_at)
+                view, revision = PastView(tx, self._ontology, visible, now, at), at.revision
+            result = await work(view)
             after = await standing(tx, asker.account, now)
-            return (result, before.revision) if after.access == before.access else None
+            return (result, revision) if after.access == before.access else None
 
         for _ in range(_ATTEMPTS):
             outcome = await self._database.read_transaction(attempt)
@@ -411,14 +118,3 @@ async def _cut(tx: AsyncManagedTransaction, visible: bytes, scope: TokenScope) -
     )
     within = {record["number"] async for record in result}
     return bytes(byte if number in within else 0 for number, byte in enumerate(visible))
-
-
-def _terms(text: str) -> list[str]:
-    """Phrases for Lucene's parser: each word as written, and the parts that it may be indexed as."""
-    words = (term for word in text.split() for term in (word, *re.findall(r"\w+", word)))
-    quoted = (re.sub(r'[\\"]', " ", word) for word in words)
-    return [f'"{word}"' for word in dict.fromkeys(quoted) if re.search(r"\w", word)]
-
-
-def _any_or(values: list[str] | None) -> frozenset[str] | None:
-    return None if values is None else frozenset(values)

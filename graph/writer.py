@@ -210,6 +210,7 @@ async def carry_out(
     work = _Work(tx, schema, state, order, pages, target)
     refused = [*order.refused, *await work.settle(rest)]
     transitions = await work.transitions([fact.id for fact in written.entities])
+    transitions = await live.place_dormant(tx, schema.shapes.ontology, schema.model, transitions)
     kept = {fact: one for fact, one in order.new.items() if fact in quick or work.stands(one)}
     last = await _write_claims(work, kept)
     passed = await _write_quarantined(tx, refused, order)

@@ -1,0 +1,288 @@
+"""Governed reads of the past: what was known at a revision, of what held in the world at an instant.
+
+A superseded version shows only where both the audience that it had and that of its entity now (or last)
+are visible to the asker under today's memberships. What is current pays nothing for it: versions stand
+apart from the live graph (`graph.live`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, LiteralString
+
+from neo4j import AsyncManagedTransaction, Record
+
+from graph.entity_view import (
+    EntityView,
+    Neighbour,
+    Page,
+    RelationshipView,
+    entity_view,
+    from_cursor,
+    neighbour,
+    relationship_view,
+    to_cursor,
+)
+from graph.tuples import native
+from graph.view import HandlingInput, HandlingRule, View
+from ontologies.ontology import Ontology
+
+
+class PastReadError(Exception):
+    """The read cannot be made of the past; the message says why, and what can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place in both times."""
+
+    revision: int
+    """What was known when it was committed."""
+    instant: datetime
+    """What held then in the world."""
+
+
+# `found` is a live node or a version, `held` the audience that it had, `n` the live node, if any.
+_KNOWN: LiteralString = """
+    since <= $revision
+    AND coalesce(found.validFrom <= $instant, true) AND coalesce($instant < found.validTo, true)
+"""
+_VISIBLE: LiteralString = """
+    $visible[held] = 1 AND $visible[
+        CASE WHEN n IS NOT NULL THEN n.audience
+             ELSE COLLECT {
+                 MATCH (l:_Version {fact: id}) RETURN l.heldAudience ORDER BY l.until DESC LIMIT 1
+             }[0]
+        END] = 1
+"""
+_AT: LiteralString = (
+    """
+    UNWIND $ids AS id
+    OPTIONAL MATCH (n:Entity {id: id})
+    CALL (id, n) {
+        WITH n WHERE n IS NOT NULL
+        RETURN n AS found, n.since AS since, n.audience AS held,
+               COLLECT { MATCH (n)-[:IN_COLLECTION]->(c) RETURN c.id }[0] AS collection
+        UNION ALL
+        MATCH (v:_Version {fact: id}) WHERE v.until > $revision
+        RETURN v AS found, v.since AS since, v.heldAudience AS held, v.collection AS collection
+    }
+    WITH id, n, found, since, held, collection WHERE """
+    + _KNOWN
+    + "AND"
+    + _VISIBLE
+    + "RETURN id, found {.*, embedding: null} AS entity, collection"
+)
+_OF_CLASS: LiteralString = (
+    """
+    CALL () {
+        MATCH (n:Entity&$($label)) WHERE n.since <= $revision
+        RETURN n.id AS id, n, n AS found, n.since AS since, n.audience AS held
+        UNION ALL
+        MATCH (v:_Version) WHERE v.class IN $classes AND v.until > $revision
+        OPTIONAL MATCH (n:Entity {id: v.id})
+        RETURN v.id AS id, n, v AS found, v.since AS since, v.heldAudience AS held
+    }
+    WITH id, n, found, since, held WHERE """
+    + _KNOWN
+    + "AND"
+    + _VISIBLE
+)
+_LIVE_AROUND: LiteralString = (
+    """
+    UNWIND $ids AS id
+    MATCH (n:Entity {id: id})-[found]-(m:Entity)
+    WITH id, found, found.since AS since, m, startNode(found) = n AS outgoing
+    WHERE found.inferred IS NULL AND """
+    + _KNOWN
+    + """
+    RETURN id, type(found) AS type, outgoing, m.id AS other, properties(found) AS row
+"""
+)
+_STARTED: LiteralString = (
+    """
+    UNWIND $ids AS id
+    MATCH (found:_Version {start: id}) WHERE found.until > $revision
+    WITH id, found, found.since AS since WHERE """
+    + _KNOWN
+    + """
+    RETURN id, found.type AS type, true AS outgoing, found.end AS other, properties(found) AS row
+"""
+)
+_ENDED: LiteralString = (
+    """
+    UNWIND $ids AS id
+    MATCH (found:_Version {end: id}) WHERE found.until > $revision
+    WITH id, found, found.since AS since WHERE """
+    + _KNOWN
+    + """
+    RETURN id, found.type AS type, false AS outgoing, found.start AS other, properties(found) AS row
+"""
+)
+
+
+async def point(
+    tx: AsyncManagedTransaction, as_of: int | datetime | None, valid_at: datetime | None
+) -> Point:
+    """The revision that was the last one then, and the instant: by itself, that of the revision.
+
+    Raises PastReadError where there was none yet, or none that is still on record.
+    """
+    result = await tx.run(
+        "MATCH (meta:_Meta) RETURN meta.revision AS revision, meta.compactedTo AS compacted"
+    )
+    meta = await result.single(strict=True)
+    if as_of is None and valid_at is not None:
+        return Point(meta["revision"], valid_at)
+    if isinstance(as_of, int) and as_of > meta["revision"]:
+        raise PastReadError("that revision is not committed yet: wait for it, or leave `as_of` out")
+    result = await tx.run(
+        """
+        MATCH (r:_Revision) WHERE $number IS NULL OR r.number <= $number
+        WITH r WHERE $at IS NULL OR r.at <= $at
+        RETURN r.number AS number, r.at AS at ORDER BY number DESC LIMIT 1
+        """,
+        number=as_of if isinstance(as_of, int) else None,
+        at=as_of if isinstance(as_of, datetime) else None,
+    )
+    found = await result.single()
+    if found is None:
+        kept = "the record of revisions begins later" if meta["compacted"] else "nothing was known then"
+        raise PastReadError(f"there is no revision as of {as_of}: {kept}; ask for a later one")
+    revision = as_of if isinstance(as_of, int) else found["number"]
+    return Point(revision, valid_at or native(found["at"]))
+
+
+class PastView(View):
+    """What one asker sees at a point of the past. There is no index of words or meanings of it."""
+
+    def __init__(
+        self, tx: AsyncManagedTransaction, ontology: Ontology, visible: bytes, now: datetime, at: Point
+    ) -> None:
+        super().__init__(tx, ontology, visible, now)
+        self._at = at
+
+    async def visible_among(self, ids: Collection[str]) -> frozenset[str]:
+        """Those of the ids whose entities the asker may see."""
+        return frozenset(await self._entities(ids))
+
+    async def entity(self, id: str) -> EntityView | None:
+        """The entity as it then was, or None."""
+        return (await self._entities([id])).get(id)
+
+    async def entities(self, class_name: str, first: int, after: str | None = None) -> Page:
+        """At most `first` entities of a class, subclasses included, that come after a cursor.
+
+        Raises KeyError for a class that the ontology lacks, CursorError for what is no cursor.
+        """
+        name, id = from_cursor(after) if after is not None else ("", "")
+        parameters = {
+            "label": self._ontology.classes[class_name].name,
+            "classes": [one for one in self._ontology.classes if self._ontology.is_a(one, class_name)],
+        }
+        [counted] = await self._run(_OF_CLASS + "RETURN count(*) AS total", **parameters)
+        records = await self._run(
+            _OF_CLASS
+            + """AND (found.name > $name OR found.name = $name AND id > $id)
+            RETURN id, found.name AS name ORDER BY name, id LIMIT $limit""",
+            name=name,
+            id=id,
+            limit=first + 1,
+            **parameters,
+        )
+        found = await self._entities([record["id"] for record in records[:first]])
+        items = tuple(found.values())
+        more = len(records) > first and items
+        return Page(items, to_cursor(items[-1]) if more else None, counted["total"])
+
+    async def class_counts(self) -> Mapping[str, int]:
+        """How many entities of each class, subclasses included; every class of the ontology is listed."""
+        counts = dict.fromkeys(self._ontology.classes, 0)
+        for record in await self._run(
+            _OF_CLASS + "RETURN split(id, ':')[0] AS type, count(*) AS count",
+            label="Entity",
+            classes=list(self._ontology.classes),
+        ):
+            for label in self._ontology.labels(self._ontology.class_of_type(record["type"]).name):
+                counts[label] += record["count"]
+        return counts
+
+    async def neighbours(
+        self, ids: Collection[str], per_entity_limit: int
+    ) -> Mapping[str, tuple[Neighbour, ...]]:
+        """What was beside each of the entities, by relationship type and name; absent ones had nothing.
+
+        What is inferred is not told of the past.
+        """
+        records, others = await self._beside(ids)
+        found: dict[str, list[Neighbour]] = {id: [] for id in ids}
+        for record in records:
+            if (other := others.get(record["other"])) is not None:
+                found[record["id"]].append(
+                    neighbour(record["type"], record["outgoing"], record["row"], other)
+                )
+        return {id: tuple(sorted(beside, key=_order)[:per_entity_limit]) for id, beside in found.items()}
+
+    async def outgoing(self, ids: Collection[str]) -> tuple[RelationshipView, ...]:
+        """All asserted relationships that started at the entities, by start, type and end."""
+        records, others = await self._beside(ids)
+        found = [
+            relationship_view(record["id"], record["type"], record["other"], record["row"])
+            for record in records
+            if record["outgoing"] and record["other"] in others
+        ]
+        return tuple(sorted(found, key=lambda one: (one.start, one.type, one.end)))
+
+    async def full_text(self, text: str) -> tuple[EntityView, ...]:
+        raise _present_alone("a search by words")
+
+    async def by_embedding(self, vector: Sequence[float], k: int) -> tuple[tuple[EntityView, float], ...]:
+        raise _present_alone("a search by meaning")
+
+    async def similarities(self, ids: Collection[str], vector: Sequence[float]) -> Mapping[str, float]:
+        raise _present_alone("a comparison by meaning")
+
+    async def handling_inputs(self, ids: Collection[str]) -> Mapping[str, HandlingInput]:
+        raise _present_alone("where facts may be processed")
+
+    async def handling_rules(self) -> tuple[HandlingRule, ...]:
+        raise _present_alone("where facts may be processed")
+
+    async def _beside(self, ids: Collection[str]) -> tuple[list[Record], dict[str, EntityView]]:
+        """The relationships of those that are visible, and what is visible at their other ends."""
+        seen = list(await self._entities(ids))
+        records = [
+            record
+            for query in (_LIVE_AROUND, _STARTED, _ENDED)
+            for record in await self._run(query, ids=seen)
+        ]
+        return records, await self._entities({record["other"] for record in records})
+
+    async def _entities(self, ids: Collection[str]) -> dict[str, EntityView]:
+        """Those that are visible, in the order of the ids."""
+        wanted = list(dict.fromkeys(ids))
+        records = {record["id"]: record for record in await self._run(_AT, ids=wanted)}
+        collections = await self._run(
+            "UNWIND $ids AS id MATCH (n:Entity {id: id}) WHERE $visible[n.audience] = 1 RETURN id",
+            ids=sorted({one["collection"] for one in records.values() if one["collection"] is not None}),
+        )
+        shown = {record["id"] for record in collections}
+        return {id: self._seen(records[id], shown) for id in wanted if id in records}
+
+    def _seen(self, record: Record, shown: Collection[str]) -> EntityView:
+        collection = record["collection"] if record["collection"] in shown else None
+        return entity_view(self._ontology, record["entity"], collection)
+
+    async def _run(self, query: LiteralString, **parameters: Any) -> list[Record]:
+        at = {"revision": self._at.revision, "instant": self._at.instant}
+        return await super()._run(query, **at, **parameters)
+
+
+def _present_alone(what: str) -> PastReadError:
+    return PastReadError(f"{what} is answered of the present alone: leave `as_of` and `valid_at` out")
+
+
+def _order(one: Neighbour) -> tuple[str, bool, str, str]:
+    return one.type, not one.outgoing, one.entity.name, one.entity.id
