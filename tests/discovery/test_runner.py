@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 
@@ -236,3 +237,15 @@ async def test_problems_are_kept_with_the_run(make_runner, neo4j, tmp_path):
     [record] = await neo4j.read("MATCH (r:_Run {source: 'pages'}) RETURN r.problems AS problems")
     assert record["problems"] == [f"{p.place}: {p.message}" for p in report.problems]
     assert await names(neo4j, "Document") == ["Good"]
+
+
+async def test_a_source_that_the_graph_may_not_hold_is_not_read_and_its_report_says_why(
+    make_runner, neo4j, tmp_path
+):
+    (tmp_path / "directory.ldif").write_text(BOTH)
+    runner = make_runner(PEOPLE)
+    refusing = replace(runner, refusal=lambda source: f"{source.name} may not be held here")
+    report = await refusing.run(runner.organization.source_named("people"))
+    assert (report.outcome, report.error) == ("failed", "people may not be held here")
+    assert await names(neo4j, "Person") == []
+    assert "people" not in await last_completed(neo4j)
