@@ -26,6 +26,7 @@ from inference.mesh import Mesh
 from inference.nodes import CHAT, EMBEDDING
 from inference.placement import Placement, place
 from inference.requirement import Requirement
+from inference.serving import cache_salt
 from ontologies import Ontology
 
 MAX_QUESTION = 2_000
@@ -61,6 +62,8 @@ class Retrieval:
     """None when it could not be embedded."""
     nodes: frozenset[str] = frozenset()
     """Ids of the mesh nodes that the asker may see: no other is named to them."""
+    salt: str = ""
+    """What may share an engine's prefix cache with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,8 @@ class Asking:
     deadline_s: float
     """For the models' answer."""
     operations: MeshOperations
+    salt_key: bytes
+    """Makes what separates the askers in an engine's prefix cache."""
 
 
 async def embed(service: Asking, text: str) -> tuple[list[float] | None, Placement]:
@@ -138,13 +143,14 @@ async def retrieve(service: Asking, asker: Asker, text: str, about: str | None =
         return Retrieval(Context((), 0), own, embedding, None)
     question = question_of(text, vector)
 
-    async def work(view: View) -> tuple[tuple[Match, ...], Handling, frozenset[str]]:
+    async def work(view: View) -> tuple[tuple[Match, ...], Handling, frozenset[str], bytes]:
         facts = await assemble(view, service.ontology, question, service.embedder, about)
         handling = await service.handlings.of_facts(view, [match.fact for match in facts])
-        return facts, handling, await view.visible_among(service.mesh.ids())
+        return facts, handling.meet(own), await view.visible_among(service.mesh.ids()), view.visible
 
-    (facts, handling, nodes), revision = await service.reader.run(asker, work)
-    return Retrieval(Context(facts, revision), handling.meet(own), embedding, question, nodes)
+    (facts, handling, nodes, visible), revision = await service.reader.run(asker, work)
+    salt = cache_salt(service.salt_key, visible, handling)
+    return Retrieval(Context(facts, revision), handling, embedding, question, nodes, salt)
 
 
 async def ask(service: Asking, asker: Asker, text: str, about: str | None = None) -> Answer:
@@ -188,7 +194,7 @@ async def _draft(service: Asking, text: str, retrieval: Retrieval, placement: Pl
         completion = await chat_on_first(
             service.engines,
             placement.candidates,
-            ChatRequest(prompt(text, retrieval.context.facts), Written, _MAX_TOKENS),
+            ChatRequest(prompt(text, retrieval.context.facts), Written, _MAX_TOKENS, salt=retrieval.salt),
             deadline=asyncio.get_running_loop().time() + service.deadline_s,
         )
     except NoNodeAnswered as error:

@@ -48,7 +48,6 @@ class OpenAIApi:
     asking: Asking
     gateway: Gateway
     database: Database
-    salt_key: bytes
     prior: PriorAnswers = field(default_factory=PriorAnswers)
 
     async def chat(self, request: web.Request, asker: Asker) -> web.StreamResponse:
@@ -147,7 +146,7 @@ class OpenAIApi:
             asyncio.get_running_loop().time() + self.asking.deadline_s,
             await team_of(self.database, asker.account) or asker.account,
             Priority[body.orgraph.priority.upper()],
-            cache_salt(self.salt_key, found.visible, found.handling),
+            cache_salt(self.asking.salt_key, found.visible, found.handling),
             lambda: handling_now(self.asking, asker, found),
             made.placed,
         )

@@ -137,8 +137,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
             health,
             issuer.key_set if issuer else None,
         )
-        salt_key = _secret(settings.data_folder, "salts")
-        openai_api = OpenAIApi(asking, Gateway(engines, mesh), core.database, salt_key)
+        openai_api = OpenAIApi(asking, Gateway(engines, mesh), core.database)
         add_openai_routes(app, openai_api, verifier, bearer)
         add_token_exchange(
             app,
@@ -278,6 +277,7 @@ def _asking(core: Core, embedder: Embedder, mesh: Mesh, engines: EngineClient, a
         audit,
         core.settings.ask_deadline,
         MeshOperations(mesh, audit, _draining_file(core.settings), operates),
+        _secret(core.settings.data_folder, "salts"),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypedDict, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from inference.engine_client import EngineClient, NodeAnsweredGarbage, NodeError
-from inference.nodes import MeshNode
+from inference.nodes import VLLM, MeshNode
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -32,6 +32,8 @@ class ChatRequest(Generic[Answer]):
     max_tokens: int
     model: str | None = None
     """None: the node's preferred one."""
+    salt: str = ""
+    """What may share a prefix cache with it, for engines that know of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ async def chat(
                     "strict": True,
                 },
             },
+            **({"cache_salt": request.salt} if request.salt and node.engine == VLLM else {}),
         },
         deadline,
     )

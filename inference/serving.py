@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 from graph.handling import Handling
@@ -28,6 +29,8 @@ from inference.requirement import Requirement
 _PREFILL_S = 5.0
 _PREFILL_FACTOR = 4.0
 """A node has missed its prefill deadline after this many seconds and this many times what was expected."""
+_JUST_SEEN = timedelta(seconds=1)
+"""A look that old is as good as another: many requests that find nobody share one."""
 _REMEMBERED = 10_000
 """Beginnings of prompts of which it is known who lately read them."""
 _REFUSED_BY_ENGINE = frozenset({400, 413, 422})
@@ -150,7 +153,7 @@ class Gateway:
             requirement = await _narrowed(job, requirement)
         placement = place(requirement, self.mesh.snapshot())
         if placement.node is None and placement.permitted:  # who was found dead is looked at once more
-            placement = place(requirement, await self.mesh.refresh(placement.permitted_ids))
+            placement = place(requirement, await self.mesh.refresh(placement.permitted_ids, _JUST_SEEN))
         return await _attempt(job, placement, ())
 
     async def _next(self, job: Job, before: _Attempt, error: NodeError) -> _Attempt:

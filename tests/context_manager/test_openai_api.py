@@ -168,8 +168,9 @@ async def door(neo4j: Database, tmp_path: Path, embedder: Embedder) -> AsyncIter
             audit,
             10.0,
             MeshOperations(mesh, audit, tmp_path / "draining.json", is_ada),
+            b"key",
         )
-        api = OpenAIApi(asking, Gateway(engines, mesh), neo4j, b"key")
+        api = OpenAIApi(asking, Gateway(engines, mesh), neo4j)
         app = web.Application()
         add_openai_routes(app, api, Verifier(LOCAL_ISSUER, "orgraph", "acme", issuer.keys), bearer)
         runner = web.AppRunner(app)

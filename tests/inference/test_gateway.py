@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from pydantic import BaseModel, Field
@@ -216,3 +217,14 @@ def test_keys_are_not_printed(client):
 
 def test_every_error_is_a_node_error():
     assert all(issubclass(e, NodeError) for e in (NodeUnreachable, NodeTimedOut, NodeAnsweredGarbage))
+
+
+@pytest.mark.parametrize(("engine", "told"), [("vllm", True), ("", False)])
+async def test_what_separates_askers_in_the_cache_goes_to_engines_that_know_it(
+    client, server, make_node, engine, told
+):
+    server.answers[CHAT] = GOOD
+    await chat(
+        client, make_node(endpoint=server.endpoint, engine=engine), replace(REQUEST, salt="s"), within()
+    )
+    assert (json.loads(server.requests[0][2]).get("cache_salt") == "s") is told
