@@ -21,7 +21,6 @@ from ontologies.authorization_model.dsl_tokens import (
     Tokens,
 )
 from ontologies.authorization_model.model import (
-    INLINE_CONDITION,
     PARAMETER_TYPES,
     AuthorizationModel,
     Computed,
@@ -292,10 +291,7 @@ class _Parser:
             self._expect_kind(SPACE)
             self._tokens.take()
             self._expect_kind(SPACE)
-            if self._tokens.next.text == INLINE_CONDITION:
-                condition = self._tokens.take().text
-            else:
-                condition = self._name("the name of a condition").text
+            condition = self._name("the name of a condition").text
         return TypeRestriction(type_name, relation, wildcard, condition)
 
     def _parameters(self, condition: str) -> Mapping[str, ParameterType]:

@@ -21,7 +21,7 @@ _KEYWORDS = frozenset({"and", "or", "from", "condition", "relations", "define", 
 )
 _TOKEN = re.compile(
     r"(?P<newline>(?:[ \t]*(?:\r?\n|\r|\f))+[ \t]*)|(?P<space>[ \t]+)"
-    r"|(?P<word>but not|\$expression)"
+    r"|(?P<word>but not)"
     r"|(?P<name>[A-Za-z_](?:[A-Za-z0-9_-]|[/.](?=[A-Za-z0-9_]))*)"
     r"|(?P<version>[0-9]+\.[0-9]+)|(?P<other>.)"
 )

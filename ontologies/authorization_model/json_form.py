@@ -43,7 +43,9 @@ def from_json(document: object) -> AuthorizationModel:
             raise ModelError("an authorization model cannot contain duplicate types")
         types[definition.name] = definition
     if not types:
-        _malformed("type_definitions: value must contain at least 1 item(s)")
+        raise ModelError(
+            "type_definitions: value must contain at least 1 item(s)", code="type_definitions_too_few_items"
+        )
     conditions: dict[str, Condition] = {}
     for key, entry in _object(body.get("conditions") or {}, "conditions").items():
         condition = _condition(_object(entry, f"conditions.{key}"))
@@ -114,11 +116,10 @@ def _rewrite(
             return Intersection(children(of))
         case {"difference": of}:
             both = _object(of, where)
-            base, subtract = (_object(both.get(key) or {}, where) for key in ("base", "subtract"))
-            return Exclusion(
-                _rewrite(base, restrictions, place, depth + 1),
-                _rewrite(subtract, restrictions, place, depth + 1),
-            )
+            for key, code in (("base", "difference_base"), ("subtract", "subtract_base")):
+                if key not in both:
+                    raise ModelError(f"{where}: {key}: value is required", code=f"{code}_missing_value")
+            return Exclusion(*children({"child": [both["base"], both["subtract"]]}))
     raise ModelError(
         f"the definition of relation '{relation}' in object type '{type_name}' is invalid: "
         "invalid userset rewrite definition"
@@ -130,7 +131,9 @@ def _restriction(entry: Json, relation: str, type_name: str) -> TypeRestriction:
     restricted = _text(entry, "type", place)
     wildcard = entry.get("wildcard") is not None
     named = _text(entry, "relation", place)
-    if "relation" in entry and entry["relation"] == "" and not wildcard:
+    if wildcard and "relation" in entry:
+        _malformed(f"{place}: a relation type is a wildcard or a userset, not both")
+    if "relation" in entry and entry["relation"] == "":
         raise ModelError(
             f"the relation type '{restricted}' on '{relation}' in object type '{type_name}' has an empty "
             "relation reference: empty relation reference"

@@ -19,8 +19,6 @@ PARAMETER_TYPES: Mapping[str, int] = {
     "map": 1,
     "list": 1,
 }
-#: The condition that is written in the tuple itself instead of in the model.
-INLINE_CONDITION = "$expression"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +146,9 @@ class AuthorizationModel:
 class ModelError(Exception):
     """The model is not valid.
 
-    `code` is OpenFGA's: `invalid_authorization_model`, or `validation_error` where a document has not
-    the form of a model. `about` is the type, `type#relation` or condition that is wrong. `line` and
-    `column` count from 1; 0 where no text was read.
+    `code` is OpenFGA's: `invalid_authorization_model`, or that of a field of a document that has not the
+    form of a model, as `validation_error` or `type_invalid_pattern`. `about` is the type, `type#relation`
+    or condition that is wrong. `line` and `column` count from 1; 0 where no text was read.
     """
 
     def __init__(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NoReturn
 
 from ontologies.authorization_model.conditions import compiled
 from ontologies.authorization_model.model import (
-    INLINE_CONDITION,
     AuthorizationModel,
     Computed,
     Direct,
@@ -34,15 +33,12 @@ _CONDITION_NAME = _RELATION_NAME
 def validate(model: AuthorizationModel) -> AuthorizationModel:
     """The model itself. Raises ModelError, whose `about` names the type, `type#relation` or condition."""
     if model.schema_version not in SCHEMA_VERSIONS:
-        raise ModelError(f"invalid schema version {model.schema_version!r}; expected '1.1' or '1.2'")
+        raise ModelError(
+            f"invalid schema version {model.schema_version!r}; expected '1.1' or '1.2'",
+            code="invalid_authorization_model" if model.schema_version == "1.0" else "validation_error",
+        )
     for name, definition in model.types.items():
-        if name in _RESERVED or not _TYPE_NAME.fullmatch(name):
-            raise ModelError(f"the definition of type '{name}' is invalid", about=name)
-        for relation in definition.relations:
-            if relation in _RESERVED:
-                _invalid(name, relation, "self and this are reserved keywords")
-            if not _RELATION_NAME.fullmatch(relation):
-                _invalid(name, relation, "expected 1 to 50 characters without ':', '#', '@' and white space")
+        _validate_names(name, definition.relations)
     entered = _entered(model)
     tuplesets = {
         (name, leaf.tupleset)
@@ -64,6 +60,27 @@ def validate(model: AuthorizationModel) -> AuthorizationModel:
             raise ModelError(f"the name of condition '{condition.name}' is invalid", about=condition.name)
         compiled(condition)
     return model
+
+
+def _validate_names(type_name: str, relations: Iterable[str]) -> None:
+    if not _TYPE_NAME.fullmatch(type_name):
+        raise ModelError(
+            f"invalid type '{type_name}': value does not match regex pattern \"^{_TYPE_NAME.pattern}$\"",
+            code="type_invalid_pattern",
+            about=type_name,
+        )
+    if type_name in _RESERVED:
+        raise ModelError(f"the definition of type '{type_name}' is invalid", about=type_name)
+    for relation in relations:
+        if not _RELATION_NAME.fullmatch(relation):
+            raise ModelError(
+                f"invalid relation '{relation}' of type '{type_name}': value does not match regex pattern "
+                f'"^{_RELATION_NAME.pattern}$"',
+                code="relations_invalid_pattern",
+                about=f"{type_name}#{relation}",
+            )
+        if relation in _RESERVED:
+            _invalid(type_name, relation, "self and this are reserved keywords")
 
 
 def _validate_relation(model: AuthorizationModel, type_name: str, relation: str, is_tupleset: bool) -> None:
@@ -121,7 +138,7 @@ def _validate_restriction(
             about=about,
         )
     condition = restriction.condition
-    if condition and condition != INLINE_CONDITION and condition not in model.conditions:
+    if condition and condition not in model.conditions:
         raise ModelError(f"condition {condition} is undefined for relation {relation}", about=about)
 
 

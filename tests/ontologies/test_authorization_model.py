@@ -18,6 +18,7 @@ from ontologies.authorization_model import (
     direct_restrictions,
     from_json,
     parse_dsl,
+    parse_modules,
     to_dsl,
     to_json,
 )
@@ -154,3 +155,156 @@ def test_our_own_model_lets_a_denial_win() -> None:
         "person#account",
         "group#member",
     }
+
+
+CORE = "module core\n\ntype user\ntype organization\n  relations\n    define member: [user]\n"
+WIKI = """module wiki
+
+extend type organization
+  relations
+    define can_create_space: member
+
+type space
+  relations
+    define organization: [organization]
+    define viewer: [user with open] or member from organization
+
+condition open(hour: int) {
+  hour < 18
+}
+"""
+
+
+def test_modules_become_one_model_that_knows_where_each_thing_was_written() -> None:
+    model = parse_modules("1.2", {"core.fga": CORE, "wiki.fga": WIKI})
+    assert set(model.types["organization"].relations) == {"member", "can_create_space"}
+    document = to_json(model)
+    organization = next(entry for entry in document["type_definitions"] if entry["type"] == "organization")
+    assert organization["metadata"]["module"] == "core"
+    assert organization["metadata"]["source_info"] == {"file": "core.fga"}
+    added = organization["metadata"]["relations"]["can_create_space"]
+    assert (added["module"], added["source_info"]["file"]) == ("wiki", "wiki.fga")
+    assert "module" not in organization["metadata"]["relations"]["member"]
+    assert document["conditions"]["open"]["metadata"]["module"] == "wiki"
+    assert to_json(from_json(document)) == document
+    assert to_dsl(model).startswith("model\n  schema 1.2\n\ntype organization\n")
+
+
+@pytest.mark.parametrize(
+    ("wiki", "message"),
+    [
+        ("module wiki\ntype user\n", "wiki.fga, line 2, column 6: duplicate type definition user"),
+        ("module wiki\nextend type page\n", "wiki.fga, line 2, column 13: extended type page does not exist"),
+        (
+            "module wiki\nextend type organization\n  relations\n    define member: [user]\n",
+            "wiki.fga, line 4, column 12: relation member already exists on type organization",
+        ),
+        (
+            "module wiki\nextend type user\nextend type user\n",
+            "wiki.fga, line 3, column 13: 'user' is already extended in file",
+        ),
+        (
+            "module wiki\ntype page\n  relations\n    define reader: [robot]\n",
+            "wiki.fga, line 4, column 12: the relation type 'robot' on 'reader'",
+        ),
+        ("model\n  schema 1.2\ntype page\n", "wiki.fga, line 1, column 1: expected 'module', found 'model'"),
+    ],
+)
+def test_an_error_in_a_module_names_its_file(wiki: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        parse_modules("1.2", {"core.fga": CORE, "wiki.fga": wiki})
+
+
+def test_modules_are_of_schema_1_2() -> None:
+    with pytest.raises(ModelError, match=r"schema version '1\.2'"):
+        parse_modules("1.1", {"core.fga": CORE})
+
+
+THIS = {"this": {}}
+USERS = {"directly_related_user_types": [{"type": "user"}]}
+
+
+def document(relations: dict[str, object], **described: object) -> dict[str, object]:
+    """A model in JSON with the type `document`; relations take users unless `described` says otherwise."""
+    metadata = {"relations": {**dict.fromkeys(relations, USERS), **described}}
+    types = [{"type": "user"}, {"type": "document", "relations": relations, "metadata": metadata}]
+    return {"schema_version": "1.1", "type_definitions": types}
+
+
+def computed(relation: str) -> dict[str, object]:
+    return {"computedUserset": {"relation": relation}}
+
+
+@pytest.mark.parametrize(
+    ("written", "code", "message"),
+    [
+        ({}, "type_definitions_too_few_items", "at least 1 item"),
+        ([], "validation_error", "expected an object"),
+        ({"type_definitions": "x"}, "validation_error", "expected a list"),
+        ({**document({}), "schema_version": "1.0"}, "invalid_authorization_model", "invalid schema version"),
+        ({**document({}), "schema_version": "3"}, "validation_error", "invalid schema version"),
+        ({"schema_version": "1.1", "type_definitions": [{"type": "a:b"}]}, "type_invalid_pattern", "a:b"),
+        (
+            {"schema_version": "1.1", "type_definitions": [{"type": "a"}] * 2},
+            "invalid_authorization_model",
+            "duplicate",
+        ),
+        (document({"a b": THIS}), "relations_invalid_pattern", "a b"),
+        (document({"self": THIS}), "invalid_authorization_model", "reserved keywords"),
+        (document({"v": {}}), "invalid_authorization_model", "invalid userset rewrite definition"),
+        (document({"v": {"difference": {"base": THIS}}}), "subtract_base_missing_value", "required"),
+        (
+            document({"v": {"union": {"child": [THIS]}}}),
+            "invalid_authorization_model",
+            "less than 2 children",
+        ),
+        (document({"v": THIS}, v={}), "invalid_authorization_model", "at least one relation type"),
+        (document({"w": THIS, "v": computed("w")}), "invalid_authorization_model", "should not contain"),
+        (document({"v": computed("v")}, v={}), "invalid_authorization_model", "invalid userset rewrite"),
+        (
+            document({"a": computed("b"), "b": computed("a")}, a={}, b={}),
+            "invalid_authorization_model",
+            "potential loop",
+        ),
+        (
+            document({v: {"union": {"child": [THIS, computed(w)]}} for v, w in ("ab", "ba")}),
+            "invalid_authorization_model",
+            "cannot contain a cycle",
+        ),
+        (
+            document({"v": THIS}, v={"directly_related_user_types": [{"type": "document", "relation": "v"}]}),
+            "invalid_authorization_model",
+            "no entrypoints defined",
+        ),
+        (
+            document({"v": THIS}, v={"directly_related_user_types": [{"type": "user", "condition": "late"}]}),
+            "invalid_authorization_model",
+            "condition late is undefined",
+        ),
+        (
+            document({"v": THIS}, v={"directly_related_user_types": [{"type": "user", "relation": ""}]}),
+            "invalid_authorization_model",
+            "empty relation reference",
+        ),
+    ],
+)
+def test_a_document_that_is_no_valid_model_is_refused_with_openfgas_code(
+    written: object, code: str, message: str
+) -> None:
+    with pytest.raises(ModelError, match=message) as refused:
+        from_json(written)
+    assert refused.value.code == code
+
+
+def test_a_large_model_is_validated_in_no_more_than_its_size_asks() -> None:
+    """Each relation is reached over many ways; none is followed twice."""
+    definitions = ["    define r0: [user]\n    define r1: [user]\n"]
+    definitions += [f"    define r{i}: r{i - 1} and r{i - 2}\n" for i in range(2, 200)]
+    model = parse_dsl("model\n  schema 1.1\ntype user\ntype document\n  relations\n" + "".join(definitions))
+    assert len(model.types["document"].relations) == 200
+
+
+def test_comments_and_empty_lines_mean_nothing() -> None:
+    text = "# a model\nmodel # here\n  schema 1.1\n\n  # types\ntype user # people\n\ntype a/b.c-d # odd\n  relations\n"
+    text += "    # who reads\n    define x-y: [user] # readers\n"
+    assert parse_dsl(text).has("a/b.c-d", "x-y")
