@@ -54,7 +54,7 @@ async def test_the_same_question_gets_the_same_answer(vllm_node, engine):
 
 async def test_a_probe_finds_the_real_engine_idle_with_its_load_known(vllm_node, engine):
     state = await EngineProbe(engine, seconds=60)(vllm_node.node)
-    assert (state.up, state.running, state.waiting) == (True, 0, 0)
+    assert (state.up, state.load.running, state.load.waiting) == (True, 0, 0)
 
 
 async def test_nobody_is_answered_without_the_key(vllm_node):
