@@ -85,7 +85,11 @@ class StoreAnswers:
 
     async def list_objects(self, user: str, relation: str, type_name: str, supposed: Supposed) -> list[str]:
         with as_openfga():
-            validate_list_objects(self.model, user, relation, type_name)
+            try:
+                validate_list_objects(self.model, user, relation, type_name)
+            except RebacError as error:
+                about = "invalid 'user' value: " if error.code == "validation_error" else ""
+                raise RebacError(error.code, about + error.message) from error
             return list(listing.list_objects(self._request(supposed), user, relation, type_name))
 
     async def list_users(

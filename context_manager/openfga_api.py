@@ -64,7 +64,11 @@ def add_openfga(app: web.Application, service: AuthorizationService, verifier: V
     app.router.add_route("*", PREFIX + "/{rest:.*}", _undefined)
 
 
-async def _undefined(_request: web.Request) -> web.StreamResponse:
+async def _undefined(request: web.Request) -> web.StreamResponse:
+    for resource in request.app.router.resources():
+        _match, methods = await resource.resolve(request)
+        if methods - {"*"}:
+            return OpenFgaError("unimplemented", "Method Not Allowed").response()
     return OpenFgaError("undefined_endpoint", "Not Found").response()
 
 
@@ -104,11 +108,7 @@ async def _delete_store(store: StoreView, _request: web.Request) -> web.Response
 
 async def _write_model(store: StoreView, request: web.Request) -> web.Response:
     body = await document(request)
-    if not body.get("type_definitions"):
-        raise OpenFgaError(
-            "type_definitions_too_few_items",
-            "invalid WriteAuthorizationModelRequest.TypeDefinitions: value must contain at least 1 item(s)",
-        )
+    messages.check_model(body)
     id = await store.write_model(body)
     return web.json_response({"authorization_model_id": id}, status=201)
 

@@ -238,6 +238,8 @@ LIST_USERS = Message(
         "consistency": _CONSISTENCY,
     },
 )
+_TYPE_DEFINITION = Message("TypeDefinition", {"type": Text(_TYPE)})
+_SCHEMA_VERSIONS = ("1.0", "1.1", "1.2")
 WRITE_ASSERTIONS = Message(
     "WriteAssertionsRequest",
     {
@@ -278,6 +280,15 @@ def parse(message: Message, document: Any, where: str = "the body") -> Values:
     }
 
 
+def check_model(document: Mapping[str, Any]) -> None:
+    """What OpenFGA asks of a model before it reads it as one. OpenFgaError."""
+    types = _Field("WriteAuthorizationModelRequest", "type_definitions")
+    types.parse(Many(_TYPE_DEFINITION, least=1), document.get("type_definitions"))
+    version = _Field("WriteAuthorizationModelRequest", "schema_version")
+    if version.parse(Text(), document.get("schema_version")) not in _SCHEMA_VERSIONS:
+        raise version.invalid(f"value must be in list [{' '.join(_SCHEMA_VERSIONS)}]")
+
+
 @dataclass(frozen=True, slots=True)
 class _Field:
     message: str
@@ -297,7 +308,7 @@ class _Field:
                 return self._choice(kind, value)
             case One():
                 if value is None and kind.required:
-                    raise self._invalid("value is required")
+                    raise self.invalid("value is required")
                 return None if value is None else parse(kind.of, value, self.name)
             case Many():
                 return self._many(kind, value)
@@ -306,11 +317,12 @@ class _Field:
         text: str = self._of(str, "string", "" if value is None else value)
         size = len(text.encode())
         if kind.least and not kind.least <= size <= (kind.most or size):
-            raise self._invalid(f"value length must be between {kind.least} and {kind.most} bytes, inclusive")
+            raise self.invalid(f"value length must be between {kind.least} and {kind.most} bytes, inclusive")
         if kind.most is not None and size > kind.most:
-            raise self._invalid(f"value length must be at most {kind.most} bytes")
+            raise self.invalid(f"value length must be at most {kind.most} bytes")
         if kind.pattern and not (kind.optional and not text) and not _matches(kind.pattern, text):
-            raise self._invalid(f'value does not match regex pattern "{kind.pattern}"')
+            quoted = kind.pattern.replace("\\", "\\\\")
+            raise self.invalid(f'value does not match regex pattern "{quoted}"')
         return text
 
     def _page_size(self, kind: PageSize, value: Any) -> int | None:
@@ -320,9 +332,9 @@ class _Field:
             value = int(value)
         size: int = self._of(int, "int32", value)
         if kind.most is not None and not 1 <= size <= kind.most:
-            raise self._invalid(f"value must be inside range [1, {kind.most}]")
+            raise self.invalid(f"value must be inside range [1, {kind.most}]")
         if size < 1:
-            raise self._invalid("value must be greater than or equal to 1")
+            raise self.invalid("value must be greater than or equal to 1")
         return size
 
     def _choice(self, kind: Choice, value: Any) -> str:
@@ -330,7 +342,7 @@ class _Field:
         if isinstance(value, int) and not isinstance(value, bool):
             named = {number: name for name, number in kind.names.items()}
             if value not in named:
-                raise self._invalid("value must be one of the defined enum values")
+                raise self.invalid("value must be one of the defined enum values")
             return named[value]
         text: str = self._of(str, "enum", first if value is None else value)
         return text if text in kind.names else first
@@ -338,11 +350,11 @@ class _Field:
     def _many(self, kind: Many, value: Any) -> list[Values]:
         items = self._of(list, "a list", [] if value is None else value)
         if kind.exactly is not None and len(items) != kind.exactly:
-            raise self._invalid(f"value must contain exactly {kind.exactly} item(s)")
+            raise self.invalid(f"value must contain exactly {kind.exactly} item(s)")
         if len(items) < kind.least:
-            raise self._invalid(f"value must contain at least {kind.least} item(s)")
+            raise self.invalid(f"value must contain at least {kind.least} item(s)")
         if kind.most is not None and len(items) > kind.most:
-            raise self._invalid(f"value must contain no more than {kind.most} item(s)")
+            raise self.invalid(f"value must contain no more than {kind.most} item(s)")
         return [parse(kind.of, item, self.name) for item in items]
 
     def _of(self, type_: type, expected: str, value: Any) -> Any:
@@ -350,7 +362,7 @@ class _Field:
             raise _wrong_kind(expected, self.name, value)
         return value
 
-    def _invalid(self, reason: str) -> OpenFgaError:
+    def invalid(self, reason: str) -> OpenFgaError:
         field = "".join(part.capitalize() for part in self.name.split("_"))
         return OpenFgaError(_code(field, reason), f"invalid {self.message}.{field}: {reason}")
 
@@ -364,6 +376,7 @@ _CODES = (
     ("PageSize", "value must be inside range", "page_size_invalid"),
     ("Relation", "value length must be at most", "relation_too_long"),
     ("TupleKey", "value is required", "tuple_key_value_not_specified"),
+    ("TypeDefinitions", "value must contain at least", "type_definitions_too_few_items"),
     ("Type", "value length must be at", "type_invalid_length"),
     ("Type", "value does not match regex pattern", "type_invalid_pattern"),
 )

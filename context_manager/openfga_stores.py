@@ -37,8 +37,8 @@ from ontologies.authorization_model import AuthorizationModel, ModelError
 MAX_TUPLES = 100
 """Of a write."""
 _MAX_TYPES = 100
-#: OpenFGA allows 256 KiB of protobuf; as JSON the same is about twice that.
-_MAX_MODEL_BYTES = 512 * 1024
+#: OpenFGA allows 256 KiB of protobuf; as JSON the same is about half as much again.
+_MAX_MODEL_BYTES = 384 * 1024
 _MAX_ASSERTIONS_BYTES = 64_000
 _DIFFERENT = "tuple to be written already existed or the tuple to be deleted did not exist"
 
