@@ -17,7 +17,7 @@ from context_manager.identity import Verifier
 from context_manager.openfga_access import AuthorizationService
 from context_manager.openfga_answers import Answers, Supposed
 from context_manager.openfga_errors import OpenFgaError
-from context_manager.openfga_http import asked, document, store_id
+from context_manager.openfga_http import Askers, asked, document, store_id
 from context_manager.openfga_organization import ORGANIZATION_STORE
 from graph.reads import Asker
 from graph.rebac.relation_tuples import TupleKey
@@ -40,17 +40,19 @@ _OF_THE_REQUEST = frozenset({401, 403, 404, 413, 500, 503})
 
 def add_authzen(app: web.Application, service: AuthorizationService, verifier: Verifier) -> None:
     """The routes of the API and of its metadata."""
+    askers = Askers(verifier)
 
     def route(work: Work, named: bool) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request, asker: Asker) -> web.StreamResponse:
-            store = await service.store(asker, store_id(request) if named else ORGANIZATION_STORE)
+            id = store_id(request) if named else ORGANIZATION_STORE
+            store = await service.store(asker, id, current=False)
             answers = await store.answers("")
             try:
                 return web.json_response(await work(answers, await document(request)))
             except BadRequest as error:
                 raise OpenFgaError("validation_error", str(error)) from error
 
-        answer = asked(verifier, handle, _refusal)
+        answer = asked(askers, handle, _refusal)
 
         async def identified(request: web.Request) -> web.StreamResponse:
             response = await answer(request)

@@ -3,8 +3,10 @@ the organization."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from context_manager.openfga_errors import OpenFgaError, store_not_found
@@ -16,6 +18,20 @@ from graph.reads import Asker
 from graph.token_scope import EVERYTHING
 from graph.tuple_store_records import Store
 from graph.tuple_stores import TupleStores
+
+#: Seconds for which a standing may be used again where a request does not ask for higher consistency.
+_KEPT_FOR = 0.1
+_KEPT = 10_000
+
+
+@dataclass(slots=True)
+class _Kept:
+    """The last standing that was read, at which count of this process's writes, and until when it is good."""
+
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    standing: AccountStanding | None = None
+    writes: int = 0
+    until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +47,15 @@ class AuthorizationService:
     """By the name of the source."""
     administrator: str
     """Id of the administrator's person."""
+    _kept: dict[tuple[str, str], _Kept] = field(default_factory=dict)
 
-    async def store(self, asker: Asker, id: str) -> StoreView:
-        """The store. OpenFgaError, the same for one that is not there and one that is not for the asker."""
-        standing = await self._standing(asker, id)
+    async def store(self, asker: Asker, id: str, current: bool = True) -> StoreView:
+        """The store. OpenFgaError, the same for one that is not there and one that is not for the asker.
+
+        Where the request need not be current, what another process wrote is seen a moment later; what
+        this one wrote is always seen.
+        """
+        standing = await self._standing(asker, id, current or id == ORGANIZATION_STORE)
         if not standing.enabled or not asker.scope.reads:
             raise store_not_found()
         if id == ORGANIZATION_STORE:
@@ -70,14 +91,26 @@ class AuthorizationService:
         found += page.items
         return found, str(page.last or _FIRST) if page.more else ""
 
-    async def _standing(self, asker: Asker, store: str) -> AccountStanding:
+    async def _standing(self, asker: Asker, store: str, current: bool = True) -> AccountStanding:
+        if current:
+            return await self._read(asker, store)
+        if len(self._kept) > _KEPT:
+            self._kept.clear()
+        kept = self._kept.setdefault((asker.account, store), _Kept())
+        async with kept.reading:
+            if (
+                kept.standing is None
+                or kept.writes != self.stores.database.writes.count
+                or kept.until < time.monotonic()
+            ):
+                kept.writes, kept.until = self.stores.database.writes.count, time.monotonic() + _KEPT_FOR
+                kept.standing = await self._read(asker, store)
+            return kept.standing
+
+    async def _read(self, asker: Asker, store: str) -> AccountStanding:
+        now = datetime.now(UTC)
         return await account_standing(
-            self.stores.database,
-            self.policies,
-            asker.account,
-            self.administrator,
-            store,
-            datetime.now(UTC),
+            self.stores.database, self.policies, asker.account, self.administrator, store, now
         )
 
 

@@ -14,7 +14,7 @@ from context_manager import openfga_questions as questions
 from context_manager.identity import Verifier
 from context_manager.openfga_access import AuthorizationService
 from context_manager.openfga_errors import OpenFgaError
-from context_manager.openfga_http import asked, document, store_id
+from context_manager.openfga_http import Askers, asked, document, store_id
 from context_manager.openfga_json import change_json, keys_of, store_json, tuple_json
 from context_manager.openfga_messages import Message, Values, parse
 from context_manager.openfga_paging import PAGE_SIZE, position_of, token_of
@@ -30,6 +30,7 @@ StoreHandler = Callable[[StoreView, web.Request], Awaitable[web.StreamResponse]]
 
 def add_openfga(app: web.Application, service: AuthorizationService, verifier: Verifier) -> None:
     """The routes of the API."""
+    askers = Askers(verifier)
 
     def of_store(handler: StoreHandler, request: web.Request, asker: Asker) -> Awaitable[web.StreamResponse]:
         async def work() -> web.StreamResponse:
@@ -38,11 +39,20 @@ def add_openfga(app: web.Application, service: AuthorizationService, verifier: V
         return work()
 
     def add(method: str, path: str, handler: StoreHandler) -> None:
-        route = asked(verifier, partial(of_store, handler), OpenFgaError.response)
+        route = asked(askers, partial(of_store, handler), OpenFgaError.response)
         app.router.add_route(method, f"{PREFIX}/stores/{{store_id}}{path}", route)
 
+    def of_question(
+        handler: questions.QuestionHandler, request: web.Request, asker: Asker
+    ) -> Awaitable[web.StreamResponse]:
+        return handler(partial(service.store, asker, store_id(request)), request)
+
+    def ask(path: str, handler: questions.QuestionHandler) -> None:
+        route = asked(askers, partial(of_question, handler), OpenFgaError.response)
+        app.router.add_post(f"{PREFIX}/stores/{{store_id}}{path}", route)
+
     for method, handler in (("POST", _create_store), ("GET", _list_stores)):
-        route = asked(verifier, partial(handler, service), OpenFgaError.response)
+        route = asked(askers, partial(handler, service), OpenFgaError.response)
         app.router.add_route(method, f"{PREFIX}/stores", route)
     add("GET", "", _get_store)
     add("DELETE", "", _delete_store)
@@ -54,13 +64,13 @@ def add_openfga(app: web.Application, service: AuthorizationService, verifier: V
     add("GET", "/changes", _read_changes)
     add("GET", "/assertions/{id}", _read_assertions)
     add("PUT", "/assertions/{id}", _write_assertions)
-    add("POST", "/check", questions.check)
-    add("POST", "/batch-check", questions.batch_check)
-    add("POST", "/expand", questions.expand)
-    add("POST", "/explain", questions.explain)
-    add("POST", "/list-objects", questions.list_objects)
-    add("POST", "/streamed-list-objects", questions.streamed_list_objects)
-    add("POST", "/list-users", questions.list_users)
+    ask("/check", questions.check)
+    ask("/batch-check", questions.batch_check)
+    ask("/expand", questions.expand)
+    ask("/explain", questions.explain)
+    ask("/list-objects", questions.list_objects)
+    ask("/streamed-list-objects", questions.streamed_list_objects)
+    ask("/list-users", questions.list_users)
     app.router.add_route("*", PREFIX + "/{rest:.*}", _undefined)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,19 +19,19 @@ log = logging.getLogger(__name__)
 
 MAX_BODY = 1024 * 1024
 """Bytes of a request; OpenFGA takes about 600 KB of protobuf."""
+_PROVEN = 10_000
+_PROVEN_FOR = 1.0
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 AskedHandler = Callable[[web.Request, Asker], Awaitable[web.StreamResponse]]
 
 
-def asked(
-    verifier: Verifier, handler: AskedHandler, refusal: Callable[[OpenFgaError], web.Response]
-) -> Handler:
+def asked(askers: Askers, handler: AskedHandler, refusal: Callable[[OpenFgaError], web.Response]) -> Handler:
     """The handler, given who asks; what it refuses is said by `refusal`."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
-            return await handler(request, await asker_of(verifier, request))
+            return await handler(request, await askers.of(request))
         except OpenFgaError as error:
             return refusal(error)
         except (DriverError, Neo4jError, ReadOvertakenError):
@@ -44,14 +45,27 @@ def asked(
     return handle
 
 
-async def asker_of(verifier: Verifier, request: web.Request) -> Asker:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise OpenFgaError("bearer_token_missing", "send `Authorization: Bearer TOKEN`")
-    try:
-        return await verifier.asker(token.strip())
-    except TokenRefused as error:
-        raise OpenFgaError("auth_failed_invalid_bearer_token", str(error)) from error
+class Askers:
+    """Who asks, by the bearer token. A proof holds for a second: its signature costs more than a check."""
+
+    def __init__(self, verifier: Verifier) -> None:
+        self._verifier = verifier
+        self._proven: dict[str, tuple[Asker, float]] = {}
+
+    async def of(self, request: web.Request) -> Asker:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise OpenFgaError("bearer_token_missing", "send `Authorization: Bearer TOKEN`")
+        asker, until = self._proven.get(token, (None, 0.0))
+        if asker is None or until < time.monotonic():
+            try:
+                asker = await self._verifier.asker(token.strip())
+            except TokenRefused as error:
+                raise OpenFgaError("auth_failed_invalid_bearer_token", str(error)) from error
+            if len(self._proven) > _PROVEN:
+                self._proven.clear()
+            self._proven[token] = asker, time.monotonic() + _PROVEN_FOR
+        return asker
 
 
 async def document(request: web.Request) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import orjson
 from aiohttp import web
 
@@ -19,14 +21,19 @@ _MODEL_HEADER = "Openfga-Authorization-Model-Id"
 _STREAMED_AT_ONCE = 1_000
 
 
-async def check(store: StoreView, request: web.Request) -> web.Response:
+Opener = Callable[[bool], Awaitable[StoreView]]
+"""Opens the store of the request; True for its current state."""
+QuestionHandler = Callable[[Opener, web.Request], Awaitable[web.StreamResponse]]
+
+
+async def check(open_store: Opener, request: web.Request) -> web.Response:
     values = parse(messages.CHECK, await document(request))
-    answers = await store.answers(values["authorization_model_id"])
+    answers = await _answers(open_store, values)
     allowed = await answers.check(key_of(values["tuple_key"]), supposed(values))
     return _answer({"allowed": allowed, "resolution": ""}, answers)
 
 
-async def batch_check(store: StoreView, request: web.Request) -> web.Response:
+async def batch_check(open_store: Opener, request: web.Request) -> web.Response:
     values = parse(messages.BATCH_CHECK, await document(request))
     checks = values["checks"]
     if len(checks) > MAX_CHECKS:
@@ -38,7 +45,7 @@ async def batch_check(store: StoreView, request: web.Request) -> web.Response:
     for id in ids:
         if ids.count(id) > 1:
             raise OpenFgaError("validation_error", f"received duplicate correlation id: {id}")
-    answers = await store.answers(values["authorization_model_id"])
+    answers = await _answers(open_store, values)
     result = {one["correlation_id"]: await _one_of_batch(answers, one) for one in checks}
     return _answer({"result": result}, answers)
 
@@ -50,9 +57,9 @@ async def _one_of_batch(answers: Answers, one: Values) -> dict[str, object]:
         return {"error": {"input_error": error.code, "message": error.message}}
 
 
-async def expand(store: StoreView, request: web.Request) -> web.Response:
+async def expand(open_store: Opener, request: web.Request) -> web.Response:
     values = parse(messages.EXPAND, await document(request))
-    answers = await store.answers(values["authorization_model_id"])
+    answers = await _answers(open_store, values)
     key = values["tuple_key"]
     if not (key["object"] and key["relation"]):
         raise OpenFgaError(
@@ -62,25 +69,25 @@ async def expand(store: StoreView, request: web.Request) -> web.Response:
     return _answer({"tree": tree}, answers)
 
 
-async def explain(store: StoreView, request: web.Request) -> web.Response:
+async def explain(open_store: Opener, request: web.Request) -> web.Response:
     """Beside OpenFGA's API: the same question as check, answered with its reasons."""
     values = parse(messages.CHECK, await document(request))
-    answers = await store.answers(values["authorization_model_id"])
+    answers = await _answers(open_store, values)
     found = await answers.explain(key_of(values["tuple_key"]), supposed(values))
     return _answer(explanation_json(found), answers)
 
 
-async def list_objects(store: StoreView, request: web.Request) -> web.Response:
+async def list_objects(open_store: Opener, request: web.Request) -> web.Response:
     values = parse(messages.LIST_OBJECTS, await document(request))
-    answers = await store.answers(values["authorization_model_id"])
+    answers = await _answers(open_store, values)
     return _answer({"objects": await _objects(answers, values)}, answers)
 
 
-async def streamed_list_objects(store: StoreView, request: web.Request) -> web.StreamResponse:
+async def streamed_list_objects(open_store: Opener, request: web.Request) -> web.StreamResponse:
     """A line of JSON for each object. A refusal has the form that OpenFGA gives to an ended stream."""
     try:
         values = parse(messages.STREAMED_LIST_OBJECTS, await document(request))
-        answers = await store.answers(values["authorization_model_id"])
+        answers = await _answers(open_store, values)
         found = await _objects(answers, values)
     except OpenFgaError as error:
         ended = {"error": {"code": 3, "message": error.message, "details": []}}
@@ -102,15 +109,20 @@ async def _objects(answers: Answers, values: Values) -> list[str]:
     return await answers.list_objects(values["user"], values["relation"], values["type"], supposed(values))
 
 
-async def list_users(store: StoreView, request: web.Request) -> web.Response:
+async def list_users(open_store: Opener, request: web.Request) -> web.Response:
     values = parse(messages.LIST_USERS, await document(request))
-    answers = await store.answers(values["authorization_model_id"])
+    answers = await _answers(open_store, values)
     [filter] = values["user_filters"]
     object = f"{values['object']['type']}:{values['object']['id']}"
     found = await answers.list_users(
         object, values["relation"], filter["type"], filter["relation"], supposed(values)
     )
     return _answer({"users": list(map(user_json, found))}, answers)
+
+
+async def _answers(open_store: Opener, values: Values) -> Answers:
+    store = await open_store(values["consistency"] == "HIGHER_CONSISTENCY")
+    return await store.answers(values["authorization_model_id"])
 
 
 def supposed(values: Values) -> Supposed:

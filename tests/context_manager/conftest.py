@@ -118,7 +118,7 @@ async def authorization(neo4j: Database, tmp_path: Path) -> AsyncIterator[Author
     reader = Reader(neo4j, ontology, Authorizer(neo4j, ontology, model, policies.values()))
     organization = Organization("Acme", model, OrganizationTuples(neo4j, ontology, policies), reader)
     service = AuthorizationService(TupleStores(neo4j), organization, policies, "person:ada")
-    issuer = LocalIssuer(tmp_path)
+    issuer = LocalIssuer(tmp_path / "keys")
     verifier = Verifier(LOCAL_ISSUER, "orgraph", "acme", issuer.keys)
     app = web.Application(client_max_size=256 * 1024)
     add_authzen(app, service, verifier)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from openfga_sdk import CreateStoreRequest, FgaObject, ReadRequestTupleKey, UserTypeFilter
+from openfga_sdk import (
+    CreateStoreRequest,
+    FgaObject,
+    ReadRequestTupleKey,
+    UserTypeFilter,
+    WriteAuthorizationModelRequest,
+)
 from openfga_sdk.client import OpenFgaClient
 from openfga_sdk.client.models import (
     ClientCheckRequest,
@@ -18,6 +24,11 @@ from openfga_sdk.client.models.list_users_request import ClientListUsersRequest
 from openfga_sdk.exceptions import ForbiddenException, NotFoundException
 
 from context_manager.openfga_organization import ORGANIZATION_STORE
+from graph.database import Database
+from graph.rebac.relation_tuples import TupleKey
+from graph.stored_tuples import TupleWrite
+from graph.tuple_stores import TupleStores
+from ontologies.authorization_model import parse_dsl, to_json
 from tests.context_manager.conftest import ORGANIZATION, Authorization, entity, relation
 
 ADA, EVE = "account:acme/ada", "account:acme/eve"
@@ -238,3 +249,29 @@ async def test_a_body_of_ten_megabytes_is_refused_and_the_service_unharmed(
     assert (status, answer["code"]) == (413, "resource_exhausted")
     async with authorization.client("eve", ORGANIZATION_STORE) as eve:
         assert await may(eve, EVE, "viewer", "document:handbook")
+
+
+async def test_a_check_sees_what_this_process_wrote_and_when_asked_what_others_did(
+    authorization: Authorization, neo4j: Database
+) -> None:
+    async with authorization.client("eve") as client:
+        store = (await client.create_store(CreateStoreRequest(name="eves"))).id
+        client.set_store_id(store)
+        model = to_json(
+            parse_dsl("model\n  schema 1.1\ntype user\ntype doc\n  relations\n    define viewer: [user]")
+        )
+        await client.write_authorization_model(WriteAuthorizationModelRequest(**model))
+        grant = ClientTuple(user="user:bo", relation="viewer", object="doc:1")
+        for _ in range(20):
+            await client.write(ClientWriteRequest(writes=[grant]))
+            assert await may(client, "user:bo", "viewer", "doc:1")
+            await client.write(ClientWriteRequest(deletes=[grant]))
+            assert not await may(client, "user:bo", "viewer", "doc:1"), "never a stale allow"
+        elsewhere = TupleStores(Database(neo4j.driver, neo4j.name))
+        request = ClientCheckRequest(user="user:bo", relation="viewer", object="doc:1")
+        current = {"consistency": "HIGHER_CONSISTENCY"}
+        for allowed in (True, False) * 5:
+            keys = [TupleKey("user:bo", "viewer", "doc:1")]
+            write = TupleWrite(writes=keys) if allowed else TupleWrite(deletes=keys)
+            await elsewhere.write(store, write, EVE)
+            assert (await client.check(request, current)).allowed is allowed
