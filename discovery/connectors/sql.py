@@ -6,14 +6,23 @@ import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 from sqlalchemy import URL, Engine, Inspector, create_engine, inspect, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from discovery.connector import Connector, Problem, SourceError
-from discovery.files import expand, locate
+from discovery.connector import (
+    Change,
+    Connector,
+    Item,
+    Position,
+    Problem,
+    SourceError,
+    only_if_unchanged,
+)
+from discovery.files import expand, listing, locate
 from discovery.options import Options, parse_options
 from discovery.pages import turn
 from discovery.patterns import Parts
@@ -66,7 +75,20 @@ class SqlConnector:
         schema = self.options.db_schema
         return (f"{self._shown}{'' if schema is None else ' schema ' + schema}",)
 
-    def read(self, scope: str) -> Iterator[Claim | Problem]:
+    def changes(self, scope: str, position: str) -> Iterator[Change]:
+        yield from only_if_unchanged(position, self._position() or "")
+
+    def _position(self) -> str | None:
+        """A file that did not change has the schema it had; a server is asked again."""
+        if self.url.get_backend_name() != "sqlite":
+            return None
+        path = self._file()
+        log = path.with_name(f"{path.name}-wal")  # what was committed and is not yet in the file
+        files = [(one, one.name) for one in (path, log) if one.exists()]
+        return f"{self.options.digest()} {listing(files)}"
+
+    def read(self, scope: str) -> Iterator[Item]:
+        position = self._position()
         engine = self._engine()
         try:
             with engine.connect() as connection:
@@ -84,6 +106,8 @@ class SqlConnector:
             ) from error
         finally:
             engine.dispose()
+        if position is not None:
+            yield Position(position)
 
     @property
     def _shown(self) -> str:
@@ -92,10 +116,13 @@ class SqlConnector:
             return str(self.url.database)
         return self.url.render_as_string(hide_password=True)
 
+    def _file(self) -> Path:
+        return locate(self.organization, str(self.url.database)).resolve()
+
     def _engine(self) -> Engine:
         if self.url.get_backend_name() != "sqlite":
             return create_engine(self.url, poolclass=NullPool)
-        path = locate(self.organization, str(self.url.database)).resolve()
+        path = self._file()
         if not path.is_file():
             raise SourceError(f"{path}: there is no such SQLite file; correct the url in sources.toml")
         address = f"file:{quote(str(path))}?mode=ro"
