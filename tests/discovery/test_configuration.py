@@ -111,7 +111,7 @@ def test_a_wrong_key_is_refused_by_name(tmp_path, before, after, says):
 def test_an_unknown_connector_is_refused_with_the_known_ones(crawl_source, tmp_path):
     organization = load(tmp_path, GOOD.replace('"ldif"', '"telepathy"'))
     with pytest.raises(
-        ConfigurationError, match="no connector 'telepathy'; there are: bpmn, codeowners, documents"
+        ConfigurationError, match="no connector 'telepathy'; there are: bpmn, codeowners, dbt, documents"
     ):
         crawl_source(organization, organization.source[0])
 
