@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import openai
 import pytest
 
 from tests.service_process import Served, questions
@@ -181,3 +182,25 @@ def test_pages_come_from_this_host_alone(sample: Served, path: str) -> None:
     with urllib.request.urlopen(sample.url + path) as response:
         assert response.status == 200
         assert "default-src 'self'" in response.headers["Content-Security-Policy"]
+
+
+def test_openais_client_works_on_the_real_engine(sample: Served) -> None:
+    client = openai.OpenAI(api_key=sample.token("wendy.lockhart"), base_url=f"{sample.url}/v1", max_retries=0)
+    asked: dict = {"model": "chat", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8}
+    named = {"orgraph": {"entities": ["mesh_node:boston-cpu"]}}
+    answer = client.chat.completions.create(**asked, extra_body=named)
+    assert answer.choices[0].message.content
+    assert answer.usage.completion_tokens == 8
+    told = answer.model_extra["orgraph"]
+    assert told["node"] == "boston-cpu"
+    assert "mesh_node:boston-cpu#silicon" in [fact["id"] for fact in told["facts"]]
+    *_, last = client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
+    assert last.usage.completion_tokens == 8
+    assert client.embeddings.create(model="embedding", input="hello").usage.prompt_tokens > 0
+    assert "smollm2" in [model.id for model in client.models.list()]
+    european = {"orgraph": {"handling": {"jurisdictions": ["EU"]}}}
+    with pytest.raises(openai.InternalServerError, match="under the law of EU") as raised:
+        client.chat.completions.create(**asked, extra_body=european)
+    assert raised.value.code == "permitted_nodes_down"
+    intent, closing = [record for record in sample.audit() if record.get("ask") == told["id"]]
+    assert (intent["placement"]["node"], closing["outcome"]) == ("mesh_node:boston-cpu", "answered")
