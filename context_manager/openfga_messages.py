@@ -83,6 +83,8 @@ class Message:
     fields: Mapping[str, Kind]
 
 
+#: A model's rewrites nest by a few levels of JSON each; nothing readable is deeper.
+_MAX_DEPTH = 200
 _ID = r"^[ABCDEFGHJKMNPQRSTVWXYZ0-9]{26}$"
 _NAME = r"^[^:#@\s]{1,50}$"
 _TYPE = r"^[^:#@\s]{1,254}$"
@@ -267,7 +269,18 @@ def document_of(body: bytes) -> Any:
         raise OpenFgaError("validation_error", f"malformed JSON: {error}") from error
     if not isinstance(document, dict):
         raise _wrong_kind("an object", "the body", document)
+    if _deeper_than(_MAX_DEPTH, document):
+        raise OpenFgaError("validation_error", f"the JSON is nested deeper than {_MAX_DEPTH} levels")
     return document
+
+
+def _deeper_than(levels: int, value: Any) -> bool:
+    match value:
+        case dict():
+            return levels == 0 or any(_deeper_than(levels - 1, item) for item in value.values())
+        case list():
+            return levels == 0 or any(_deeper_than(levels - 1, item) for item in value)
+    return False
 
 
 def parse(message: Message, document: Any, where: str = "the body") -> Values:

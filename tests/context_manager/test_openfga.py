@@ -274,6 +274,8 @@ REFUSED = [
     (("POST", "/check", {}), "tuple_key_value_not_specified"),
     (("POST", "/check", b'{"tuple_key": '), "validation_error"),
     (("POST", "/check", b"[]"), "validation_error"),
+    (("POST", "/check", b'{"context": ' + b'{"a": ' * 900 + b"1" + b"}" * 901), "validation_error"),
+    (("POST", "/check", b'{"context": ' + b'{"a": ' * 9000 + b"1" + b"}" * 9001), "validation_error"),
     (("POST", "/check", b'{"tuple_key": {"user": "\xff"}}'), "validation_error"),
     (
         ("POST", "/check", {"tuple_key": {"user": 5, "relation": "viewer", "object": "doc:1"}}),
