@@ -84,6 +84,15 @@ async def decide(database: Database, source: str, decision: Decision, by: str) -
 
 async def lapse(database: Database, source: str, scope: str) -> None:
     """A crawl of the scope was completed: nothing waits, and what was confirmed is carried out."""
+    records = await database.read(
+        """MATCH (h:_Hold {source: $source, scope: $scope})
+           WHERE h.decision IS NULL OR (h.decision = 'confirmed' AND h.carriedOut IS NULL)
+           RETURN count(h) AS waiting""",
+        source=source,
+        scope=scope,
+    )
+    if not records[0]["waiting"]:
+        return
     await _close(database, source, scope, "lapsed", "")
     query = "MATCH (h:_Hold {source: $source, scope: $scope, decision: 'confirmed'}) SET h.carriedOut = true"
     await execute(database, query, source=source, scope=scope)
