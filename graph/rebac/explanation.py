@@ -22,6 +22,8 @@ from ontologies.authorization_model import (
 
 #: Misses that an explanation names at most, the nearest.
 MAX_MISSES = 20
+#: Goals that it looks at for them at most.
+_LOOKED_AT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +210,7 @@ class _Misses:
         seen = {goal}
         level = [goal]
         distance = 0
-        while level:
+        while level and len(seen) < _LOOKED_AT:
             following: list[Goal] = []
             for current in level:
                 if self._request.model.has(type_of(current[0]), current[1]):

@@ -39,62 +39,74 @@ def list_objects(request: Request, user: str, relation: str, type: str) -> Itera
     leads to it, it is checked. Raises RebacError `validation_error` at the end, after all that could be
     found, where a condition on the way could not be decided.
     """
-    ways = ways_to(request.model, frozenset({(type, relation)}))
-    search = Search(request, user)
-    tuples = request.tuples
-    name, member = split_userset(user)
-    todo: list[Goal] = []
-    seen: set[Goal] = set()
-    failures: list[RebacError] = []
+    yield from _Objects(request, user, relation, type).listed()
 
-    def holds(value: Value) -> bool:
-        if isinstance(value, RebacError):
-            failures.append(value)
-        return value is True
 
-    def arrive(way: Way, object: str) -> bool:
-        """Whether the way leads to a goal that was not known to hold."""
-        goal = (object, way.reached)
-        if goal in seen:
-            return False
-        if not way.certain and not holds(search.value(*goal)):
-            return False
-        seen.add(goal)
-        search.settled[goal] = True
-        todo.append(goal)
-        return True
+class _Objects:
+    """A walk up from a user over goals that hold."""
 
-    def follow(named: str, found: Iterable[Way]) -> Iterator[str]:
+    def __init__(self, request: Request, user: str, relation: str, type: str) -> None:
+        self._request = request
+        self._user = user
+        self._asked = (type, relation)
+        self._ways = ways_to(request.model, frozenset({self._asked}))
+        self._search = Search(request, user)
+        self._seen: set[Goal] = set()
+        self._todo: list[Goal] = []
+        self._failures: list[RebacError] = []
+
+    def listed(self) -> Iterator[str]:
+        ways = self._ways
+        name, member = split_userset(self._user)
+        kind = type_of(name)
+        if member:
+            self._seen.add((name, member))
+            self._todo.append((name, member))
+            if (kind, member) == self._asked:
+                yield name
+        else:
+            if self._user != f"{kind}:*":
+                yield from self._follow(self._user, ways.from_user.get(kind, ()))
+            yield from self._follow(f"{kind}:*", ways.from_wildcard.get(kind, ()))
+        while self._todo:
+            object, reached = self._todo.pop()
+            here = (type_of(object), reached)
+            for way in ways.from_same.get(here, ()):
+                if self._arrive(way, object) and (way.type, way.reached) == self._asked:
+                    yield object
+            if here in ways.from_userset:
+                yield from self._follow(f"{object}#{reached}", ways.from_userset[here])
+            if here in ways.from_parent:
+                yield from self._follow(object, ways.from_parent[here])
+        if self._failures:
+            raise self._failures[0]
+
+    def _follow(self, named: str, ways: Iterable[Way]) -> Iterator[str]:
         """Over the tuples that name a user, a wildcard, a userset or a parent; yields what is asked for."""
-        for way in found:
-            wanted = way.type == type and way.reached == relation
-            for object in tuples.objects(named, f"{way.type}#{way.through}"):
+        tuples = self._request.tuples
+        for way in ways:
+            asked = (way.type, way.reached) == self._asked
+            # A copy: whoever takes the objects one by one lets others write between them.
+            for object in list(tuples.objects(named, f"{way.type}#{way.through}")):
                 grant = tuples.grant(named, way.through, object)
-                if holds(request.holds(grant, way.conditions)) and arrive(way, object) and wanted:
+                held = self._holds(self._request.holds(grant, way.conditions))
+                if held and self._arrive(way, object) and asked:
                     yield object
 
-    if member:
-        seen.add((name, member))
-        todo.append((name, member))
-        if (type_of(name), member) == (type, relation):
-            yield name
-    else:
-        kind = type_of(user)
-        if user != f"{kind}:*":
-            yield from follow(user, ways.from_user.get(kind, ()))
-        yield from follow(f"{kind}:*", ways.from_wildcard.get(kind, ()))
-    while todo:
-        object, reached = todo.pop()
-        here = (type_of(object), reached)
-        for way in ways.from_same.get(here, ()):
-            if arrive(way, object) and (way.type, way.reached) == (type, relation):
-                yield object
-        if here in ways.from_userset:
-            yield from follow(f"{object}#{reached}", ways.from_userset[here])
-        if here in ways.from_parent:
-            yield from follow(object, ways.from_parent[here])
-    if failures:
-        raise failures[0]
+    def _arrive(self, way: Way, object: str) -> bool:
+        """Whether the way leads to a goal that was not known to hold."""
+        goal = (object, way.reached)
+        if goal in self._seen or not (way.certain or self._holds(self._search.value(*goal))):
+            return False
+        self._seen.add(goal)
+        self._search.settled[goal] = True
+        self._todo.append(goal)
+        return True
+
+    def _holds(self, value: Value) -> bool:
+        if isinstance(value, RebacError):
+            self._failures.append(value)
+        return value is True
 
 
 def list_users(

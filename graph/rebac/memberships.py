@@ -71,7 +71,7 @@ class Memberships:
                 self.heights[current] = self._above(path.pop(current))
             else:
                 below = self._below(current)
-                if below is None or any(other in path for other, _ in below):
+                if below is None or any(other == current or other in path for other, _ in below):
                     # What rests on this is as little known.
                     self.heights.update(dict.fromkeys([current, *path], OPEN))
                 else:

@@ -80,6 +80,8 @@ class CompiledModel:
     rules: Mapping[str, Mapping[str, Rule]]
     facets: Mapping[str, Mapping[str, Facets]]
     conditions: Mapping[str, CompiledCondition]
+    tuplesets: frozenset[tuple[str, str]]
+    """The relations that stand after `from`."""
     unions: frozenset[tuple[str, str]]
     """The relations that are unions all the way down: `memberships` may know who has them."""
     memberships: frozenset[tuple[str, str]]
@@ -114,7 +116,14 @@ def _compile(model: AuthorizationModel) -> CompiledModel:
     }
     nesting = max((_nesting(r) for d in model.types.values() for r in d.relations.values()), default=1)
     conditions = {name: compiled(condition) for name, condition in model.conditions.items()}
-    return CompiledModel(rules, facets, conditions, unions, unions & _usersets(model), nesting)
+    tuplesets = frozenset(
+        (name, leaf.tupleset)
+        for name, definition in model.types.items()
+        for rewrite in definition.relations.values()
+        for leaf in leaves(rewrite)
+        if isinstance(leaf, TupleToUserset)
+    )
+    return CompiledModel(rules, facets, conditions, tuplesets, unions, unions & _usersets(model), nesting)
 
 
 def _unions(model: AuthorizationModel) -> frozenset[tuple[str, str]]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graph.rebac.errors import RebacError
 from graph.rebac.relation_tuples import TupleKey, split_userset, type_of
 from graph.rebac.rules import Facets, compile_model
-from ontologies.authorization_model import AuthorizationModel, Condition, Direct, TupleToUserset, leaves
+from ontologies.authorization_model import AuthorizationModel, Condition
 from ontologies.authorization_model.conditions import ConditionError, typed_parameters
 
 #: OpenFGA's limit of the context that is stored with a tuple, in bytes of JSON.
 MAX_STORED_CONTEXT = 32 * 1024
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_PLAIN = re.compile(r"[^#: \x00-\x1f\x7f-\x9f]+")
 _USER = re.compile(r"[^\s]{2,512}")
 _OBJECT = re.compile(r"[^\s]{2,256}")
 _TUPLE_USER = re.compile(r"(?s:.{0,512})")
@@ -152,12 +153,13 @@ def _restriction_problem(model: AuthorizationModel, key: TupleKey) -> str:
     kind = type_of(key.object)
     name, relation = split_userset(key.user)
     place = f"{kind}#{key.relation}"
-    if _is_tupleset(model, kind, key.relation):
+    compiled = compile_model(model)
+    if (kind, key.relation) in compiled.tuplesets:
         if name.endswith(":*"):
             return f"unexpected wildcard relationship with tupleset relation '{place}'"
         if relation:
             return f"unexpected user '{key.user}' with tupleset relation '{place}'"
-    facets = compile_model(model).facets[kind][key.relation]
+    facets = compiled.facets[kind][key.relation]
     if relation:
         userset = f"{type_of(name)}#{relation}"
         if userset not in facets.usersets:
@@ -194,15 +196,6 @@ def _allowed(facets: Facets, user: str) -> frozenset[str]:
     return facets.usersets.get(f"{type_of(name)}#{relation}", frozenset()) if relation else facets.of(user)
 
 
-def _is_tupleset(model: AuthorizationModel, type: str, relation: str) -> bool:
-    rewrites = model.types[type].relations
-    return isinstance(rewrites[relation], Direct) and any(
-        isinstance(leaf, TupleToUserset) and leaf.tupleset == relation
-        for rewrite in rewrites.values()
-        for leaf in leaves(rewrite)
-    )
-
-
 def _is_object(name: str) -> bool:
     """`type:id`: one colon, neither side empty."""
     kind, colon, id = name.partition(":")
@@ -211,20 +204,19 @@ def _is_object(name: str) -> bool:
 
 def _plain(name: str) -> bool:
     """Not empty, and none of what separates the parts of a tuple."""
-    return bool(name) and not any(c in "#: " or unicodedata.category(c) == "Cc" for c in name)
+    return _PLAIN.fullmatch(name) is not None
 
 
 def _forbidden(value: Any) -> str:
     """What is wrong with a context: control characters in its keys and strings."""
     match value:
         case str():
-            found = any(unicodedata.category(character) == "Cc" for character in value)
-            return f"context value {value!r} contains forbidden characters" if found else ""
+            return f"context value {value!r} contains forbidden characters" if _CONTROL.search(value) else ""
         case list():
             return next(filter(None, map(_forbidden, value)), "")
         case Mapping():
             for key, item in value.items():
-                if any(unicodedata.category(character) == "Cc" for character in key):
+                if _CONTROL.search(key):
                     return f"context key {key!r} contains forbidden characters"
                 if problem := _forbidden(item):
                     return problem

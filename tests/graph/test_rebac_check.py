@@ -65,6 +65,14 @@ def test_a_cycle_is_false_and_hides_no_other_way() -> None:
         assert all(search.value(group, "member") is True for group in order)
 
 
+def test_a_group_that_is_a_member_of_itself_has_its_members() -> None:
+    request = groups(
+        "group:a member group:a#member", "group:a member user:ada", "folder:x reader group:a#member"
+    )
+    assert check(request, "user:ada", "reader", "folder:x")
+    assert not check(request, "user:eve", "reader", "folder:x")
+
+
 def test_a_cycle_below_an_exclusion_denies() -> None:
     request = groups(
         "folder:x reader user:ada",
