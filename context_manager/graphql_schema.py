@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
 
 import strawberry
 from cryptography.fernet import Fernet
@@ -25,8 +26,9 @@ from context_manager.audit import AuditError
 from context_manager.graphql_access import AccessQueries
 from context_manager.graphql_mesh import MeshQueries
 from context_manager.graphql_mutations import Mutation
+from graph.past import PRESENT, PastReadError, When
 from graph.reads import Asker, EntityView, Neighbour, View
-from graph.revision_token import RevisionTokens
+from graph.revision_token import RevisionTokenError, RevisionTokens
 from graphql import GraphQLError
 from inference.placement import Placement
 
@@ -53,7 +55,7 @@ class RequestContext:
         self.revisions: list[int] = []
         self.placements: list[tuple[str, Placement, frozenset[str]]] = []
         """For what, where, and the nodes that the asker may see."""
-        self._neighbours: DataLoader[tuple[str, int], tuple[Neighbour, ...]] = DataLoader(self._load)
+        self._neighbours: DataLoader[tuple[str, int, When], tuple[Neighbour, ...]] = DataLoader(self._load)
 
     def require(self, action: str) -> None:
         """Raises GraphQLError where the request's token is not for the action."""
@@ -69,21 +71,42 @@ class RequestContext:
         """The revision that a token seals. Raises RevisionTokenError."""
         return self._parts.tokens.open(token)
 
-    async def read(self, work: Callable[[View], Awaitable[T]], action: str = "read") -> T:
+    def when(self, as_of: str | None, valid_at: datetime | None) -> When:
+        """What a query is asked of. Raises GraphQLError for what is neither a token nor an instant."""
+        for instant in (as_instant := _instant(as_of), valid_at):
+            if instant is not None and instant.tzinfo is None:
+                raise GraphQLError(
+                    f"{instant.isoformat()} has no time zone: add one, as in 2026-01-31T12:00:00Z"
+                )
+        if as_of is None or as_instant is not None:
+            return When(as_instant, valid_at)
+        try:
+            return When(self.revision(as_of), valid_at)
+        except RevisionTokenError as error:
+            raise GraphQLError(f"asOf is neither an instant nor a revision: {error}") from error
+
+    async def read(
+        self, work: Callable[[View], Awaitable[T]], action: str = "read", when: When = PRESENT
+    ) -> T:
         """One governed read; its revision is remembered for the answer's token. Raises as `require`."""
         self.require(action)
-        result, revision = await self.service.reader.run(self.asker, work)
+        try:
+            result, revision = await self.service.reader.run(self.asker, work, when.as_of, when.valid_at)
+        except PastReadError as error:
+            raise GraphQLError(str(error)) from error
         self.revisions.append(revision)
         return result
 
-    def entity(self, view: EntityView) -> types.Entity:
-        return types.entity_of(self.labels, view)
+    def entity(self, view: EntityView, when: When = PRESENT) -> types.Entity:
+        return types.entity_of(self.labels, view, when)
 
-    async def neighbours(self, id_: str, first: int) -> list[types.Related]:
-        found = await self._neighbours.load((id_, page_size(first)))
+    async def neighbours(self, id_: str, first: int, when: When) -> list[types.Related]:
+        found = await self._neighbours.load((id_, page_size(first), when))
         relationships = self.service.ontology.relationships
         return [
-            types.related_of(self.labels, relationships[n.type].label, relationships[n.type].inverse_label, n)
+            types.related_of(
+                self.labels, relationships[n.type].label, relationships[n.type].inverse_label, n, when
+            )
             for n in found
         ]
 
@@ -124,23 +147,47 @@ class RequestContext:
         if placement is not None:
             self.placements.append(("answer", placement, retrieval.nodes))
 
-    async def _load(self, keys: list[tuple[str, int]]) -> list[tuple[Neighbour, ...]]:
-        wanted: dict[int, list[str]] = defaultdict(list)
-        for id_, first in keys:
-            wanted[first].append(id_)
+    async def _load(self, keys: list[tuple[str, int, When]]) -> list[tuple[Neighbour, ...]]:
+        wanted: dict[When, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
+        for id_, first, when in keys:
+            wanted[when][first].append(id_)
+        found: dict[tuple[str, int, When], tuple[Neighbour, ...]] = {}
+        for when, by_size in wanted.items():
 
-        async def work(view: View) -> dict[tuple[str, int], tuple[Neighbour, ...]]:
-            return {
-                (id_, first): found
-                for first, ids in wanted.items()
-                for id_, found in (await view.neighbours(ids, first)).items()
-            }
+            async def work(
+                view: View, by_size: Mapping[int, list[str]] = by_size
+            ) -> dict[tuple[str, int], tuple[Neighbour, ...]]:
+                return {
+                    (id_, first): beside
+                    for first, ids in by_size.items()
+                    for id_, beside in (await view.neighbours(ids, first)).items()
+                }
 
-        found = await self.read(work)
+            read = await self.read(work, when=when)
+            found |= {(id_, first, when): beside for (id_, first), beside in read.items()}
         return [found.get(key, ()) for key in keys]
 
 
 Info = strawberry.Info[RequestContext, None]
+AsOf = Annotated[
+    str | None,
+    strawberry.argument(
+        description="What was known then: the `revision` of an answer's extensions, or an instant (ISO 8601)."
+    ),
+]
+ValidAt = Annotated[
+    datetime | None,
+    strawberry.argument(
+        description="What held then in the world. With `asOf` alone: the instant of that revision."
+    ),
+]
+
+
+def _instant(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def page_size(first: int) -> int:
@@ -167,21 +214,34 @@ class Query(AccessQueries, MeshQueries):
         ]
 
     @strawberry.field(description="One entity; null when there is none that the asker may see.")
-    async def entity(self, info: Info, id: strawberry.ID) -> types.Entity | None:
-        found = await info.context.read(lambda view: view.entity(str(id)))
-        return None if found is None else info.context.entity(found)
+    async def entity(
+        self,
+        info: Info,
+        id: strawberry.ID,
+        as_of: AsOf = None,
+        valid_at: ValidAt = None,
+    ) -> types.Entity | None:
+        when = info.context.when(as_of, valid_at)
+        found = await info.context.read(lambda view: view.entity(str(id)), when=when)
+        return None if found is None else info.context.entity(found, when)
 
     @strawberry.field(description="Entities of a class and its subclasses.")
-    async def entities(
-        self, info: Info, class_name: str, first: int = 50, after: str | None = None
+    async def entities(  # noqa: PLR0913, PLR0917  they are the query's own
+        self,
+        info: Info,
+        class_name: str,
+        first: int = 50,
+        after: str | None = None,
+        as_of: AsOf = None,
+        valid_at: ValidAt = None,
     ) -> types.EntityPage:
-        size = page_size(first)
+        size, when = page_size(first), info.context.when(as_of, valid_at)
         if class_name not in info.context.service.ontology.classes:
             known = ", ".join(sorted(info.context.service.ontology.classes))
             raise GraphQLError(f"the ontology has no class {class_name[:80]!r}; its classes are: {known}")
-        page = await info.context.read(lambda view: view.entities(class_name, size, after))
+        page = await info.context.read(lambda view: view.entities(class_name, size, after), when=when)
         return types.EntityPage(
-            items=[info.context.entity(view) for view in page.items],
+            items=[info.context.entity(view, when) for view in page.items],
             end_cursor=page.end_cursor,
             total_count=page.total,
         )

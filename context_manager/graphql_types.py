@@ -13,7 +13,9 @@ from context_manager import ask as asking
 from context_manager.facts import plain
 from context_manager.relevance import Match
 from graph import handling as graph_handling
+from graph.past import PRESENT, When
 from graph.reads import EntityView, Neighbour
+from graphql import GraphQLError
 from inference.nodes import LOCAL_NODE_ID
 from inference.placement import Placement as Placed
 
@@ -60,16 +62,19 @@ class Entity:
     confidence: float
     valid_from: datetime | None
     valid_to: datetime | None
+    when: strawberry.Private[When]
 
-    @strawberry.field(description="Its visible neighbours.")
+    @strawberry.field(description="Its visible neighbours, at the same point of both times.")
     async def neighbours(self, info: strawberry.Info, first: int = 50) -> list[Related]:
-        found: list[Related] = await info.context.neighbours(str(self.id), first)
+        found: list[Related] = await info.context.neighbours(str(self.id), first, self.when)
         return found
 
     @strawberry.field(description="Answers a question from this entity and what is around it.")
     async def insight(
         self, info: strawberry.Info, question: str
     ) -> Annotated[Answer, strawberry.lazy("context_manager.graphql_types")]:
+        if self.when != PRESENT:
+            raise GraphQLError("questions are answered of the present alone: leave asOf and validAt out")
         made: Answer = await info.context.ask(question, str(self.id))
         return made
 
@@ -148,8 +153,8 @@ class Answer:
     notes: list[str]
 
 
-def entity_of(labels: dict[str, str], view: EntityView) -> Entity:
-    """`labels` are those of the ontology's value properties, by name."""
+def entity_of(labels: dict[str, str], view: EntityView, when: When = PRESENT) -> Entity:
+    """`labels` are those of the ontology's value properties, by name; `when` it was read of."""
     return Entity(
         id=strawberry.ID(view.id),
         class_name=view.class_name,
@@ -166,6 +171,7 @@ def entity_of(labels: dict[str, str], view: EntityView) -> Entity:
         confidence=view.confidence,
         valid_from=view.valid_from,
         valid_to=view.valid_to,
+        when=when,
     )
 
 
@@ -213,11 +219,13 @@ def answer_of(answer: asking.Answer) -> Answer:
     )
 
 
-def related_of(labels: dict[str, str], out_label: str, in_label: str, neighbour: Neighbour) -> Related:
+def related_of(
+    labels: dict[str, str], out_label: str, in_label: str, neighbour: Neighbour, when: When
+) -> Related:
     return Related(
         relationship=neighbour.type,
         label=out_label if neighbour.outgoing else in_label,
         direction=Direction.OUT if neighbour.outgoing else Direction.IN,
-        entity=entity_of(labels, neighbour.entity),
+        entity=entity_of(labels, neighbour.entity, when),
         derivations=[list(derivation) for derivation in neighbour.derivations],
     )

@@ -51,6 +51,7 @@ from graph.organization_tuples import OrganizationTuples
 from graph.reads import Asker, Reader
 from graph.rebac.evaluator import Request, Search
 from graph.revision_token import RevisionTokens
+from graph.store import FactStore
 from graph.system_reads import is_enabled, is_of_person
 from graph.tuples import CONFIGURATION
 from graph.visibility import Authorizer
@@ -66,6 +67,8 @@ from inference.vllm_server import VllmError, VllmServer, VllmSettings
 log = logging.getLogger(__name__)
 
 _PAUSE_S = 5
+#: How late, in seconds, a fact may begin to hold; reads see by themselves that one has ended.
+_TICK_S = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
             ("embedding", partial(index_forever, core.database, core.ontology, embedder)),
             ("reasoning", partial(keep_inferred, core.database, core.ontology)),
             ("witnessing the graph", partial(_witness, core.database, witness_file(settings))),
+            ("telling the time", partial(_tick, core.store)),
             ("clearing what is old", partial(_clear, core.database, timedelta(days=settings.retention_days))),
             ("declaring the mesh", partial(_redeclare, core.database, mesh, vllm.node if vllm else None)),
         ):
@@ -337,6 +341,13 @@ async def _witness(database: Database, path: Path) -> None:
         reached = await seen(database)
         write_witness(path, reached)
         await wait_beyond(database, reached.revision)
+
+
+async def _tick(store: FactStore) -> None:
+    """Facts begin and cease to hold as time passes."""
+    while True:
+        await store.tick()
+        await asyncio.sleep(_TICK_S)
 
 
 async def _clear(database: Database, keep: timedelta) -> None:

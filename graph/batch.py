@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Literal
 
 from graph.claims import EntityClaim, RelationshipClaim, Violation
+from graph.cycles import Edge, cycles
 from graph.facts import (
     EntityFact,
     Fact,
@@ -23,6 +24,9 @@ from graph.gate import class_of, violation
 from graph.tuples import Scope
 from ontologies.ontology import Ontology
 from ontologies.shapes import EntityState, Shapes, ShapeViolation
+
+#: Claims on one fact, which are all read to change it.
+MOST_CLAIMS = 1_000
 
 Claims = dict[Scope, Stated]
 """Claims on one fact, by source and scope."""
@@ -122,6 +126,44 @@ def access_rests_on(ontology: Ontology, previous: Stated, refused: Stated) -> bo
     moved = isinstance(new, EntityClaim) and new.collection != old.collection
     expired = (new.valid_from, new.valid_to) != (old.valid_from, old.valid_to)
     return moved or expired or old.class_name == "Account"
+
+
+def crowded(batch: Batch, new: Iterable[Stated]) -> dict[str, Violation]:
+    """By fact: claims on facts of which too many sources and scopes speak already."""
+    return {
+        one.fact: violation(
+            one.source,
+            one.claim,
+            "og:claims",
+            one.fact,
+            f"expected at most {MOST_CLAIMS} sources and scopes on one fact; crawl it in fewer scopes",
+        )
+        for one in new
+        if len(batch.after[one.fact]) > MOST_CLAIMS
+    }
+
+
+def closing(
+    new: Iterable[Stated], standing: Mapping[str, Iterable[Edge]], ontology: Ontology
+) -> dict[str, Violation]:
+    """By fact: relationships that would close a cycle, of types that the ontology declares acyclic.
+
+    `standing`: by type, what `cycles` asks for.
+    """
+    by_type: dict[str, dict[Edge, Stated]] = defaultdict(dict)
+    for one in new:
+        if isinstance(one.claim, RelationshipClaim) and ontology.relationships[one.claim.type].acyclic:
+            by_type[one.claim.type][one.claim.start, one.claim.end] = one
+    found = {}
+    for type_, edges in by_type.items():
+        others = (edge for edge in standing[type_] if edge not in edges)
+        for edge, path in cycles(others, edges).items():
+            one = edges[edge]
+            message = (
+                f"expected no cycle of {type_}; take one of these relationships back where it is claimed"
+            )
+            found[one.fact] = violation(one.source, one.claim, "og:acyclic", " -> ".join(path), message)
+    return found
 
 
 def misplaced(batch: Batch, new: Iterable[Stated]) -> dict[str, Violation]:

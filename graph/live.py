@@ -12,6 +12,7 @@ from neo4j import AsyncManagedTransaction
 
 from graph.audiences import assign, assign_placed
 from graph.batch import Standing, Status
+from graph.cycles import Edge
 from graph.facts import IN_COLLECTION, EntityFact, Fact, RelationshipFact, is_relationship, placement
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.ontology import Ontology
@@ -166,6 +167,24 @@ async def around_aside(tx: AsyncManagedTransaction, ids: Collection[str]) -> Kep
     if not ids:
         return {}
     return await _found(tx, _STARTING_ASIDE, ids) | await _found(tx, _ENDING_ASIDE, ids)
+
+
+async def starting(tx: AsyncManagedTransaction, type_: str, ids: Collection[str]) -> set[Edge]:
+    """The asserted relationships of a type that start at the entities, live or aside."""
+    result = await tx.run(
+        """
+        UNWIND $ids AS id
+        MATCH (:Entity {id: id})-[r:$($type)]->(m:Entity) WHERE r.inferred IS NULL
+        RETURN id AS start, m.id AS end
+        UNION
+        UNWIND $ids AS id
+        MATCH (a:_Aside {start: id}) WHERE a.type = $type
+        RETURN id AS start, a.end AS end
+        """,
+        ids=list(ids),
+        type=type_,
+    )
+    return {(record["start"], record["end"]) async for record in result}
 
 
 async def _found(tx: AsyncManagedTransaction, query: LiteralString, ids: Collection[str]) -> Kept:

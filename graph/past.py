@@ -14,6 +14,7 @@ from typing import Any, LiteralString
 
 from neo4j import AsyncManagedTransaction, Record
 
+from graph.contradictions import Contradiction
 from graph.entity_view import (
     EntityView,
     Neighbour,
@@ -43,6 +44,17 @@ class Point:
     instant: datetime
     """What held then in the world."""
 
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """What a read is asked of: what was known at a revision or an instant of record, of what held at an
+    instant of the world. By itself the present."""
+
+    as_of: int | datetime | None = None
+    valid_at: datetime | None = None
+
+
+PRESENT = When()
 
 # `found` is a live node or a version, `held` the audience that it had, `n` the live node, if any.
 _KNOWN: LiteralString = """
@@ -234,6 +246,9 @@ class PastView(View):
             if record["outgoing"] and record["other"] in others
         ]
         return tuple(sorted(found, key=lambda one: (one.start, one.type, one.end)))
+
+    async def contradictions(self, id: str) -> tuple[Contradiction, ...]:
+        raise _present_alone("what sources contradict")
 
     async def full_text(self, text: str) -> tuple[EntityView, ...]:
         raise _present_alone("a search by words")

@@ -14,6 +14,7 @@ from typing import Any, LiteralString
 
 from neo4j import AsyncManagedTransaction, Record
 
+from graph.contradictions import Contradiction, contradictions
 from graph.entity_view import (
     EntityView,
     Neighbour,
@@ -27,6 +28,7 @@ from graph.entity_view import (
 )
 from graph.handling import Handling
 from graph.inferred import STANDING
+from graph.pages import Pages
 from ontologies.ontology import Ontology
 
 #: A Lucene query may have 1,024 clauses, and each term becomes one for every indexed property.
@@ -205,6 +207,19 @@ class View:
             relationship_view(record["id"], record["type"], record["end"], record["relationship"])
             for record in records
         )
+
+    async def contradictions(self, id: str) -> tuple[Contradiction, ...]:
+        """What the sources of the entity contradict each other in; nothing of one that is not visible.
+
+        All sources describe an entity where it is placed, so who sees it may see what each says.
+        """
+        records = await self._run(
+            "MATCH (n:Entity {id: $id}) WHERE " + _NODE + " RETURN coalesce(n.pages, []) AS pages", id=id
+        )
+        if not records:
+            return ()
+        claims = await Pages(self._tx).claims_on({id: records[0]["pages"]})
+        return contradictions(self._ontology, [one for one, _ in claims[id].values()])
 
     async def full_text(self, text: str) -> tuple[EntityView, ...]:
         """All entities that hold one of the words, by id.

@@ -13,9 +13,10 @@ import orjson
 from neo4j import AsyncManagedTransaction
 
 from graph import live
-from graph.batch import Batch, Standing, access_rests_on, misplaced, misshapen, standing_of
+from graph.batch import Batch, Standing, access_rests_on, closing, crowded, misplaced, misshapen, standing_of
 from graph.bulk import Bulk, counted, needy
-from graph.claims import EntityClaim, Violation
+from graph.claims import EntityClaim, RelationshipClaim, Violation
+from graph.cycles import Edge
 from graph.digests import of_facts
 from graph.facts import (
     IN_COLLECTION,
@@ -375,7 +376,12 @@ class _Work:
             return {}
         accepted = dict(new)
         outgoing = await self._outgoing()
-        found = refused = misplaced(self.batch, accepted.values())
+        standing = await self._following(new.values())
+        found = refused = (
+            misplaced(self.batch, new.values())
+            | crowded(self.batch, new.values())
+            | closing(new.values(), standing, self.batch.ontology)
+        )
         while True:
             for fact in refused:
                 self.batch.refuse(accepted.pop(fact))
@@ -383,6 +389,24 @@ class _Work:
             if not refused:
                 return found
             found |= refused
+
+    async def _following(self, new: Iterable[Stated]) -> dict[str, set[Edge]]:
+        """By acyclic type: what is claimed of it along the ways from where the new ones end."""
+        frontiers: dict[str, set[str]] = defaultdict(set)
+        for one in new:
+            claim = one.claim
+            if isinstance(claim, RelationshipClaim) and self.batch.ontology.relationships[claim.type].acyclic:
+                frontiers[claim.type].add(claim.end)
+        found: dict[str, set[Edge]] = {type_: set() for type_ in frontiers}
+        for type_, ends in frontiers.items():
+            reached: set[str] = set()
+            todo = ends
+            while todo:
+                reached |= todo
+                edges = await live.starting(self.tx, type_, todo)
+                found[type_] |= edges
+                todo = {end for _, end in edges} - reached
+        return found
 
     async def _outgoing(self) -> dict[str, dict[str, list[str]]]:
         """Live relationships that the batch does not touch, of the types that shapes count."""

@@ -11,6 +11,7 @@ from graph.entity_view import EntityView
 from graph.feed import changes, current_revision
 from graph.past import PastReadError, PastView, point
 from graph.store import FactStore
+from graph.view import View
 from ontologies import load, load_authorization, load_shapes
 
 COMPANY, HR = "collection:company", "collection:hr"
@@ -238,3 +239,24 @@ async def test_a_clock_that_goes_back_yields_no_earlier_instant_of_record(
     [later] = await changes(store.database, before)
     assert later.at == START + DAY
     assert await current_revision(store.database) == before + 1
+
+
+async def test_what_sources_contradict_is_listed_with_who_is_believed(store: FactStore) -> None:
+    trusted = SourcePolicy("registry", frozenset(), frozenset({COMPANY}), 90, DAY)
+    claims = [person("ada", jobTitle="Analyst", accountName=("ada",))]
+    others = [person("ada", jobTitle="Boss", accountName=("al",))]
+    for _ in range(2):
+        await crawled(store, others, trusted)
+        await crawled(store, claims)
+
+        async def work(tx):
+            views = [View(tx, load(), bytes([seen]) * 100, START) for seen in (1, 0)]
+            return [await view.contradictions("person:ada") for view in views]
+
+        [found], hidden = await store.database.read_transaction(work)
+        assert found.property == "jobTitle"
+        assert [(one.value, one.source) for one in found.sayings] == [
+            ("Boss", "registry"),
+            ("Analyst", "directory"),
+        ]
+        assert hidden == ()
