@@ -165,13 +165,14 @@ class View:
                 MATCH (n)-[r]-(m:Entity) WHERE type(r) IN $types AND """
             + _NEIGHBOUR
             + """
-                WITH n, r, m, CASE WHEN r.inferred THEN """
+                WITH r, m, type(r) AS type, startNode(r) = n AS outgoing
+                ORDER BY type, outgoing DESC, m.name, m.id
+                WITH r, m, type, outgoing, CASE WHEN r.inferred THEN """
             + STANDING
             + """ END AS derivations
                 WHERE r.inferred IS NULL OR size(derivations) > 0
-                WITH n, r, m, derivations, startNode(r) = n AS outgoing
-                ORDER BY type(r), outgoing DESC, m.name, m.id LIMIT $limit
-                RETURN m, type(r) AS type, outgoing, r {.*, derivations: derivations} AS relationship
+                RETURN m, type, outgoing, r {.*, derivations: derivations} AS relationship
+                LIMIT $limit
             }
             WITH id, m AS n, type, outgoing, relationship
             """
