@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from context_manager.cli_access import add_access
 from context_manager.cli_authorization import add_authorization
 from context_manager.cli_connectors import connector_app, held_app
 from context_manager.cli_export import export_command
@@ -50,6 +51,7 @@ app.command("export")(export_command)
 app.add_typer(nodes_app, name="nodes")
 app.add_typer(placement_app, name="placement")
 add_authorization(app)
+add_access(app)
 
 
 @app.callback()
@@ -121,15 +123,24 @@ def ask(
 def token(
     person: Annotated[str | None, typer.Argument(help="Account name of a person.")] = None,
     admin: Annotated[bool, typer.Option("--admin", help="For the administrator of the settings.")] = False,
-    agent: Annotated[str | None, typer.Option(help="Agent that acts for the person.")] = None,
+    agent: Annotated[
+        str | None, typer.Option(help="Agent that acts for the person; its own token, if no person is named.")
+    ] = None,
+    scope: Annotated[
+        str | None,
+        typer.Option(help="What it is for: read, search, ask, administer, collection:NAME."),
+    ] = None,
 ) -> None:
     """Mint a token of the local issuer."""
     settings = load_settings_or_exit()
+    if person is None and agent is not None and not admin:
+        typer.echo(issuer(settings).mint(agent, settings.oidc_audience, scope=scope))
+        return
     if (person is None) is not admin:
         fail("name a person, or say --admin: one of the two")
     if admin:
         person = run(_administrator(settings))
-    typer.echo(issuer(settings).mint(str(person), settings.oidc_audience, agent))
+    typer.echo(issuer(settings).mint(str(person), settings.oidc_audience, agent, scope=scope))
 
 
 @app.command()

@@ -1,0 +1,215 @@
+"""Access by hand through the running service: GraphQL and the commands, on the sample organization."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import neo4j as driver
+import pytest
+
+from context_manager.token_exchange import ACCESS_TOKEN, GRANT_TYPE
+from graph.neo4j_server import Neo4jServer
+from tests.sample_service_fixture import SAMPLE
+from tests.service_process import Served, served
+
+ADMINISTRATOR, BROKER, ENGINEER = "amara.okafor", "priya.raman", "carlos.ibarra"
+AGENT = '\n[[agent]]\nid = "helper"\nname = "Helper"\nmay_act_for = ["group:everyone"]\n\n[[source]]\n'
+PRIVATE = '{ entities(className: "Compensation", first: 1) { totalCount items { id } } }'
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, neo4j_server: Neo4jServer) -> Iterator[Served]:
+    """The sample with an agent, its sources few, and a place where an emergency is thought of."""
+    folder, data = tmp_path_factory.mktemp("organization") / "sample", tmp_path_factory.mktemp("served")
+    shutil.copytree(SAMPLE, folder)
+    text = (SAMPLE / "sources.toml").read_text(encoding="utf-8")
+    kept = [part for part in text.split("\n[[source]]\n") if _is_kept(part)]
+    text = kept[0] + AGENT + "\n[[source]]\n".join(kept[1:])
+    emergency = 'id = "hr-private"\nbreak_glass = { by = ["group:engineering"], longest = "1h" }'
+    (folder / "sources.toml").write_text(text.replace('id = "hr-private"', emergency), encoding="utf-8")
+    with driver.GraphDatabase.driver(neo4j_server.uri, auth=neo4j_server.auth) as connection:
+        connection.execute_query("MATCH (n) DETACH DELETE n")
+    (data / "neo4j-password").write_text(neo4j_server.auth[1])
+    settings = {
+        "ORGRAPH_NEO4J_URI": neo4j_server.uri,
+        "ORGRAPH_NEO4J_PASSWORD_FILE": str(data / "neo4j-password"),
+        "ORGRAPH_VLLM": "false",
+    }
+    with served(data, folder / "sources.toml", **settings) as running:
+        yield running
+
+
+def _is_kept(part: str) -> bool:
+    return not part.startswith("name =") or part.startswith(('name = "directory"', 'name = "compensation"'))
+
+
+def orgraph(
+    service: Served, *arguments: str, sources: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ORGRAPH_")}
+    environment |= {"ORGRAPH_DATA_FOLDER": str(service.data)}
+    return subprocess.run(
+        [Path(sys.executable).parent / "orgraph", *arguments],
+        env=environment,
+        cwd=service.data,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def said(service: Served, *arguments: str) -> Any:
+    done = orgraph(service, *arguments, "--as", ADMINISTRATOR, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def sees_pay(service: Served, person: str) -> bool:
+    return bool(service.query(person, PRIVATE)["data"]["entities"]["totalCount"])
+
+
+def exchanged(service: Served, person: str, scope: str) -> str:
+    form = {
+        "grant_type": GRANT_TYPE,
+        "subject_token": service.token(person),
+        "subject_token_type": ACCESS_TOKEN,
+        "actor_token": service.token("helper"),
+        "actor_token_type": ACCESS_TOKEN,
+        "scope": scope,
+    }
+    body = urllib.parse.urlencode(form).encode()
+    with urllib.request.urlopen(urllib.request.Request(f"{service.url}/token", body)) as response:
+        return str(json.load(response)["access_token"])
+
+
+def test_a_grant_by_command_is_in_force_when_it_returns_and_gone_when_revoked(service: Served) -> None:
+    assert not sees_pay(service, BROKER)
+    would = said(service, "grant", "person:priya.raman", "hr-private", "--reason", "audit", "--dry-run")
+    assert [effect["account"] for effect in would] == ["account:harborview/priya.raman"]
+    assert not sees_pay(service, BROKER)
+    made = said(service, "grant", "person:priya.raman", "hr-private", "--reason", "audit", "--until", "8h")
+    assert (made["state"], made["reason"], made["by"]) == (
+        "standing",
+        "audit",
+        "account:harborview/amara.okafor",
+    )
+    assert sees_pay(service, BROKER)
+    assert said(service, "access", "--subject", "person:priya.raman")[-1]["id"] == made["id"]
+    seen = service.query(BROKER, PRIVATE)["data"]["entities"]["items"][0]["id"]
+    assert "account:harborview/priya.raman" in said(service, "who-can-see", seen)
+    assert said(service, "revoke", made["id"], "--reason", "done")["state"] == "ended"
+    assert not sees_pay(service, BROKER)
+
+
+def test_a_denial_by_command_survives_a_crawl(service: Served) -> None:
+    """The whole of human resources is denied, and stays so."""
+    assert sees_pay(service, "kwame.asante")
+    made = said(service, "deny", "group:hr", "hr-private", "--reason", "leak")
+    assert not sees_pay(service, "kwame.asante")
+    made_again = said(service, "grant", "group:hr", "hr-private", "--reason", "try")
+    assert not sees_pay(service, "kwame.asante")
+    said(service, "revoke", made["id"], "--reason", "over")
+    assert sees_pay(service, "kwame.asante")
+    ended = said(service, "revoke", "group:hr", "--all", "--reason", "over")
+    assert [one["id"] for one in ended] == [made_again["id"]]
+    assert sees_pay(service, "kwame.asante"), "as sources.toml says"
+
+
+def test_a_disabled_account_sees_nothing_at_once(service: Served) -> None:
+    count = '{ entities(className: "Person") { totalCount } }'
+    assert service.query(BROKER, count)["data"]["entities"]["totalCount"] > 0
+    said(service, "disable", BROKER, "--reason", "lost laptop")
+    assert service.query(BROKER, count)["data"]["entities"]["totalCount"] == 0
+    said(service, "enable", BROKER, "--reason", "found")
+    assert service.query(BROKER, count)["data"]["entities"]["totalCount"] > 0
+
+
+def test_who_may_not_decide_is_told_nothing(service: Served) -> None:
+    for target in ("hr-private", "no-such-thing"):
+        done = orgraph(
+            service, "grant", "person:carlos.ibarra", target, "--reason", "please", "--as", ENGINEER
+        )
+        assert done.returncode == 1
+        assert "there is nothing of that name here, or it is not yours to decide" in done.stderr
+    assert service.query(ENGINEER, "{ accessDecisions { id } breakGlassReviews { id } }")["data"] == {
+        "accessDecisions": [],
+        "breakGlassReviews": [],
+    }
+
+
+def test_an_emergency_shows_in_health_until_somebody_else_has_looked(service: Served) -> None:
+    def part() -> tuple[bool, str]:
+        status, health = service.get("/health/ready")
+        [found] = [one for one in health["parts"] if one["name"] == "break glass"]
+        assert status == 200
+        return found["ok"], found["detail"]
+
+    assert part() == (True, "no review is open")
+    done = orgraph(
+        service, "break-glass", "hr-private", "--reason", "payroll down", "--as", ENGINEER, "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    taken = json.loads(done.stdout)
+    assert sees_pay(service, ENGINEER)
+    assert part() == (False, "a review is open")
+    assert "break glass: account:harborview/carlos.ibarra took access" in service.log.read_text()
+    reviews = service.query(ADMINISTRATOR, "{ breakGlassReviews { id by reason } }")["data"]
+    assert [one["id"] for one in reviews["breakGlassReviews"]] == [taken["id"]]
+    assert orgraph(service, "close-review", taken["id"], "fine", "--as", ENGINEER).returncode == 1
+    said(service, "close-review", taken["id"], "the pay run was late")
+    assert part() == (True, "no review is open")
+    said(service, "revoke", taken["id"], "--reason", "over")
+    assert not sees_pay(service, ENGINEER)
+
+
+def test_an_agent_does_what_its_scope_says_and_no_more(service: Served) -> None:
+    token = exchanged(service, "kwame.asante", "read collection:staff-directory")
+    status, answer = service.post(token, json.dumps({"query": PRIVATE}).encode())
+    assert (status, answer["data"]["entities"]["totalCount"]) == (200, 0)
+    people = '{ entities(className: "Person") { totalCount } }'
+    _status, answer = service.post(token, json.dumps({"query": people}).encode())
+    assert answer["data"]["entities"]["totalCount"] > 0
+    for text in (
+        '{ ask(question: "Who leads Sales?") { text } }',
+        '{ search(text: "Sales") { id } }',
+        "{ accessDecisions { id } }",
+        'mutation { revokeAllAccess(subject: "group:hr", reason: "x") { id } }',
+    ):
+        _status, answer = service.post(token, json.dumps({"query": text}).encode())
+        assert "the token is not for this: its scope lacks" in answer["errors"][0]["message"]
+
+
+def test_a_preview_of_the_edited_sources_needs_no_restart(service: Served) -> None:
+    assert said(service, "preview-sources") == []
+
+
+def test_what_changed_is_told_from_a_token_of_an_answer(service: Served) -> None:
+    since = service.query(ADMINISTRATOR, "{ classes { name } }")["extensions"]["revision"]
+    made = said(service, "grant", "person:priya.raman", "hr-private", "--reason", "audit")
+    said(service, "revoke", made["id"], "--reason", "done")
+    text = "query ($since: String!) { accessChanges(since: $since) { source subject relationship object change } }"
+    changes = service.query(ADMINISTRATOR, text, since=since)["data"]["accessChanges"]
+    about = {
+        "source": "administration",
+        "subject": "person:priya.raman",
+        "relationship": "GRANTED_VIEW",
+        "object": "collection:hr-private",
+    }
+    assert changes == [{**about, "change": "came"}, {**about, "change": "went"}]
+    refused = service.query(ADMINISTRATOR, text, since="nonsense")
+    assert "was not issued by this service" in refused["errors"][0]["message"]
+
+
+def test_who_decides_is_said_once(service: Served) -> None:
+    done = orgraph(service, "who-can-see", "person:x")
+    assert done.returncode == 1
+    assert "say who decides" in done.stderr
+    done = orgraph(service, "grant", "person:x", "y", "--reason", "z", "--until", "soon", "--as", BROKER)
+    assert "--until soon: expected a time with its zone" in done.stderr
