@@ -90,10 +90,13 @@ class AccessDesk:
         operation = uuid.uuid4().hex
         intent = {"operation": operation, "action": action, **_who(asker), "details": details}
         await self._record(kind, intent)
-        outcome = "failed"
+        outcome = "cut off"
         try:
             done = await work()
             outcome = "done"
+        except Exception:
+            outcome = "failed"
+            raise
         finally:
             await self._record("administration_closing", {"operation": operation, "outcome": outcome})
         return done

@@ -89,7 +89,8 @@ async def who_can_see(desk: AccessDesk, asker: Asker, id: str) -> Sequence[str]:
         raise await desk.refused(asker, "who can see", id)
     await desk.note(asker, "who can see", id)
     found = await asyncio.to_thread(viewers, rights.snapshot, audience)
-    return [account for account in found if account in await _told(desk, rights, found)]
+    told = await _told(desk, rights, found)
+    return [account for account in found if account in told]
 
 
 async def decisions(

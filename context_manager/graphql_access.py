@@ -16,6 +16,7 @@ from graph import access_effects, access_entries, access_history
 from graph.administration import AdministrationError
 from graph.feed import current_revision
 from graph.journal import JournalError
+from graph.lease import CrawlBusyError, LeaseLostError
 from graph.reads import ReadOvertakenError
 from graph.revision_token import RevisionTokenError
 from graphql import GraphQLError
@@ -26,7 +27,9 @@ EXPECTED = (
     AdministrationError,
     AuditError,
     ConfigurationError,
+    CrawlBusyError,
     JournalError,
+    LeaseLostError,
     ReadOvertakenError,
     RevisionTokenError,
 )

@@ -17,10 +17,13 @@ from typing import Any
 from graph.access_entries import RELATIONSHIPS, AccessEntry, change, create, entries
 from graph.claims import RelationshipClaim, SourcePolicy
 from graph.journal import Journal, JournalError
+from graph.lease import CrawlBusyError, LeaseLostError
 from graph.store import FactStore
 from graph.tuples import ADMINISTRATION, BY_HAND
 
 _SCOPE = "by hand"
+_TRIES = 40
+_PAUSE_SECONDS = 0.1
 
 #: What is decided by hand ages by its own expiry alone.
 POLICY = SourcePolicy(ADMINISTRATION, BY_HAND, frozenset(), 0, timedelta(days=365_000))
@@ -158,12 +161,19 @@ class Administration:
             await self._write({entry.fact for entry in changed})
 
     async def _write(self, facts: Set[str]) -> None:
-        """Make the claims on the facts what their entries say now.
+        """Make the claims on the facts what their entries say now; another process may be at it too."""
+        for left in reversed(range(_TRIES if facts else 0)):
+            try:
+                await self._write_once(facts)
+            except (CrawlBusyError, LeaseLostError):
+                if not left:
+                    raise
+                await asyncio.sleep(_PAUSE_SECONDS)
+            else:
+                return
 
-        The entries are read while the scope is held: of two writers the later one sees what both decided.
-        """
-        if not facts:
-            return
+    async def _write_once(self, facts: Set[str]) -> None:
+        """The entries are read while the scope is held: of two writers the later sees what both decided."""
         async with self._store.crawl(POLICY, _SCOPE) as crawl:
             known = await entries(self._store.database, objects={fact.split(" ")[2] for fact in facts})
             now = datetime.now(UTC)

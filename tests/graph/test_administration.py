@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -174,6 +175,19 @@ async def test_an_account_disabled_by_hand_sees_nothing_whatever_its_source_says
     assert not await acme.sees("ada")
     await acme.by_hand.end([disabling], BY, "back")
     assert await acme.sees("ada")
+
+
+async def test_decisions_at_once_are_all_in_force(acme: Organization) -> None:
+    """Two services, each with a journal of its own."""
+    here, there = acme.by_hand, Administration(acme.store, Journal(acme.folder / "there.jsonl"))
+    subjects = ("person:ada", "group:hr", "person:bob")
+    made = [entry(str(n), subject=subject) for n, subject in enumerate(subjects)]
+    await asyncio.gather(here.decide(made[0]), there.decide(made[1]), here.decide(made[2]))
+    assert await acme.sees("ada")
+    assert await acme.sees("bob")
+    await asyncio.gather(there.end([made[0]], BY, "done"), here.end([made[1], made[2]], BY, "done"))
+    assert not await acme.sees("ada")
+    assert not await acme.sees("bob")
 
 
 async def test_what_waits_for_a_second_person_gives_nothing(acme: Organization) -> None:
