@@ -13,8 +13,7 @@ from typing import LiteralString
 
 from neo4j import AsyncManagedTransaction
 
-from graph import live
-from graph.audiences import assign, decided_by, places
+from graph.audiences import assign_placed, decided_by, places
 from graph.claims import EntityClaim
 from graph.facts import IN_COLLECTION, EntityFact, Stated, merge_entity
 from ontologies.authorization_model import AuthorizationModel
@@ -57,8 +56,6 @@ class Written:
     entities: list[EntityFact] = field(default_factory=list)
     relationships: list[Stated] = field(default_factory=list)
     """Live now like the entities, and not known before."""
-    audiences: dict[tuple[str, str], int] = field(default_factory=dict)
-    """Of the classes and collections of the entities; they hold once the transaction is committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +68,6 @@ class Bulk:
     revision: int
     pages: Mapping[str, int]
     """By fact: the page that each of the claims will be in."""
-    audiences: Mapping[tuple[str, str], int]
-    """By class and collection, as far as they are known."""
     aside: bool
     """Whether there are facts aside."""
     shared: Collection[str]
@@ -90,9 +85,17 @@ class Bulk:
             else:
                 relationships[claim.type].append(stated)
         known = await self._known([one.fact for group in entities.values() for one in group])
-        for (class_name, collection), group in entities.items():
-            new = [one for one in group if one.fact not in known]
-            await self._entities(class_name, collection, new, written)
+        new = {
+            kind: kept
+            for kind, group in entities.items()
+            if (kept := [one for one in group if one.fact not in known])
+        }
+        # All entities of a class in a collection have one audience, since none of them is special.
+        firsts = {group[0].fact: collection for (_, collection), group in new.items()}
+        audiences = await assign_placed(self.tx, self.shapes.ontology, self.model, firsts) if firsts else {}
+        for (class_name, collection), group in new.items():
+            audience = audiences[group[0].fact]
+            written.entities += await self._entities(class_name, collection, audience, group)
         for type_, group in relationships.items():
             await self._relationships(type_, group, written)
         return written
@@ -110,12 +113,10 @@ class Bulk:
         return {record["fact"] async for record in await self.tx.run(query, facts=facts)}
 
     async def _entities(
-        self, class_name: str, collection: str, new: Sequence[Stated], written: Written
-    ) -> None:
-        if not new:
-            return
+        self, class_name: str, collection: str, audience: int | None, new: Sequence[Stated]
+    ) -> Sequence[EntityFact]:
+        """Those that are written: all, or none where their collection does not stand."""
         facts = [merge_entity(self.shapes.ontology, [one]) for one in new]
-        audience = self.audiences.get((class_name, collection))
         rows = [
             [fact.id, fact.properties() | {"pages": [self.pages[fact.id]]}, fact.confidence] for fact in facts
         ]
@@ -127,23 +128,7 @@ class Bulk:
             audience=audience,
             sources=[new[0].source],
         )
-        if (await result.single(strict=True))["written"] == 0:
-            return  # the collection does not stand
-        if audience is None:
-            audience = await self._first_audience([fact.id for fact in facts])
-        if audience is not None:
-            written.audiences[class_name, collection] = audience
-        written.entities += facts
-
-    async def _first_audience(self, ids: Sequence[str]) -> int | None:
-        """Of entities of one class in one collection: all have the one that the first has."""
-        numbers = await assign(self.tx, self.shapes.ontology, self.model, ids[:1])
-        audience = numbers[ids[0]]
-        await live.for_each(
-            self.tx, "UNWIND $rows AS id MATCH (n:Entity {id: id}) SET n.audience = $audience", ids,
-            audience=audience,
-        )  # fmt: skip
-        return audience
+        return facts if (await result.single(strict=True))["written"] else ()
 
     async def _relationships(self, type_: str, group: Sequence[Stated], written: Written) -> None:
         aside = await self._aside([one.fact for one in group])

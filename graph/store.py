@@ -48,7 +48,6 @@ class FactStore:
         self.shapes = shapes
         self._schema = Schema(shapes, model)
         self._clock = clock
-        self._audiences: dict[tuple[str, str], int] = {}
 
     @asynccontextmanager
     async def crawl(self, policy: SourcePolicy, scope: str) -> AsyncIterator[Crawl]:
@@ -87,9 +86,8 @@ class FactStore:
             revision = await self.database.read_transaction(current_revision)
             return Outcome(revision, refused=order.refused, last=order.last)
         outcome = await self.database.write_transaction(
-            partial(carry_out, schema=self._schema, order=order, audiences=self._audiences, now=self._clock())
+            partial(carry_out, schema=self._schema, order=order, now=self._clock())
         )
-        self._audiences |= outcome.audiences
         if outcome.moving:
             await self._settle()
         return outcome

@@ -123,7 +123,6 @@ class Outcome:
     passed: Collection[str] = ()
     """Keys of what is no longer quarantined."""
     last: tuple[int, int] | None = None
-    audiences: Mapping[tuple[str, str], int] = field(default_factory=dict)
     moving: bool = False
     """Whether entities lost an audience that the next revision replaces."""
 
@@ -185,10 +184,9 @@ async def carry_out(
     tx: Transaction,
     schema: Schema,
     order: Order,
-    audiences: Mapping[tuple[str, str], int],
     now: datetime,
 ) -> Outcome:
-    """All of the order in this transaction. `audiences`: of classes and collections, as far as known."""
+    """All of the order in this transaction."""
     state = await lock(tx, order, now)
     pages = Pages(tx)
     revision = state.revision + 1
@@ -199,7 +197,6 @@ async def carry_out(
         schema.model,
         revision,
         target,
-        audiences,
         state.aside,
         state.shared | schema.inferable,
     )
@@ -242,7 +239,6 @@ async def carry_out(
         work.gone(),
         passed,
         last,
-        written.audiences,
         moving,
     )
 
