@@ -1,4 +1,7 @@
-"""Takes out of the outbox what is older than it is to be kept, and what all consumers have followed."""
+"""Takes out of the outbox what is older than it is to be kept, and what all consumers have followed.
+
+With a revision goes what was known only up to it: no read of the past can ask for that any more.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from graph.database import Database
 
 #: Revisions in one transaction: each may hold the thousands of changes of a batch.
 _REVISIONS = 100
+_VERSIONS = 5_000
 
 
 async def compact(database: Database, keep: timedelta, now: datetime) -> int:
@@ -52,4 +56,20 @@ async def compact(database: Database, keep: timedelta, now: datetime) -> int:
 
     while reached < (next_ := await database.write_transaction(work)):
         reached = next_
+
+    async def forget_versions(tx: AsyncManagedTransaction) -> int:
+        result = await tx.run(
+            """
+            MATCH (v:_Version) WHERE v.until <= $reached
+            WITH v LIMIT $limit
+            DELETE v
+            RETURN count(*) AS gone
+            """,
+            reached=reached,
+            limit=_VERSIONS,
+        )
+        return int((await result.single(strict=True))["gone"])
+
+    while await database.write_transaction(forget_versions):
+        pass
     return reached

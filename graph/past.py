@@ -143,11 +143,17 @@ async def point(
     Raises PastReadError where there was none yet, or none that is still on record.
     """
     result = await tx.run(
-        "MATCH (meta:_Meta) RETURN meta.revision AS revision, meta.compactedTo AS compacted"
+        """
+        MATCH (meta:_Meta)
+        RETURN meta.revision AS revision, meta.at AS at, meta.compactedTo AS compacted
+        """
     )
     meta = await result.single(strict=True)
+    last = None if meta["at"] is None else native(meta["at"])
     if as_of is None and valid_at is not None:
         return Point(meta["revision"], valid_at)
+    if last is not None and (as_of == meta["revision"] or (isinstance(as_of, datetime) and as_of >= last)):
+        return Point(meta["revision"], valid_at or last)
     if isinstance(as_of, int) and as_of > meta["revision"]:
         raise PastReadError("that revision is not committed yet: wait for it, or leave `as_of` out")
     result = await tx.run(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy, Value
+from graph.compaction import compact
 from graph.database import Database
 from graph.entity_view import EntityView
 from graph.feed import changes, current_revision
@@ -202,6 +203,32 @@ async def test_time_that_passes_is_committed_in_revisions_of_its_own(store: Fact
     assert await crawled(store, [group("a")]) == revision + 3
     assert await Seen(store, revision + 3, START + DAY).entity("person:ada") is None
     assert await Seen(store, revision + 2, START + DAY).entity("person:ada") is not None
+
+
+async def test_what_is_no_longer_kept_is_gone_with_its_versions_and_no_read_asks_for_it(
+    store: FactStore, clock: Clock
+) -> None:
+    old = await crawled(store, [person("ada", jobTitle="Analyst")])
+    clock.now = START + 10 * DAY
+    await crawled(store, [person("ada", jobTitle="Boss")])
+    clock.now = START + 20 * DAY
+    last = await crawled(store, [person("ada", jobTitle="Chief")])
+
+    async def versions() -> list[str]:
+        records = await store.database.read(
+            "MATCH (v:_Version) WHERE v.id IS NOT NULL RETURN v.jobTitle AS t"
+        )
+        return sorted(record["t"] for record in records)
+
+    assert await compact(store.database, 15 * DAY, clock.now) == old
+    assert await versions() == ["Analyst", "Boss"]  # Analyst was known until the next revision
+    with pytest.raises(PastReadError, match="begins later"):
+        await Seen(store, old).entity("person:ada")
+    assert await Seen(store, old + 1).title("person:ada") == "Boss"
+    assert await compact(store.database, DAY, clock.now + 5 * DAY) == last
+    assert await versions() == []
+    assert await Seen(store, last).title("person:ada") == "Chief"
+    assert await Seen(store, clock.now).title("person:ada") == "Chief"
 
 
 async def test_a_superseded_version_shows_to_those_who_see_both_its_audiences(store: FactStore) -> None:
