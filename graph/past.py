@@ -20,7 +20,6 @@ from graph.entity_view import (
     Neighbour,
     Page,
     RelationshipView,
-    entity_view,
     from_cursor,
     neighbour,
     relationship_view,
@@ -85,7 +84,10 @@ _AT: LiteralString = (
     + _KNOWN
     + "AND"
     + _VISIBLE
-    + "RETURN id, found {.*, embedding: null} AS entity, collection"
+    + """
+    RETURN id, found {.*, embedding: null} AS entity, CASE
+        WHEN EXISTS { MATCH (c:Entity {id: collection}) WHERE $visible[c.audience] = 1 } THEN collection
+    END AS collection"""
 )
 _OF_CLASS: LiteralString = (
     """
@@ -274,27 +276,14 @@ class PastView(View):
     async def _beside(self, ids: Collection[str]) -> tuple[list[Record], dict[str, EntityView]]:
         """The relationships of those that are visible, and what is visible at their other ends."""
         seen = list(await self._entities(ids))
-        records = [
-            record
-            for query in (_LIVE_AROUND, _STARTED, _ENDED)
-            for record in await self._run(query, ids=seen)
-        ]
+        records = await self._run(_LIVE_AROUND + "UNION ALL" + _STARTED + "UNION ALL" + _ENDED, ids=seen)
         return records, await self._entities({record["other"] for record in records})
 
     async def _entities(self, ids: Collection[str]) -> dict[str, EntityView]:
         """Those that are visible, in the order of the ids."""
         wanted = list(dict.fromkeys(ids))
         records = {record["id"]: record for record in await self._run(_AT, ids=wanted)}
-        collections = await self._run(
-            "UNWIND $ids AS id MATCH (n:Entity {id: id}) WHERE $visible[n.audience] = 1 RETURN id",
-            ids=sorted({one["collection"] for one in records.values() if one["collection"] is not None}),
-        )
-        shown = {record["id"] for record in collections}
-        return {id: self._seen(records[id], shown) for id in wanted if id in records}
-
-    def _seen(self, record: Record, shown: Collection[str]) -> EntityView:
-        collection = record["collection"] if record["collection"] in shown else None
-        return entity_view(self._ontology, record["entity"], collection)
+        return {id: self._entity(records[id]) for id in wanted if id in records}
 
     async def _run(self, query: LiteralString, **parameters: Any) -> list[Record]:
         at = {"revision": self._at.revision, "instant": self._at.instant}
