@@ -11,13 +11,14 @@ from datetime import datetime
 from neo4j import AsyncManagedTransaction
 
 from graph.audiences import VIEWER, Expression, from_tree, value_of
+from graph.claimed_tuples import load_tuples
 from graph.claims import SourcePolicy
 from graph.database import Database
 from graph.facts import IN_COLLECTION
 from graph.rebac.evaluator import Request, Search
 from graph.rebac.relation_tuples import Goal, TupleIndex, TupleKey, type_of
 from graph.rebac.rules import Value
-from graph.tuples import CONFIGURATION, divide, live_scopes, load_tuples, native
+from graph.tuples import CONFIGURATION, divide, live_scopes, native
 from graph.visibility import ENABLED
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.ontology import Ontology

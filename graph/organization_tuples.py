@@ -14,11 +14,12 @@ from functools import partial
 
 from neo4j import AsyncManagedTransaction
 
+from graph.claimed_tuples import load_tuples
 from graph.claims import SourcePolicy
 from graph.database import Database
 from graph.facts import IN_COLLECTION
 from graph.rebac.relation_tuples import TupleIndex, TupleKey
-from graph.tuples import Scope, divide, live_scopes, load_tuples, tuples_of
+from graph.tuples import Scope, divide, live_scopes, tuples_of
 from graph.visibility import Standing, standing
 from ontologies.ontology import Ontology
 

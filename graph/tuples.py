@@ -1,4 +1,4 @@
-"""Tuples of the live graph: what its access-bearing relationships mean, and who vouches for them.
+"""Tuples of the live graph: what its access-bearing relationships mean, and which of them count.
 
 Only asserted relationships make tuples (those that carry sources), never inferred ones.
 """
@@ -33,7 +33,10 @@ Transaction = AsyncTransaction | AsyncManagedTransaction
 
 @dataclass(frozen=True, slots=True)
 class ClaimedTuple:
-    """A tuple with who claims it, and when it holds (None: open)."""
+    """A tuple with who claims it, and when it holds (None: open).
+
+    Where sources say different instants, there is one for each of them.
+    """
 
     tuple: TupleKey
     claimed_in: frozenset[Scope]
@@ -86,66 +89,10 @@ async def tuples_of(tx: Transaction, bindings: Iterable[Binding], ids: Iterable[
     return [entry for entry in found if entry is not None]
 
 
-async def load_tuples(tx: Transaction, bindings: Iterable[Binding]) -> Sequence[ClaimedTuple]:
-    """All tuples that the bindings make; each holds while its relationship and both ends do."""
-    by_relationship: dict[str, list[Binding]] = defaultdict(list)
-    for binding in bindings:
-        by_relationship[binding.relationship].append(binding)
-    records = [
-        record
-        for relationship in by_relationship
-        async for record in await tx.run(_ASSERTED, type=relationship)
-    ]
-    scopes = await _scopes(tx, {number for record in records for number in record["pages"]})
-    loaded = []
-    for record in records:
-        begins, ends = _instants(record["begins"]), _instants(record["ends"])
-        for binding in by_relationship[record["type"]]:
-            entry = bound(binding, record["start"], record["end"])
-            if entry is not None:
-                loaded.append(
-                    ClaimedTuple(
-                        entry,
-                        frozenset(scopes[number] for number in record["pages"] if number in scopes),
-                        max(begins, default=None),
-                        min(ends, default=None),
-                    )
-                )
-    return loaded
-
-
-# A placement rests on the claims on its entity.
-_ASSERTED: LiteralString = """
-    MATCH (start:Entity)-[r:$($type)]->(end:Entity)
-    WHERE size(r.sources) > 0
-    RETURN $type AS type, start.id AS start, end.id AS end,
-           coalesce(CASE $type WHEN 'IN_COLLECTION' THEN start.pages ELSE r.pages END, []) AS pages,
-           [r.validFrom, start.validFrom, end.validFrom] AS begins,
-           [r.validTo, start.validTo, end.validTo] AS ends
-    """
-
-
-async def _scopes(tx: Transaction, pages: Iterable[int]) -> Mapping[int, Scope]:
-    """Whose claims each of the pages holds."""
-    result = await tx.run(
-        """
-        UNWIND $numbers AS number
-        MATCH (p:_Page {number: number})
-        RETURN number, p.source AS source, p.scope AS scope
-        """,
-        numbers=list(pages),
-    )
-    return {record["number"]: (record["source"], record["scope"]) async for record in result}
-
-
 def native(value: DateTime | datetime) -> datetime:
     """Neo4j's instant as Python's, timezone-aware."""
     instant = value.to_native() if isinstance(value, DateTime) else value
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-
-
-def _instants(values: Iterable[DateTime | None]) -> list[datetime]:
-    return [native(value) for value in values if value is not None]
 
 
 def live_scopes(

@@ -18,12 +18,13 @@ from typing import LiteralString
 from neo4j import AsyncManagedTransaction
 
 from graph.audiences import Expression, from_tree, usersets, value_of
+from graph.claimed_tuples import load_tuples
 from graph.claims import SourcePolicy
 from graph.database import Database
 from graph.rebac.evaluator import Request, Search
 from graph.rebac.relation_tuples import Goal, TupleIndex, type_of
 from graph.rebac.rules import Value
-from graph.tuples import Scope, Transaction, divide, live_scopes, load_tuples, native
+from graph.tuples import Scope, Transaction, divide, live_scopes, native
 from ontologies.authorization_model import (
     AuthorizationModel,
     Computed,
