@@ -126,6 +126,8 @@ def test_a_word_document_is_read_under_its_headings_without_what_is_hidden_or_de
         (docx("", **{"word/document.xml": f"<w:document {W}/>"}), "found none in it"),
         (docx("<w:sdt>" * 200 + "</w:sdt>" * 200), "elements within each other"),
     ],
+    # A zip tells when it was made, and each worker makes its own.
+    ids=["empty", "no zip", "cut off", "no XML", "entities", "no body", "nested"],
 )
 def test_what_is_no_word_document_is_said(data, says):
     with pytest.raises(UnreadableError, match=says):

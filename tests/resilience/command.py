@@ -21,6 +21,7 @@ from discovery.configuration import all_sources
 from discovery.sources import load_organization
 from graph.database import connect
 from graph.neo4j_server import Neo4jServer
+from graph.pages import Page, opened
 from graph.visibility import Authorizer, standing
 from ontologies import load, load_authorization
 
@@ -111,7 +112,10 @@ def wipe(server: Neo4jServer) -> None:
 
 
 def facts(server: Neo4jServer) -> dict[str, list[Any]]:
-    """What stands, but for what tells when it was written."""
+    """What stands and whose claims it follows from, but for what tells when it was written.
+
+    The number of a page tells that; the claims in it do not.
+    """
     with driver.GraphDatabase.driver(server.uri, auth=server.auth) as connection:
         nodes = connection.execute_query(
             """MATCH (n:Entity) OPTIONAL MATCH (a:_Audience {number: n.audience})
@@ -121,19 +125,41 @@ def facts(server: Neo4jServer) -> dict[str, list[Any]]:
             """MATCH (a:Entity)-[r]->(b:Entity)
                RETURN a.id AS start, type(r) AS type, b.id AS end, properties(r) AS properties"""
         ).records
+        held = connection.execute_query("MATCH (p:_Page) RETURN p {.*} AS row").records
+    pages = {page.number: page for page in (opened(record["row"]) for record in held)}
     return {
         "entities": sorted(
-            [r["properties"]["id"], sorted(r["labels"]), r["place"], _lasting(r["properties"])] for r in nodes
+            [
+                (id := r["properties"]["id"]),
+                sorted(r["labels"]),
+                r["place"],
+                _lasting(r["properties"]),
+                _claims(pages, r["properties"], id),
+            ]
+            for r in nodes
         ),
         "relationships": sorted(
-            [r["start"], r["type"], r["end"], _lasting(r["properties"])] for r in relationships
+            [
+                *(ends := (r["start"], r["type"], r["end"])),
+                _lasting(r["properties"]),
+                _claims(pages, r["properties"], " ".join(ends)),
+            ]
+            for r in relationships
         ),
     }
 
 
 def _lasting(properties: Mapping[str, Any]) -> str:
-    kept = {k: v for k, v in properties.items() if k not in ("since", "audience", "embedding")}
+    kept = {k: v for k, v in properties.items() if k not in ("since", "audience", "embedding", "pages")}
     return json.dumps(kept, sort_keys=True, default=str)
+
+
+def _claims(pages: Mapping[int, Page], properties: Mapping[str, Any], fact: str) -> list[str]:
+    """Those that a fact rests on; of a placement, which nobody claims itself, none."""
+    return sorted(
+        json.dumps([*page.scope, page.claims[fact].to_row()], sort_keys=True)
+        for page in map(pages.__getitem__, properties.get("pages", ()))
+    )
 
 
 def visible(server: Neo4jServer, sources: Path) -> dict[str, frozenset[str]]:
