@@ -22,7 +22,7 @@ from graph.database import Database, connect
 from graph.entity_view import Neighbour
 from graph.feed import current_revision
 from graph.neo4j_server import embedded_neo4j
-from graph.past import PastView, point
+from graph.past import PastView, When, point
 from graph.store import FactStore
 from graph.view import View
 from ontologies import load, load_authorization, load_shapes
@@ -62,7 +62,7 @@ async def one_hop(database: Database, group: str, as_of: int | None) -> float:
         now, visible = datetime.now(UTC), b"\1" * 10
         view = View(tx, load(), visible, now)
         if as_of is not None:
-            view = PastView(tx, load(), visible, now, await point(tx, as_of, None))
+            view = PastView(tx, load(), visible, now, await point(tx, When(as_of)))
         return (await view.neighbours([group], 2 * MEMBERS))[group]
 
     found = await database.read_transaction(work)

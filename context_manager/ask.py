@@ -18,6 +18,7 @@ from context_manager.handling import Handlings
 from context_manager.mesh_operations import MeshOperations
 from context_manager.relevance import Match, Question, match, question_of
 from graph.handling import Handling
+from graph.past import PRESENT, When
 from graph.reads import Asker, EntityView, Reader, View
 from inference.embeddings import Embedder
 from inference.engine_client import EngineClient, NodeAnsweredGarbage, NodeError
@@ -64,6 +65,8 @@ class Retrieval:
     """Ids of the mesh nodes that the asker may see: no other is named to them."""
     salt: str = ""
     """What may share an engine's prefix cache with it."""
+    when: When = PRESENT
+    """What it was asked of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,35 +134,39 @@ async def search(view: View, text: str, vector: Sequence[float], first: int) -> 
     return (await find(view, question_of(text, vector)))[:first]
 
 
-async def retrieve(service: Asking, asker: Asker, text: str, about: str | None = None) -> Retrieval:
+async def retrieve(
+    service: Asking, asker: Asker, text: str, about: str | None = None, when: When = PRESENT
+) -> Retrieval:
     """The facts that the asker may see for a question; those around one entity, if `about` names it.
 
     Where the question may not be embedded on any node, the context is empty and the placement says why.
-    Raises as `embed`.
+    Facts of the past are handled as the stricter of then and now. Raises as `embed` and `Reader.run`.
     """
     own = service.handlings.of_question
     vector, embedding = await embed(service, text)
     if vector is None:
-        return Retrieval(Context((), 0), own, embedding, None)
+        return Retrieval(Context((), 0), own, embedding, None, when=when)
     question = question_of(text, vector)
 
     async def work(view: View) -> tuple[tuple[Match, ...], Handling, frozenset[str], bytes]:
         facts = await assemble(view, service.ontology, question, service.embedder, about)
         handling = await service.handlings.of_facts(view, [match.fact for match in facts])
-        return facts, handling.meet(own), await view.visible_among(service.mesh.ids()), view.visible
+        return facts, handling.meet(own), await view.present(service.mesh.ids()), view.visible
 
-    (facts, handling, nodes, visible), revision = await service.reader.run(asker, work)
+    (facts, handling, nodes, visible), revision = await service.reader.run(asker, work, when)
     salt = cache_salt(service.salt_key, visible, handling)
-    return Retrieval(Context(facts, revision), handling, embedding, question, nodes, salt)
+    return Retrieval(Context(facts, revision), handling, embedding, question, nodes, salt, when)
 
 
-async def ask(service: Asking, asker: Asker, text: str, about: str | None = None) -> Answer:
+async def ask(
+    service: Asking, asker: Asker, text: str, about: str | None = None, when: When = PRESENT
+) -> Answer:
     """Answer a question. The intent is on record before a byte goes to a node, the outcome after.
 
-    Raises as `embed`, and AuditError when a record cannot be written: without the intent nothing is sent,
+    Raises as `retrieve`, and AuditError when a record cannot be written: without the intent nothing is sent,
     without the closing nothing is answered.
     """
-    retrieval = await retrieve(service, asker, text, about)
+    retrieval = await retrieve(service, asker, text, about, when)
     placement = await _placement(service, retrieval)
     answer_id = str(uuid.uuid4())
     intent = _intent(asker, text, about, retrieval, placement)
@@ -265,6 +272,7 @@ def _intent(
         "question": text,
         "about": about,
         "revision": retrieval.context.revision,
+        **retrieval.when.record(),
         "facts": [match.fact.id for match in retrieval.context.facts],
         "decision": {
             "visible_facts": len(retrieval.context.facts),

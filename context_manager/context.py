@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from context_manager.facts import JOINTS, Fact, facts_of, relationship_fact
+from context_manager.facts import JOINTS, Fact, description, facts_of, relationship_fact
 from context_manager.grounding import split
 from context_manager.relevance import Match, Question, best_first, match, relevant, to_the_point
 from context_manager.words import stems
@@ -22,7 +22,7 @@ _EXPANDED = 12
 _NEIGHBOURS = 40
 """Neighbours of each."""
 _WEIGHED = 30
-"""Short facts that are weighed by their meaning too."""
+"""Short facts, and passages without an embedding, that are weighed by their meaning too."""
 BUDGET = 8
 """Facts of a context."""
 _BEST, _ABOUT = 3, 0.1
@@ -59,7 +59,7 @@ async def assemble(
     seeds = await (find(view, question) if about is None else _around(view, about))
     passages = [seed for seed in seeds if seed.class_name == "Passage"]
     others = [seed for seed in seeds if seed.class_name != "Passage"]
-    weighed = await _weigh_passages(view, ontology, question, passages)
+    weighed = await _weigh_passages(view, ontology, question, embedder, passages)
     weighed += await _weigh_short(question, embedder, await _short_facts(view, ontology, others))
     return relevant(await _read_closely(question, embedder, best_first(weighed)), BUDGET)
 
@@ -89,9 +89,14 @@ async def _around(view: View, about: str) -> list[EntityView]:
 
 
 async def _weigh_passages(
-    view: View, ontology: Ontology, question: Question, passages: Sequence[EntityView]
+    view: View, ontology: Ontology, question: Question, embedder: Embedder, passages: Sequence[EntityView]
 ) -> list[Match]:
-    meanings = await view.similarities([p.id for p in passages], question.vector)
+    meanings = dict(await view.similarities([p.id for p in passages], question.vector))
+    # Of superseded texts no embedding is kept, and what has just come may not have one yet.
+    without = [passage for passage in passages if passage.id not in meanings]
+    best = sorted(without, key=lambda p: (-question.coverage(_text(p)), p.id))[:_WEIGHED]
+    vectors = await embedder.embed([description(ontology, passage) for passage in best])
+    meanings |= {p.id: question.meaning(vector) for p, vector in zip(best, vectors, strict=True)}
     return [
         match(question, fact, meanings.get(passage.id, 0.0))
         for passage in passages

@@ -91,7 +91,7 @@ class RequestContext:
         """One governed read; its revision is remembered for the answer's token. Raises as `require`."""
         self.require(action)
         try:
-            result, revision = await self.service.reader.run(self.asker, work, when.as_of, when.valid_at)
+            result, revision = await self.service.reader.run(self.asker, work, when)
         except PastReadError as error:
             raise GraphQLError(str(error)) from error
         self.revisions.append(revision)
@@ -110,20 +110,20 @@ class RequestContext:
             for n in found
         ]
 
-    async def ask(self, question: str, about: str | None = None) -> types.Answer:
+    async def ask(self, question: str, about: str | None = None, when: When = PRESENT) -> types.Answer:
         self.require("ask")
         try:
-            answer = await asking.ask(self.service, self.asker, question, about)
-        except (asking.QuestionRefused, AuditError) as error:
+            answer = await asking.ask(self.service, self.asker, question, about, when)
+        except (asking.QuestionRefused, AuditError, PastReadError) as error:
             raise GraphQLError(str(error)) from error
         self._note(answer.retrieval, answer.placement)
         return types.answer_of(answer)
 
-    async def context(self, question: str) -> types.Context:
+    async def context(self, question: str, when: When) -> types.Context:
         self.require("ask")
         try:
-            found = await asking.retrieve(self.service, self.asker, question)
-        except asking.QuestionRefused as error:
+            found = await asking.retrieve(self.service, self.asker, question, when=when)
+        except (asking.QuestionRefused, PastReadError) as error:
             raise GraphQLError(str(error)) from error
         self._note(found, None)
         return types.Context(
@@ -200,8 +200,11 @@ def page_size(first: int) -> int:
 @strawberry.type(description="What the asker may see, and answers made from that alone.")
 class Query(AccessQueries, MeshQueries):
     @strawberry.field(description="The classes of the ontology.")
-    async def classes(self, info: Info) -> list[types.OntologyClass]:
-        counts: Mapping[str, int] = await info.context.read(lambda view: view.class_counts())
+    async def classes(
+        self, info: Info, as_of: AsOf = None, valid_at: ValidAt = None
+    ) -> list[types.OntologyClass]:
+        when = info.context.when(as_of, valid_at)
+        counts: Mapping[str, int] = await info.context.read(lambda view: view.class_counts(), when=when)
         return [
             types.OntologyClass(
                 name=c.name,
@@ -247,21 +250,30 @@ class Query(AccessQueries, MeshQueries):
         )
 
     @strawberry.field(description="Entities that match a text by its words or its meaning, best first.")
-    async def search(self, info: Info, text: str, first: int = 20) -> list[types.Entity]:
-        size = page_size(first)
+    async def search(
+        self, info: Info, text: str, first: int = 20, as_of: AsOf = None, valid_at: ValidAt = None
+    ) -> list[types.Entity]:
+        size, when = page_size(first), info.context.when(as_of, valid_at)
         vector = await info.context.embed(text)
         if vector is None:
             return []
-        found = await info.context.read(lambda view: asking.search(view, text, vector, size), "search")
-        return [info.context.entity(view) for view in found]
+        found = await info.context.read(lambda view: asking.search(view, text, vector, size), "search", when)
+        return [info.context.entity(view, when) for view in found]
 
     @strawberry.field(description="The facts known for a question, as a model would get them.")
-    async def context(self, info: Info, question: str) -> types.Context:
-        return await info.context.context(question)
+    async def context(
+        self, info: Info, question: str, as_of: AsOf = None, valid_at: ValidAt = None
+    ) -> types.Context:
+        return await info.context.context(question, info.context.when(as_of, valid_at))
 
-    @strawberry.field(description="Answers a question from the facts that the asker may see.")
-    async def ask(self, info: Info, question: str) -> types.Answer:
-        return await info.context.ask(question)
+    @strawberry.field(
+        description="Answers a question from the facts that the asker may see. From facts of the past: "
+        "they are processed only where facts of then and of now may be."
+    )
+    async def ask(
+        self, info: Info, question: str, as_of: AsOf = None, valid_at: ValidAt = None
+    ) -> types.Answer:
+        return await info.context.ask(question, when=info.context.when(as_of, valid_at))
 
 
 def build_schema(tokens: RevisionTokens) -> strawberry.Schema:

@@ -15,7 +15,6 @@ from context_manager.relevance import Match
 from graph import handling as graph_handling
 from graph.past import PRESENT, When
 from graph.reads import EntityView, Neighbour
-from graphql import GraphQLError
 from inference.nodes import LOCAL_NODE_ID
 from inference.placement import Placement as Placed
 
@@ -69,13 +68,11 @@ class Entity:
         found: list[Related] = await info.context.neighbours(str(self.id), first, self.when)
         return found
 
-    @strawberry.field(description="Answers a question from this entity and what is around it.")
+    @strawberry.field(description="Answers a question from this entity and what is, or then was, around it.")
     async def insight(
         self, info: strawberry.Info, question: str
     ) -> Annotated[Answer, strawberry.lazy("context_manager.graphql_types")]:
-        if self.when != PRESENT:
-            raise GraphQLError("questions are answered of the present alone: leave asOf and validAt out")
-        made: Answer = await info.context.ask(question, str(self.id))
+        made: Answer = await info.context.ask(question, str(self.id), self.when)
         return made
 
 

@@ -18,6 +18,11 @@ EMBEDDING_DIMENSIONS = 384
 
 Result = TypeVar("Result")
 
+#: The value properties that are looked for by their words.
+_TEXTS: LiteralString = (
+    "[n.name, n.description, n.text, n.heading, n.brief, n.jobTitle, n.givenName, n.familyName, "
+    "n.accountName, n.email, n.path, n.author] OPTIONS {indexConfig: {`fulltext.analyzer`: 'english'}}"
+)
 _SCHEMA: tuple[LiteralString, ...] = (
     "CREATE CONSTRAINT entity_id IF NOT EXISTS FOR (n:Entity) REQUIRE n.id IS UNIQUE",
     "CREATE INDEX entity_audience IF NOT EXISTS FOR (n:Entity) ON (n.audience)",
@@ -58,10 +63,8 @@ _SCHEMA: tuple[LiteralString, ...] = (
     "CREATE INDEX store_tuple_position IF NOT EXISTS FOR (n:_StoreTuple) ON (n.store, n.position)",
     """CREATE CONSTRAINT store_change_number IF NOT EXISTS
        FOR (n:_StoreChange) REQUIRE (n.store, n.number) IS UNIQUE""",
-    """CREATE FULLTEXT INDEX entity_text IF NOT EXISTS FOR (n:Entity)
-       ON EACH [n.name, n.description, n.text, n.heading, n.brief, n.jobTitle, n.givenName, n.familyName,
-                n.accountName, n.email, n.path, n.author]
-       OPTIONS {indexConfig: {`fulltext.analyzer`: 'english'}}""",
+    "CREATE FULLTEXT INDEX entity_text IF NOT EXISTS FOR (n:Entity) ON EACH " + _TEXTS,
+    "CREATE FULLTEXT INDEX version_text IF NOT EXISTS FOR (n:_Version) ON EACH " + _TEXTS,
     """CYPHER 25 CREATE VECTOR INDEX entity_embedding IF NOT EXISTS
        FOR (n:Entity) ON (n.embedding) WITH [n.audience]
        OPTIONS {indexConfig: {`vector.dimensions`: 384, `vector.similarity_function`: 'cosine',

@@ -25,8 +25,9 @@ from graph.entity_view import (
     relationship_view,
     to_cursor,
 )
+from graph.past_handling import handling_inputs_since, handling_rules_of_then
 from graph.tuples import native
-from graph.view import HandlingInput, HandlingRule, View
+from graph.view import HandlingInput, HandlingRule, View, full_text_queries
 from ontologies.ontology import Ontology
 
 
@@ -52,8 +53,20 @@ class When:
     as_of: int | datetime | None = None
     valid_at: datetime | None = None
 
+    def record(self) -> dict[str, Any]:
+        """In JSON, for the audit log; nothing for the present."""
+        asked = {"as_of": self.as_of, "valid_at": self.valid_at}
+        return {
+            name: at.isoformat() if isinstance(at, datetime) else at
+            for name, at in asked.items()
+            if at is not None
+        }
+
 
 PRESENT = When()
+
+#: How many times as many are looked at by their meaning, since some say something else by now.
+_WIDER = 5
 
 # `found` is a live node or a version, `held` the audience that it had, `n` the live node, if any.
 _KNOWN: LiteralString = """
@@ -104,6 +117,23 @@ _OF_CLASS: LiteralString = (
     + "AND"
     + _VISIBLE
 )
+_WORDED: LiteralString = (
+    """
+    CALL () {
+        CALL db.index.fulltext.queryNodes('entity_text', $terms) YIELD node AS n
+        WITH n WHERE n.since <= $revision
+        RETURN n.id AS id, n, n AS found, n.since AS since, n.audience AS held
+        UNION ALL
+        CALL db.index.fulltext.queryNodes('version_text', $terms) YIELD node AS v
+        WITH v WHERE v.until > $revision
+        OPTIONAL MATCH (n:Entity {id: v.id})
+        RETURN v.id AS id, n, v AS found, v.since AS since, v.heldAudience AS held
+    }
+    WITH id, n, found, since, held WHERE """
+    + _KNOWN
+    + "AND"
+    + _VISIBLE
+)
 _LIVE_AROUND: LiteralString = (
     """
     UNWIND $ids AS id
@@ -137,13 +167,12 @@ _ENDED: LiteralString = (
 )
 
 
-async def point(
-    tx: AsyncManagedTransaction, as_of: int | datetime | None, valid_at: datetime | None
-) -> Point:
+async def point(tx: AsyncManagedTransaction, when: When) -> Point:
     """The revision that was the last one then, and the instant: by itself, that of the revision.
 
     Raises PastReadError where there was none yet, or none that is still on record.
     """
+    as_of, valid_at = when.as_of, when.valid_at
     result = await tx.run(
         """
         MATCH (meta:_Meta)
@@ -176,7 +205,11 @@ async def point(
 
 
 class PastView(View):
-    """What one asker sees at a point of the past. There is no index of words or meanings of it."""
+    """What one asker sees at a point of the past.
+
+    Superseded texts are indexed by their words. Embeddings of them are not kept: by its meaning is found
+    what still says the same, and whoever ranks what was found by words embeds it then.
+    """
 
     def __init__(
         self, tx: AsyncManagedTransaction, ontology: Ontology, visible: bytes, now: datetime, at: Point
@@ -259,19 +292,36 @@ class PastView(View):
         raise _present_alone("what sources contradict")
 
     async def full_text(self, text: str) -> tuple[EntityView, ...]:
-        raise _present_alone("a search by words")
+        """All entities that then held one of the words, by id; scores of the indexes are not used."""
+        found: set[str] = set()
+        for terms in full_text_queries(text):
+            found |= {record["id"] for record in await self._run(_WORDED + "RETURN id", terms=terms)}
+        return tuple((await self._entities(sorted(found))).values())
 
     async def by_embedding(self, vector: Sequence[float], k: int) -> tuple[tuple[EntityView, float], ...]:
-        raise _present_alone("a search by meaning")
+        """The `k` nearest of the entities that are as they then were, best first, with scores from 0 to 1.
+
+        Approximate as to recall, exact as to visibility and scores.
+        """
+        near = await super().by_embedding(vector, k * _WIDER)
+        unchanged = {entity.id: score for entity, score in near if entity.since <= self._at.revision}
+        found = await self._entities(unchanged)
+        return tuple((entity, unchanged[id]) for id, entity in found.items())[:k]
 
     async def similarities(self, ids: Collection[str], vector: Sequence[float]) -> Mapping[str, float]:
-        raise _present_alone("a comparison by meaning")
+        """The cosine of a vector with the embedding of each that is as it then was, and has one."""
+        return await super().similarities(await self._unchanged(await self._entities(ids)), vector)
 
     async def handling_inputs(self, ids: Collection[str]) -> Mapping[str, HandlingInput]:
-        raise _present_alone("where facts may be processed")
+        """Sources and classifications of then and of now: handling is the stricter of both.
+
+        Of what is gone, those that it had at any time since.
+        """
+        return await handling_inputs_since(self._run, await super().handling_inputs(ids), ids)
 
     async def handling_rules(self) -> tuple[HandlingRule, ...]:
-        raise _present_alone("where facts may be processed")
+        """The rules of then, beside those of now."""
+        return await super().handling_rules() + await handling_rules_of_then(self._run)
 
     async def _beside(self, ids: Collection[str]) -> tuple[list[Record], dict[str, EntityView]]:
         """The relationships of those that are visible, and what is visible at their other ends."""
@@ -284,6 +334,13 @@ class PastView(View):
         wanted = list(dict.fromkeys(ids))
         records = {record["id"]: record for record in await self._run(_AT, ids=wanted)}
         return {id: self._entity(records[id]) for id in wanted if id in records}
+
+    async def _unchanged(self, ids: Collection[str]) -> frozenset[str]:
+        """Those of the ids whose live entities are as they were at the point."""
+        records = await self._run(
+            "UNWIND $ids AS id MATCH (n:Entity {id: id}) WHERE n.since <= $revision RETURN id", ids=list(ids)
+        )
+        return frozenset(record["id"] for record in records)
 
     async def _run(self, query: LiteralString, **parameters: Any) -> list[Record]:
         at = {"revision": self._at.revision, "instant": self._at.instant}

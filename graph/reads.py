@@ -15,7 +15,7 @@ from neo4j import AsyncManagedTransaction
 from graph.audiences import VIEWER
 from graph.database import Database
 from graph.entity_view import EntityView, Neighbour, Page, RelationshipView
-from graph.past import PastReadError, PastView, point
+from graph.past import PRESENT, PastReadError, PastView, When, point
 from graph.token_scope import EVERYTHING, TokenScope
 from graph.view import HandlingInput, HandlingRule, View
 from graph.visibility import Authorizer, standing
@@ -69,15 +69,12 @@ class Reader:
         self,
         asker: Asker,
         work: Callable[[View], Awaitable[_Result]],
-        as_of: int | datetime | None = None,
-        valid_at: datetime | None = None,
+        when: When = PRESENT,
     ) -> tuple[_Result, int]:
         """What `work` makes of the asker's view, and the revision that it was read at.
 
-        `as_of`: what was known at a revision, or at an instant of record; `valid_at`: what held at an
-        instant of the world, by itself that of the revision. Permissions are always today's. Words,
-        meanings and handling are of the present alone: such a read of the past raises PastReadError, and
-        so does a point before the record or after the last commit.
+        Permissions are always today's, whatever point is read. Raises PastReadError for a point before the
+        record or after the last commit, and for what can be read of the present alone.
 
         `work` runs again where access changed meanwhile: it must bear that. Raises
         ReadOvertakenError when that happens every time.
@@ -88,10 +85,10 @@ class Reader:
             before = await standing(tx, asker.account, now)
             visible = await self._authorizer.visible(asker.account, before, now)
             visible = await _cut(tx, visible, asker.scope)
-            if as_of is None and valid_at is None:
+            if when == PRESENT:
                 view, revision = View(tx, self._ontology, visible, now), before.revision
             else:
-                at = await point(tx, as_of, valid_at)
+                at = await point(tx, when)
                 view, revision = PastView(tx, self._ontology, visible, now, at), at.revision
             result = await work(view)
             after = await standing(tx, asker.account, now)

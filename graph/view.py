@@ -89,11 +89,7 @@ class View:
 
     async def visible_among(self, ids: Collection[str]) -> frozenset[str]:
         """Those of the ids whose entities the asker may see."""
-        records = await self._run(
-            "UNWIND $ids AS id MATCH (n:Entity {id: id}) WHERE " + _NODE + " RETURN id",
-            ids=list(dict.fromkeys(ids)),
-        )
-        return frozenset(record["id"] for record in records)
+        return await self.present(ids)
 
     async def entity(self, id: str) -> EntityView | None:
         """The entity, or None."""
@@ -103,7 +99,7 @@ class View:
         return self._entity(records[0]) if records else None
 
     async def present(self, ids: Collection[str]) -> frozenset[str]:
-        """Those of the ids whose entity is there."""
+        """Those of the ids whose entities the asker may see now, whatever point the view is of."""
         records = await self._run(
             "UNWIND $ids AS id MATCH (n:Entity {id: id}) WHERE " + _NODE + " RETURN id",
             ids=list(dict.fromkeys(ids)),
@@ -228,16 +224,15 @@ class View:
         The words are data: Lucene's operators mean nothing in them. The index's scores depend on
         invisible entities, so they are neither shown nor used.
         """
-        terms = _terms(text)
         found: dict[str, EntityView] = {}
-        for start in range(0, len(terms), _TERMS_A_QUERY):
+        for terms in full_text_queries(text):
             records = await self._run(
                 "CALL db.index.fulltext.queryNodes('entity_text', $terms) YIELD node AS n WITH n WHERE "
                 + _NODE
                 + _COLLECTION_OF
                 + "RETURN "
                 + _ENTITY,
-                terms=" ".join(terms[start : start + _TERMS_A_QUERY]),
+                terms=terms,
             )
             found |= {entity.id: entity for entity in map(self._entity, records)}
         return tuple(found[id] for id in sorted(found))
@@ -308,34 +303,14 @@ class View:
         records = await self._run(
             """
             MATCH (h:HandlingRule) WHERE coalesce($now < h.validTo, true)
-            RETURN h.id AS id, h.jurisdiction AS jurisdictions, h.residency AS residency,
-                   coalesce(h.certification, []) AS certifications, coalesce(h.clearance, 0) AS clearance,
-                   h.silicon AS silicon, coalesce(h.excludedSilicon, []) AS excluded_silicon,
-                   coalesce(h.excludedOwner, []) AS excluded_owners, h.purpose AS purposes,
-                   COLLECT {
-                       MATCH (h)-[r:GOVERNS]->(c:Classification) WHERE coalesce($now < r.validTo, true)
-                       RETURN c.id
-                   } AS classifications
-            ORDER BY id
+            RETURN h {.*, embedding: null} AS rule, COLLECT {
+                MATCH (h)-[r:GOVERNS]->(c:Classification) WHERE coalesce($now < r.validTo, true)
+                RETURN c.id
+            } AS classifications
+            ORDER BY h.id
             """
         )
-        return tuple(
-            HandlingRule(
-                frozenset(record["classifications"]),
-                Handling(
-                    _any_or(record["jurisdictions"]),
-                    _any_or(record["residency"]),
-                    frozenset(record["certifications"]),
-                    record["clearance"],
-                    _any_or(record["silicon"]),
-                    frozenset(record["excluded_silicon"]),
-                    frozenset(record["excluded_owners"]),
-                    _any_or(record["purposes"]),
-                ),
-                record["id"],
-            )
-            for record in records
-        )
+        return tuple(handling_rule(record["rule"], record["classifications"]) for record in records)
 
     async def _run(self, query: LiteralString, **parameters: Any) -> list[Record]:
         result = await self._tx.run(query, {"visible": self._visible, "now": self._now, **parameters})
@@ -345,12 +320,32 @@ class View:
         return entity_view(self._ontology, record["entity"], record["collection"])
 
 
-def _terms(text: str) -> list[str]:
-    """Phrases for Lucene's parser: each word as written, and the parts that it may be indexed as."""
+def full_text_queries(text: str) -> list[str]:
+    """For Lucene's parser: each word as a phrase, as written and by the parts that it may be indexed as."""
     words = (term for word in text.split() for term in (word, *re.findall(r"\w+", word)))
     quoted = (re.sub(r'[\\"]', " ", word) for word in words)
-    return [f'"{word}"' for word in dict.fromkeys(quoted) if re.search(r"\w", word)]
+    terms = [f'"{word}"' for word in dict.fromkeys(quoted) if re.search(r"\w", word)]
+    return [" ".join(terms[start : start + _TERMS_A_QUERY]) for start in range(0, len(terms), _TERMS_A_QUERY)]
 
 
-def _any_or(values: list[str] | None) -> frozenset[str] | None:
-    return None if values is None else frozenset(values)
+def handling_rule(properties: Mapping[str, Any], classifications: Collection[str]) -> HandlingRule:
+    """From a rule's properties, and the ids of the classifications that it governs."""
+
+    def any_or(name: str) -> frozenset[str] | None:
+        values = properties.get(name)
+        return None if values is None else frozenset(values)
+
+    return HandlingRule(
+        frozenset(classifications),
+        Handling(
+            any_or("jurisdiction"),
+            any_or("residency"),
+            any_or("certification") or frozenset(),
+            properties.get("clearance") or 0,
+            any_or("silicon"),
+            any_or("excludedSilicon") or frozenset(),
+            any_or("excludedOwner") or frozenset(),
+            any_or("purpose"),
+        ),
+        properties["id"],
+    )

@@ -94,7 +94,3 @@ async def test_what_cannot_be_asked_of_the_past_is_refused_with_its_reason(api: 
     ):
         result = await api(READ, **variables)
         assert reason in result.errors[0].message
-    insight = """query ($at: DateTime) {
-        entity(id: "group:a", validAt: $at) { insight(question: "Who?") { text } } }"""
-    result = await api(insight, at=datetime.now(UTC).isoformat())
-    assert "of the present alone" in result.errors[0].message

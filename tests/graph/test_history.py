@@ -10,7 +10,7 @@ from graph.compaction import compact
 from graph.database import Database
 from graph.entity_view import EntityView
 from graph.feed import changes, current_revision
-from graph.past import PastReadError, PastView, point
+from graph.past import PastReadError, PastView, When, point
 from graph.store import FactStore
 from graph.view import View
 from ontologies import load, load_authorization, load_shapes
@@ -93,7 +93,7 @@ class Seen:
 
     async def read(self, work):
         async def attempt(tx):
-            at = await point(tx, self.as_of, self.valid_at)
+            at = await point(tx, When(self.as_of, self.valid_at))
             return await work(PastView(tx, load(), self.visible, START, at))
 
         return await self.store.database.read_transaction(attempt)
@@ -151,8 +151,8 @@ async def test_an_instant_of_record_is_the_revision_that_was_the_last_then(
         await Seen(store, START - DAY).entity("person:ada")
     with pytest.raises(PastReadError, match="not committed yet"):
         await Seen(store, 1000).entity("person:ada")
-    with pytest.raises(PastReadError, match="a search by words"):
-        await Seen(store, START).read(lambda view: view.full_text("ada"))
+    with pytest.raises(PastReadError, match="what sources contradict"):
+        await Seen(store, START).read(lambda view: view.contradictions("person:ada"))
 
 
 async def test_what_held_in_the_world_is_another_matter_than_what_was_known(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database
 from graph.facts import fact_of
-from graph.past import PastView, point
+from graph.past import PastView, When, point
 from graph.store import FactStore
 from ontologies import load, load_authorization, load_shapes
 
@@ -108,7 +108,7 @@ async def live(database: Database, prefix: str) -> dict[str, str]:
 
 async def past(database: Database, prefix: str, as_of: int, valid_at: datetime) -> dict[str, str]:
     async def work(tx):
-        view = PastView(tx, load(), b"\1" * 100, START, await point(tx, as_of, valid_at))
+        view = PastView(tx, load(), b"\1" * 100, START, await point(tx, When(as_of, valid_at)))
         ids = [f"person:{prefix}{key}" for key in KEYS]
         persons = {id: one for id in ids if (one := await view.entity(id)) is not None}
         found = {id: str(one.values["jobTitle"]) for id, one in persons.items()}
