@@ -15,6 +15,7 @@ from graph.tuples import Transaction, bound, tuples_of
 from ontologies.authorization_model import (
     AuthorizationModel,
     Computed,
+    Direct,
     Exclusion,
     Intersection,
     Rewrite,
@@ -124,6 +125,48 @@ def places(model: AuthorizationModel) -> frozenset[str]:
         for tupleset in _tuplesets(definition.relations)
         for restriction in direct_restrictions(definition.relations[tupleset])
     )
+
+
+def rested_on(ontology: Ontology, model: AuthorizationModel) -> Sequence[Binding]:
+    """The bindings whose tuples decide who belongs to an audience, whichever audiences there are."""
+    wanted = reachable(model, _named(model))
+    return [binding for binding in ontology.bindings if (binding.object_type, binding.relation) in wanted]
+
+
+def _named(model: AuthorizationModel) -> Iterator[tuple[str, str]]:
+    """The (type, relation) pairs that audiences' expressions may name."""
+    types = places(model)
+    for name, definition in model.types.items():
+        if VIEWER in definition.relations:
+            if name in types or _direct(definition.relations):
+                yield name, VIEWER
+            for rewrite in _reached(definition.relations).values():
+                for leaf in leaves(rewrite):
+                    if isinstance(leaf, TupleToUserset):
+                        parents = direct_restrictions(definition.relations[leaf.tupleset])
+                        yield from ((parent.type, leaf.relation) for parent in parents)
+
+
+def reachable(model: AuthorizationModel, start: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+    """The (type, relation) pairs on whose tuples the given ones rest, themselves included."""
+    reached: set[tuple[str, str]] = set()
+    todo = list(start)
+    while todo:
+        kind, relation = todo.pop()
+        if (kind, relation) in reached or not model.has(kind, relation):
+            continue
+        reached.add((kind, relation))
+        for leaf in leaves(model.rewrite(kind, relation)):
+            match leaf:
+                case Direct(restrictions):
+                    todo += [(r.type, r.relation) for r in restrictions]
+                case Computed(other):
+                    todo.append((kind, other))
+                case TupleToUserset(other, tupleset):
+                    todo.append((kind, tupleset))
+                    parents = direct_restrictions(model.rewrite(kind, tupleset))
+                    todo += [(parent.type, other) for parent in parents]
+    return frozenset(reached)
 
 
 def place_of(model: AuthorizationModel, id: str, tuples: Iterable[TupleKey]) -> Expression | None:

@@ -11,12 +11,16 @@ import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Literal
 
 import orjson
 from neo4j import AsyncManagedTransaction
 
+from graph.claims import RelationshipClaim
 from graph.database import Database
+from graph.facts import Stated
+from graph.tuples import Scope
 
 #: Neo4j Community tells nobody of commits, so it is asked.
 _POLL_SECONDS = 0.05
@@ -35,6 +39,9 @@ class FactChange:
     An entity is described by `class`, `collection`, `values`, `sources`, `confidence`, `validFrom` and
     `validTo`; a relationship by `start`, `type` and `end` instead of the first three; an audience by
     `audience`. Instants are `{"dateTime": ISO 8601}`.
+
+    A relationship that decides who belongs to an audience says in `claimedIn` who vouches for it: source,
+    scope, and from when until when each does. Where it does not, the revision's own source and scope do.
     """
 
     kind: Literal["entity", "relationship", "audience"]
@@ -52,6 +59,20 @@ class Revision:
     source: str
     scope: str
     changes: Sequence[FactChange]
+
+
+Vouching = list[list[Any]]
+"""Source, scope, `validFrom` and `validTo` of each claim on a relationship, in order."""
+
+
+def vouching(claims: Mapping[Scope, Stated], end: str) -> Vouching:
+    """Who claims a relationship that ends there, of the claims on it, or on the entity that it places."""
+    return sorted(
+        [*by, *(None if at is None else at.isoformat() for at in (claim.valid_from, claim.valid_to))]
+        for by, one in claims.items()
+        for claim in (one.claim,)
+        if isinstance(claim, RelationshipClaim) or claim.collection == end
+    )
 
 
 def pack_changes(
@@ -86,6 +107,16 @@ def _appeared(source: str, row: Sequence[Any]) -> FactChange:
 
 async def changes(database: Database, after_revision: int, limit: int = 100) -> Sequence[Revision]:
     """The revisions that follow, oldest first, at most `limit`."""
+    found = await _read(database, after_revision, limit)
+    numbers = [after_revision, *(revision.number for revision in found)]
+    if all(later == earlier + 1 for earlier, later in pairwise(numbers)):
+        return found
+    # A read may pass the place of a revision before it is committed, and see the next one. What is still
+    # missing now was lost before a restored database began its epoch.
+    return [one for one in await _read(database, after_revision, limit) if one.number <= numbers[-1]]
+
+
+async def _read(database: Database, after_revision: int, limit: int) -> Sequence[Revision]:
     records = await database.read(
         """
         MATCH (r:_Revision) WHERE r.number > $after

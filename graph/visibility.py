@@ -17,7 +17,7 @@ from typing import LiteralString
 
 from neo4j import AsyncManagedTransaction
 
-from graph.audiences import Expression, from_tree, usersets, value_of
+from graph.audiences import Expression, from_tree, rested_on, value_of
 from graph.claimed_tuples import load_tuples
 from graph.claims import SourcePolicy
 from graph.database import Database
@@ -25,14 +25,7 @@ from graph.rebac.evaluator import Request, Search
 from graph.rebac.relation_tuples import Goal, TupleIndex, type_of
 from graph.rebac.rules import Value
 from graph.tuples import Scope, Transaction, divide, live_scopes, native
-from ontologies.authorization_model import (
-    AuthorizationModel,
-    Computed,
-    Direct,
-    TupleToUserset,
-    direct_restrictions,
-    leaves,
-)
+from ontologies.authorization_model import AuthorizationModel
 from ontologies.ontology import Ontology
 
 #: Accounts whose visible set is kept.
@@ -90,28 +83,6 @@ async def standing(tx: Transaction, account: str, now: datetime) -> Standing:
         record["enabled"],
         {(name, scope): native(at) for name, scope, at in record["completed"]},
     )
-
-
-def reachable(model: AuthorizationModel, start: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
-    """The (type, relation) pairs on whose tuples the given ones rest, themselves included."""
-    reached: set[tuple[str, str]] = set()
-    todo = list(start)
-    while todo:
-        kind, relation = todo.pop()
-        if (kind, relation) in reached or not model.has(kind, relation):
-            continue
-        reached.add((kind, relation))
-        for leaf in leaves(model.rewrite(kind, relation)):
-            match leaf:
-                case Direct(restrictions):
-                    todo += [(r.type, r.relation) for r in restrictions]
-                case Computed(other):
-                    todo.append((kind, other))
-                case TupleToUserset(other, tupleset):
-                    todo.append((kind, tupleset))
-                    parents = direct_restrictions(model.rewrite(kind, tupleset))
-                    todo += [(parent.type, other) for parent in parents]
-    return frozenset(reached)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,15 +157,7 @@ class Authorizer:
         at = await standing(tx, "", now)
         result = await tx.run("MATCH (a:_Audience) RETURN a.number AS number, a.expression AS tree")
         audiences = {record["number"]: from_tree(json.loads(record["tree"])) async for record in result}
-        wanted = reachable(
-            self._model,
-            {
-                (type_of(userset.object), userset.relation)
-                for expression in audiences.values()
-                for userset in usersets(expression)
-            },
-        )
-        bindings = [b for b in self._ontology.bindings if (b.object_type, b.relation) in wanted]
+        bindings = rested_on(self._ontology, self._model)
         tuples = await load_tuples(tx, bindings)
         scopes = frozenset[Scope]().union(*(entry.claimed_in for entry in tuples))
         live = live_scopes(self._policies, at.completed, now)

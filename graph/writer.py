@@ -13,6 +13,7 @@ import orjson
 from neo4j import AsyncManagedTransaction
 
 from graph import live
+from graph.audiences import rested_on
 from graph.batch import Batch, Standing, access_rests_on, closing, crowded, misplaced, misshapen, standing_of
 from graph.bulk import Bulk, counted, needy
 from graph.claims import EntityClaim, RelationshipClaim, Violation
@@ -27,7 +28,7 @@ from graph.facts import (
     is_relationship,
     placement,
 )
-from graph.feed import pack_changes
+from graph.feed import Vouching, pack_changes, vouching
 from graph.lease import LeaseLostError
 from graph.live import Place, Transition, for_each, transition
 from graph.pages import ROOM, Page, Pages
@@ -47,6 +48,8 @@ class Schema:
         self.model = model
         self.counted = counted(shapes) - {IN_COLLECTION}
         self.needy = needy(shapes, model)
+        self.rested_on = frozenset(one.relationship for one in rested_on(shapes.ontology, model))
+        """Relationship types that decide who belongs to an audience."""
         self.inferable = compile_rules(shapes.ontology).relevant
         """Relationship types of which some may stand that nobody claims."""
 
@@ -209,17 +212,21 @@ async def carry_out(
     refused = [*order.refused, *await work.settle(rest)]
     transitions = await work.transitions([fact.id for fact in written.entities])
     transitions = await live.place_dormant(tx, schema.shapes.ontology, schema.model, transitions)
+    changes, vouched = await work.shown(transitions)
     kept = {fact: one for fact, one in order.new.items() if fact in quick or work.stands(one)}
     last = await _write_claims(work, kept)
     passed = await _write_quarantined(tx, refused, order)
     await live.write(tx, schema.shapes.ontology, transitions, revision, state.now)
     moving = await live.place(tx, schema.shapes.ontology, schema.model, transitions)
-    changes = [_shown(one) for one in transitions if one.was_live != one.is_live]
     known = [one for one in transitions if one.was_known != one.is_known]
     if quick or changes or known:
-        access = _touches_access(schema, transitions) or any(
-            schema.shapes.ontology.relationships[one.claim.type].access_bearing  # type: ignore[union-attr]
-            for one in written.relationships
+        access = (
+            vouched
+            or _touches_access(schema, transitions)
+            or any(
+                schema.shapes.ontology.relationships[one.claim.type].access_bearing  # type: ignore[union-attr]
+                for one in written.relationships
+            )
         )
         appeared = [_appeared(each) for fact in written.entities for each in (fact, placement(fact))]
         packed = pack_changes(
@@ -448,6 +455,44 @@ class _Work:
             found += await self._around({id: one for id, one in beside.items() if id not in told}, after)
         return found
 
+    async def shown(self, transitions: Iterable[Transition]) -> tuple[list[dict[str, Any]], bool]:
+        """What the feed tells of them; whether for some only those who vouch for them changed."""
+        live_ones = [one for one in transitions if one.was_live or one.is_live]
+        claims = await self._vouching(live_ones)
+        rows, vouched = [], False
+        for one in live_ones:
+            was, is_ = one.was_live, one.is_live
+            before, after = was and was.to_json(), is_ and is_.to_json()
+            if one.id in claims:
+                old, new = claims[one.id]
+                before, after = before and before | {"claimedIn": old}, after and after | {"claimedIn": new}
+                vouched = vouched or (was == is_ and before != after)
+            if before != after:
+                kind = "entity" if isinstance(one.fact, EntityFact) else "relationship"
+                rows.append({"kind": kind, "id": one.id, "before": before, "after": after})
+        return rows, vouched
+
+    async def _vouching(self, transitions: Iterable[Transition]) -> dict[str, tuple[Vouching, Vouching]]:
+        """Who vouches, before and after, for the relationships that decide who belongs to an audience."""
+        # A placement rests on the claims on its entity.
+        resting = {
+            one.id: one.fact.start if one.fact.type == IN_COLLECTION else one.id
+            for one in transitions
+            if isinstance(one.fact, RelationshipFact) and one.fact.type in self.schema.rested_on
+        }
+        others = set(resting.values()) - self.batch.before.keys()
+        kept = await live.places(self.tx, others) if others else {}
+        held = await self.pages.claims_on({fact: place.pages for fact, place in kept.items()})
+        found = {}
+        for id, fact in resting.items():
+            if fact in self.batch.before:
+                before, after = self.batch.before[fact], self.batch.after[fact]
+            else:
+                before = after = {by: one for by, (one, _) in held.get(fact, {}).items()}
+            end = id.rpartition(" ")[2]
+            found[id] = vouching(before, end), vouching(after, end)
+        return found
+
     def _transition(
         self, id: str, before: Standing | None, after: Standing | None, revision: int
     ) -> Transition:
@@ -577,14 +622,3 @@ def _touches_access(schema: Schema, transitions: Iterable[Transition]) -> bool:
 def _appeared(fact: Fact) -> dict[str, Any]:
     kind = "entity" if isinstance(fact, EntityFact) else "relationship"
     return {"kind": kind, "id": fact.id, "before": None, "after": fact.to_json()}
-
-
-def _shown(one: Transition) -> dict[str, Any]:
-    kind = "entity" if isinstance(one.fact, EntityFact) else "relationship"
-    before, after = one.was_live, one.is_live
-    return {
-        "kind": kind,
-        "id": one.id,
-        "before": before.to_json() if before else None,
-        "after": after.to_json() if after else None,
-    }

@@ -7,6 +7,7 @@ from neo4j import AsyncManagedTransaction
 
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database
+from graph.feed import changes, current_revision
 from graph.reads import Asker, Reader
 from graph.store import FactStore
 from graph.visibility import Authorizer
@@ -93,3 +94,24 @@ async def test_a_claim_that_ended_does_not_vouch_for_a_longer_one_that_is_suspen
     assert await sees_somebody(store)
     await aged(store, "directory", "memberships", timedelta(days=2))
     assert not await sees_somebody(store)
+
+
+async def test_the_feed_tells_who_vouches_for_a_grant_also_where_the_fact_stays_the_same(
+    store: FactStore,
+) -> None:
+    """Else a source that no longer does would keep it alive for those who follow the feed."""
+    await crawl(store, DIRECTORY, PEOPLE)
+    await crawl(store, DIRECTORY, [membership()], "memberships")
+    before = await current_revision(store.database)
+    await crawl(store, BADGES, [membership(NOW + HOUR)])
+    await crawl(store, BADGES, [membership(NOW + 2 * HOUR)])
+    await crawl(store, BADGES, [])
+    told = [one for revision in await changes(store.database, before) for one in revision.changes]
+    assert {one.id for one in told} == {"person:ada MEMBER_OF group:staff"}
+    always = ["directory", "memberships", None, None]
+    assert [one.after and one.after["claimedIn"] for one in told] == [
+        [["badges", "all", None, (NOW + HOUR).isoformat()], always],
+        [["badges", "all", None, (NOW + 2 * HOUR).isoformat()], always],
+        [always],
+    ]
+    assert told[1].before == told[0].after
