@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
+from graph.rebac.cyclic_goals import cyclic_goals
 from graph.rebac.errors import RebacError
 from graph.rebac.evaluator import RESOLUTION_LIMIT, Request, Search, too_complex
 from graph.rebac.relation_tuples import Goal, Grant, split_userset, type_of
@@ -19,7 +20,7 @@ from graph.rebac.user_sets import (
     intersection,
     union,
 )
-from graph.rebac.ways_up import Way, ways_to
+from graph.rebac.ways_up import Relation, Way, ways_to
 from ontologies.authorization_model import (
     Computed,
     Direct,
@@ -35,15 +36,15 @@ from ontologies.authorization_model import (
 def list_objects(request: Request, user: str, relation: str, type: str) -> Iterator[str]:
     """Every object of the type that the user has the relation to, once, as soon as it is found.
 
-    Goes up from the user's tuples over goals that hold; where a goal has operands beside the one that
-    leads to it, it is checked. Raises RebacError `validation_error` at the end, after all that could be
+    Goes up from the user's tuples over goals that hold. Where a goal has operands beside the one that leads
+    to it, it is checked, or, under an exclusion, looked up in what the exclusion may take away. Raises RebacError `validation_error` at the end, after all that could be
     found, where a condition on the way could not be decided.
     """
     yield from _Objects(request, user, relation, type).listed()
 
 
 class _Objects:
-    """A walk up from a user over goals that hold."""
+    """A walk up from a user over goals that hold, as many at a time as a tuple's user leads to."""
 
     def __init__(self, request: Request, user: str, relation: str, type: str) -> None:
         self._request = request
@@ -51,62 +52,104 @@ class _Objects:
         self._asked = (type, relation)
         self._ways = ways_to(request.model, frozenset({self._asked}))
         self._search = Search(request, user)
-        self._seen: set[Goal] = set()
-        self._todo: list[Goal] = []
+        self._seen: dict[Relation, set[str]] = defaultdict(set)
+        #: Objects that the user has a relation to.
+        self._todo: list[tuple[Relation, Iterable[str]]] = []
+        self._possible: dict[Relation, Collection[str]] = {}
         self._failures: list[RebacError] = []
 
     def listed(self) -> Iterator[str]:
+        for here, objects in self._reached():
+            if here == self._asked:
+                yield from objects
+        if self._failures:
+            raise self._failures[0]
+
+    def possible(self) -> Collection[str]:
+        """What the user may have the relation to, the undetermined included, and perhaps more."""
+        for here, objects in cyclic_goals(self._request, self._ways.relations).items():
+            self._arrive(here, objects)
+        for _ in self._reached():
+            pass
+        return self._seen[self._asked]
+
+    def _reached(self) -> Iterator[tuple[Relation, Iterable[str]]]:
         ways = self._ways
         name, member = split_userset(self._user)
         kind = type_of(name)
         if member:
-            self._seen.add((name, member))
-            self._todo.append((name, member))
-            if (kind, member) == self._asked:
-                yield name
+            self._arrive((kind, member), [name])
         else:
             if self._user != f"{kind}:*":
-                yield from self._follow(self._user, ways.from_user.get(kind, ()))
-            yield from self._follow(f"{kind}:*", ways.from_wildcard.get(kind, ()))
+                self._follow(self._user, ways.from_user.get(kind, ()))
+            self._follow(f"{kind}:*", ways.from_wildcard.get(kind, ()))
         while self._todo:
-            object, reached = self._todo.pop()
-            here = (type_of(object), reached)
+            here, objects = self._todo.pop()
+            yield here, objects
             for way in ways.from_same.get(here, ()):
-                if self._arrive(way, object) and (way.type, way.reached) == self._asked:
-                    yield object
+                self._pass(way, objects)
             if here in ways.from_userset:
-                yield from self._follow(f"{object}#{reached}", ways.from_userset[here])
+                for object in objects:
+                    self._follow(f"{object}#{here[1]}", ways.from_userset[here])
             if here in ways.from_parent:
-                yield from self._follow(object, ways.from_parent[here])
-        if self._failures:
-            raise self._failures[0]
+                for object in objects:
+                    self._follow(object, ways.from_parent[here])
 
-    def _follow(self, named: str, ways: Iterable[Way]) -> Iterator[str]:
-        """Over the tuples that name a user, a wildcard, a userset or a parent; yields what is asked for."""
+    def _follow(self, named: str, ways: Iterable[Way]) -> None:
+        """Over the tuples that name a user, a wildcard, a userset or a parent."""
         tuples = self._request.tuples
         for way in ways:
-            asked = (way.type, way.reached) == self._asked
-            # A copy: whoever takes the objects one by one lets others write between them.
-            for object in list(tuples.objects(named, f"{way.type}#{way.through}")):
-                grant = tuples.grant(named, way.through, object)
-                held = self._holds(self._request.holds(grant, way.conditions))
-                if held and self._arrive(way, object) and asked:
-                    yield object
+            place = f"{way.type}#{way.through}"
+            grants = tuples.objects(named, place)
+            if not grants:
+                continue
+            if "" in way.conditions and tuples.plain(named, place):
+                self._pass(way, grants)
+            else:
+                held = self._request.holds
+                self._pass(way, [o for o, grant in grants.items() if self._holds(held(grant, way.conditions))])
 
-    def _arrive(self, way: Way, object: str) -> bool:
-        """Whether the way leads to a goal that was not known to hold."""
-        goal = (object, way.reached)
-        if goal in self._seen or not (way.certain or self._holds(self._search.value(*goal))):
-            return False
-        self._seen.add(goal)
-        self._search.settled[goal] = True
-        self._todo.append(goal)
-        return True
+    def _pass(self, way: Way, objects: Iterable[str]) -> None:
+        """On to what the way leads to."""
+        seen, relation = self._seen[way.to], way.reached
+        fresh = [object for object in objects if object not in seen]
+        if way.unless is None:
+            fresh = [object for object in fresh if self._holds(self._search.value(object, relation))]
+        for other in way.unless or ():
+            barred = self._barred((way.type, other))
+            if barred:
+                fresh = [
+                    object
+                    for object in fresh
+                    if object not in barred or self._holds(self._search.value(object, relation))
+                ]
+        self._arrive(way.to, fresh)
+
+    def _arrive(self, place: Relation, objects: Collection[str]) -> None:
+        if objects:
+            self._seen[place].update(objects)
+            self._todo.append((place, objects))
+
+    def _barred(self, place: Relation) -> Collection[str]:
+        if place not in self._possible:
+            self._possible[place] = _Possible(self._request, self._user, place[1], place[0]).possible()
+        return self._possible[place]
 
     def _holds(self, value: Value) -> bool:
         if isinstance(value, RebacError):
             self._failures.append(value)
         return value is True
+
+
+class _Possible(_Objects):
+    """A walk up over all that is not certainly false."""
+
+    def _pass(self, way: Way, objects: Iterable[str]) -> None:
+        seen = self._seen[way.to]
+        self._arrive(way.to, [object for object in objects if object not in seen])
+
+    def _holds(self, value: Value) -> bool:
+        return value is not False
 
 
 def list_users(

@@ -171,8 +171,8 @@ class Memberships:
     def _follow(self, named: str, ways: Iterable[Way]) -> Iterator[Goal]:
         for way in ways:
             if "" in way.conditions:
-                for object in self._index.objects(named, f"{way.type}#{way.through}"):
-                    if self._index.grant(named, way.through, object) is True:
+                for object, grant in self._index.objects(named, f"{way.type}#{way.through}").items():
+                    if grant is True:
                         yield object, way.reached
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from sys import intern
+from types import MappingProxyType
 from typing import Any
 
 Goal = tuple[str, str]
@@ -41,6 +42,10 @@ class TupleKey:
 Grant = bool | None | TupleKey
 """What a tuple is worth: True, None where nobody vouches for it, itself where the request decides."""
 
+#: What an object without usersets, and a user without objects, shares with all others.
+_NONE: Mapping[str, MutableMapping[str, Grant]] = MappingProxyType({})
+_NOTHING: Mapping[str, Grant] = MappingProxyType({})
+
 
 @dataclass(slots=True)
 class Users:
@@ -48,7 +53,7 @@ class Users:
 
     named: MutableMapping[str, Grant] = field(default_factory=dict)
     """By `type:id` or `type:*`."""
-    usersets: dict[str, MutableMapping[str, Grant]] = field(default_factory=dict)
+    usersets: Mapping[str, MutableMapping[str, Grant]] = field(default_factory=lambda: _NONE)
     """By `type#relation`, then by object."""
     undecided: int = 0
     """How many of them are worth something else than True."""
@@ -66,12 +71,20 @@ def split_userset(user: str) -> tuple[str, str]:
 
 
 class TupleIndex:
-    """Tuples, one for each user, relation and object. Reading it changes nothing."""
+    """Tuples, one for each user, relation and object. Reading it changes nothing.
+
+    In dictionaries of strings, which the garbage collector does not look into: a million tuples take some
+    250 MB.
+    """
 
     def __init__(self, tuples: Iterable[TupleKey] = (), suspended: Iterable[TupleKey] = ()) -> None:
         """`suspended` are tuples that nobody vouches for at present, unless `tuples` has them too."""
-        self._objects: dict[str, dict[str, Users]] = {}
-        self._users: dict[str, dict[str, dict[str, None]]] = {}
+        #: By relation, then by object.
+        self._users: dict[str, dict[str, Users]] = {}
+        #: By `type#relation`, then by user, then by object.
+        self._objects: dict[str, dict[str, dict[str, Grant]]] = {}
+        #: How many tuples of a user and `type#relation` are worth something else than True, if any.
+        self._undecided: dict[tuple[str, str], int] = {}
         self._count = 0
         self.version = 0
         """Counts changes: what was derived from the tuples holds while it stays the same."""
@@ -85,55 +98,70 @@ class TupleIndex:
 
     def __iter__(self) -> Iterator[TupleKey]:
         """All tuples, the suspended ones too."""
-        for object, relations in self._objects.items():
-            for relation, users in relations.items():
+        for relation, objects in self._users.items():
+            for object, users in objects.items():
                 for user, grant in _each(users):
                     yield grant if isinstance(grant, TupleKey) else TupleKey(user, relation, object)
 
     def add(self, key: TupleKey, *, suspended: bool = False) -> None:
         """Add it, in place of the one with its user, relation and object."""
-        grant: Grant = None if suspended else (True if key.plain else key)
-        object, relation = split_userset(intern(key.user))
-        relations = self._objects.setdefault(intern(key.object), {})
-        users = relations.get(key.relation)
+        self.put(key.user, key.relation, key.object, None if suspended else (True if key.plain else key))
+
+    def put(self, user: str, relation: str, object: str, grant: Grant = True) -> None:
+        """Add the tuple that is worth so much, in place of the one with its user, relation and object."""
+        user, object = intern(user), intern(object)
+        objects = self._users.get(relation)
+        if objects is None:
+            objects = self._users[intern(relation)] = {}
+        users = objects.get(object)
         if users is None:
-            users = relations[intern(key.relation)] = Users()
-        named = users.named
-        if relation:
-            object = intern(object)
-            named = users.usersets.setdefault(f"{type_of(object)}#{relation}", {})
-        before = named.get(object, False)
+            users = objects[object] = Users()
+        named, name = users.named, user
+        if "#" in user:
+            name, member = split_userset(user)
+            name = intern(name)
+            named = _of_kind(users, f"{type_of(name)}#{member}")
+        place = f"{type_of(object)}#{relation}"
+        of_place = self._objects.get(place)
+        if of_place is None:
+            of_place = self._objects[place] = {}
+        before = named.get(name, False)
         if before is False:
             self._count += 1
-            by_relation = self._users.setdefault(intern(key.user), {})
-            by_relation.setdefault(f"{type_of(key.object)}#{key.relation}", {})[intern(key.object)] = None
-        named[object] = grant
-        users.undecided += (grant is not True) - (before is not True and before is not False)
+            of_user = of_place.get(user)
+            if of_user is None:
+                of_user = of_place[user] = {}
+        else:
+            of_user = of_place[user]
+        named[name] = of_user[object] = grant
+        change = (grant is not True) - (before is not True and before is not False)
+        if change:
+            users.undecided += change
+            self._undecided[user, place] = self._undecided.get((user, place), 0) + change
         self.version += 1
 
     def remove(self, user: str, relation: str, object: str) -> bool:
         """Whether there was such a tuple."""
-        users = self._objects.get(object, {}).get(relation)
-        name, userset = split_userset(user)
-        kind = f"{type_of(name)}#{userset}"
-        named = None if users is None else users.usersets.get(kind) if userset else users.named
+        users = self.users(object, relation)
+        name, member = split_userset(user)
+        kind = f"{type_of(name)}#{member}"
+        named = None if users is None else users.usersets.get(kind) if member else users.named
         if users is None or named is None or name not in named:
             return False
-        users.undecided -= named[name] is not True
-        del named[name]
-        if not named and userset:
-            del users.usersets[kind]
-        if not users.named and not users.usersets:
-            del self._objects[object][relation]
-            if not self._objects[object]:
-                del self._objects[object]
-        by_relation = self._users[user]
         place = f"{type_of(object)}#{relation}"
-        del by_relation[place][object]
-        if not by_relation[place]:
-            del by_relation[place]
-            if not by_relation:
-                del self._users[user]
+        if named[name] is not True:
+            users.undecided -= 1
+            self._undecided[user, place] -= 1
+        del named[name]
+        if member and not named:
+            users.usersets = {other: of for other, of in users.usersets.items() if other != kind}
+        if not users.named and not users.usersets:
+            del self._users[relation][object]
+        of_place = self._objects[place]
+        del of_place[user][object]
+        if not of_place[user]:
+            del of_place[user]
+            self._undecided.pop((user, place), None)
         self._count -= 1
         self.version += 1
         return True
@@ -156,17 +184,21 @@ class TupleIndex:
 
     def users(self, object: str, relation: str) -> Users | None:
         """The users that the tuples of `object#relation` name."""
-        relations = self._objects.get(object)
-        return relations.get(relation) if relations is not None else None
+        objects = self._users.get(relation)
+        return objects.get(object) if objects is not None else None
 
-    def relations(self, object: str) -> Iterable[str]:
-        """The relations that the object has tuples of."""
-        return self._objects.get(object, ())
-
-    def objects(self, user: str, place: str) -> Iterable[str]:
+    def objects(self, user: str, place: str) -> Mapping[str, Grant]:
         """The objects that the user has the relation of `place`, a `type#relation`, to by tuples."""
-        by_relation = self._users.get(user)
-        return by_relation.get(place, ()) if by_relation is not None else ()
+        of_place = self._objects.get(place)
+        return of_place.get(user, _NOTHING) if of_place is not None else _NOTHING
+
+    def by_user(self, place: str) -> Mapping[str, Mapping[str, Grant]]:
+        """All that `objects` has for the place, by user."""
+        return self._objects.get(place, {})
+
+    def plain(self, user: str, place: str) -> bool:
+        """Whether all tuples of `objects` hold whatever the request."""
+        return not self._undecided or not self._undecided.get((user, place))
 
 
 class LayeredIndex(TupleIndex):
@@ -181,12 +213,9 @@ class LayeredIndex(TupleIndex):
 
     def __iter__(self) -> Iterator[TupleKey]:
         """All tuples, those of the request first."""
-        own = set()
-        for key in super().__iter__():
-            own.add(key)
-            yield key
+        yield from super().__iter__()
         for key in self._stored:
-            if super().get(key.user, key.relation, key.object) is None:
+            if super().grant(key.user, key.relation, key.object) is False:
                 yield key
 
     def users(self, object: str, relation: str) -> Users | None:
@@ -196,14 +225,24 @@ class LayeredIndex(TupleIndex):
         usersets = dict(under.usersets)
         for kind, named in over.usersets.items():
             usersets[kind] = ChainMap(named, usersets.get(kind, {}))
-        return Users(ChainMap(over.named, under.named), usersets)
+        undecided = over.undecided + under.undecided
+        return Users(ChainMap(over.named, under.named), usersets, undecided)
 
-    def relations(self, object: str) -> Iterable[str]:
-        return {*super().relations(object), *self._stored.relations(object)}
-
-    def objects(self, user: str, place: str) -> Iterable[str]:
+    def objects(self, user: str, place: str) -> Mapping[str, Grant]:
         own, stored = super().objects(user, place), self._stored.objects(user, place)
-        return {**dict.fromkeys(stored), **dict.fromkeys(own)} if own else stored
+        return {**stored, **own} if own else stored
+
+    def plain(self, user: str, place: str) -> bool:
+        return super().plain(user, place) and self._stored.plain(user, place)
+
+
+def _of_kind(users: Users, kind: str) -> MutableMapping[str, Grant]:
+    """The users of a kind of usersets, to be added to."""
+    found = users.usersets.get(kind)
+    if found is None:
+        found = {}
+        users.usersets = {**users.usersets, kind: found}
+    return found
 
 
 def _each(users: Users) -> Iterator[tuple[str, Grant]]:

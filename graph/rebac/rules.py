@@ -134,7 +134,7 @@ def _unions(model: AuthorizationModel) -> frozenset[tuple[str, str]]:
         if _is_union(rewrite)
     }
     while True:
-        mixed = {place for place in unions if not unions.issuperset(_rests_on(model, *place))}
+        mixed = {place for place in unions if not unions.issuperset(rests_on(model, *place))}
         if not mixed:
             return frozenset(unions)
         unions -= mixed
@@ -159,7 +159,7 @@ def _is_union(rewrite: Rewrite) -> bool:
             return True
 
 
-def _rests_on(model: AuthorizationModel, type: str, relation: str) -> Iterator[tuple[str, str]]:
+def rests_on(model: AuthorizationModel, type: str, relation: str) -> Iterator[tuple[str, str]]:
     for leaf in leaves(model.rewrite(type, relation)):
         match leaf:
             case Direct(restrictions):

@@ -34,8 +34,13 @@ class Way:
     """The relation of the tuples that lead there; "" where the object stays the same."""
     conditions: Conditions
     """Under which those tuples may stand."""
-    certain: bool
-    """Whether whoever comes this way has the relation, whatever its other operands."""
+    unless: tuple[str, ...] | None
+    """Whoever comes this way has `reached` unless one of these relations to the same object is in the way;
+    None where other operands count too."""
+
+    @property
+    def to(self) -> Relation:
+        return self.type, self.reached
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,8 @@ class Ways:
     """By type and relation of the object that tuples name for `relation from tupleset`."""
     from_same: Mapping[Relation, tuple[Way, ...]]
     """By type and relation of the same object."""
+    relations: frozenset[Relation]
+    """All that are passed, those that are led to too."""
 
 
 _Key = TypeVar("_Key")
@@ -83,41 +90,45 @@ def _ways_to(model: AuthorizationModel, relations: frozenset[Relation]) -> Ways:
 
     while todo:
         kind, reached = todo.pop()
-        for leaf, certain in _operands(model.rewrite(kind, reached), True):
+        for leaf, unless in _operands(model.rewrite(kind, reached), ()):
             match leaf:
                 case Direct():
                     facets = compiled.facets[kind][reached]
                     for user, conditions in facets.named.items():
-                        users[user].append(Way(kind, reached, reached, conditions, certain))
+                        users[user].append(Way(kind, reached, reached, conditions, unless))
                     for user, conditions in facets.wildcards.items():
-                        wildcards[user].append(Way(kind, reached, reached, conditions, certain))
+                        wildcards[user].append(Way(kind, reached, reached, conditions, unless))
                     for userset, conditions in facets.usersets.items():
                         member_type, _, member = userset.partition("#")
-                        way = Way(kind, reached, reached, conditions, certain)
+                        way = Way(kind, reached, reached, conditions, unless)
                         usersets[lead((member_type, member))].append(way)
                 case Computed(other):
-                    same[lead((kind, other))].append(Way(kind, reached, "", frozenset(), certain))
+                    same[lead((kind, other))].append(Way(kind, reached, "", frozenset(), unless))
                 case TupleToUserset(other, tupleset):
                     for parent, conditions in compiled.facets[kind][tupleset].named.items():
                         if model.has(parent, other):
-                            way = Way(kind, reached, tupleset, conditions, certain)
+                            way = Way(kind, reached, tupleset, conditions, unless)
                             parents[lead((parent, other))].append(way)
-    return Ways(_fixed(users), _fixed(wildcards), _fixed(usersets), _fixed(parents), _fixed(same))
+    return Ways(_fixed(users), _fixed(wildcards), _fixed(usersets), _fixed(parents), _fixed(same), frozenset(seen))
 
 
-def _operands(rewrite: Rewrite, certain: bool) -> Iterator[tuple[Direct | Computed | TupleToUserset, bool]]:
-    """The leaves that may give the relation, and whether each does so alone."""
+def _operands(
+    rewrite: Rewrite, unless: tuple[str, ...] | None
+) -> Iterator[tuple[Direct | Computed | TupleToUserset, tuple[str, ...] | None]]:
+    """The leaves that may give the relation, and what else has a say in it, as `Way.unless`."""
     match rewrite:
         case Union(children):
             for child in children:
-                yield from _operands(child, certain)
+                yield from _operands(child, unless)
         case Intersection(children):
             # Whoever is in all is in the first.
-            yield from _operands(children[0], False)
+            yield from _operands(children[0], None)
+        case Exclusion(base, Computed(other)) if unless is not None:
+            yield from _operands(base, (*unless, other))
         case Exclusion(base, _):
-            yield from _operands(base, False)
+            yield from _operands(base, None)
         case _:
-            yield rewrite, certain
+            yield rewrite, unless
 
 
 def _fixed(ways: Mapping[_Key, list[Way]]) -> Mapping[_Key, tuple[Way, ...]]:

@@ -1,0 +1,1 @@
+"""Orgraph's authorization beside OpenFGA and SpiceDB: `python -m benchmarks.authorization`."""
