@@ -37,8 +37,9 @@ def list_objects(request: Request, user: str, relation: str, type: str) -> Itera
     """Every object of the type that the user has the relation to, once, as soon as it is found.
 
     Goes up from the user's tuples over goals that hold. Where a goal has operands beside the one that leads
-    to it, it is checked, or, under an exclusion, looked up in what the exclusion may take away. Raises RebacError `validation_error` at the end, after all that could be
-    found, where a condition on the way could not be decided.
+    to it, it is checked, or, under an exclusion, looked up in what the exclusion may take away. Raises
+    RebacError `validation_error` at the end, after all that could be found, where a condition on the way
+    could not be decided.
     """
     yield from _Objects(request, user, relation, type).listed()
 
@@ -107,7 +108,9 @@ class _Objects:
                 self._pass(way, grants)
             else:
                 held = self._request.holds
-                self._pass(way, [o for o, grant in grants.items() if self._holds(held(grant, way.conditions))])
+                self._pass(
+                    way, [o for o, grant in grants.items() if self._holds(held(grant, way.conditions))]
+                )
 
     def _pass(self, way: Way, objects: Iterable[str]) -> None:
         """On to what the way leads to."""

@@ -109,7 +109,9 @@ def _ways_to(model: AuthorizationModel, relations: frozenset[Relation]) -> Ways:
                         if model.has(parent, other):
                             way = Way(kind, reached, tupleset, conditions, unless)
                             parents[lead((parent, other))].append(way)
-    return Ways(_fixed(users), _fixed(wildcards), _fixed(usersets), _fixed(parents), _fixed(same), frozenset(seen))
+    return Ways(
+        _fixed(users), _fixed(wildcards), _fixed(usersets), _fixed(parents), _fixed(same), frozenset(seen)
+    )
 
 
 def _operands(
