@@ -19,6 +19,7 @@ from graph.administration import Administration
 from graph.audiences import VIEWER
 from graph.claims import SourcePolicy
 from graph.database import Database
+from graph.merges import Merges
 from graph.reads import Asker, Reader
 from ontologies import AuthorizationModel, Ontology
 
@@ -46,6 +47,7 @@ class AccessDesk:
     database: Database
     reader: Reader
     audit: AuditLog
+    merges: Merges
 
     async def rights(self, asker: Asker) -> Rights:
         """What the asker may decide now."""

@@ -18,7 +18,7 @@ async def grant(  # noqa: PLR0913, PLR0917  all that a decision says
 ) -> AccessEntry:
     """Let a person or group view a collection. Where it takes two, it waits for the second.
 
-    This and all that follow raise AccessRefused, and AuditError, JournalError or AdministrationError when
+    This and all that follow raise AccessRefused, and AuditError, JournalError or DecisionError when
     it could not be recorded or done.
     """
     entry = _entry(desk, asker, "grant", subject, collection, reason, until)

@@ -23,6 +23,8 @@ from graph.claims import SourcePolicy
 from graph.database import Database, connect
 from graph.epoch import check_epoch, seen, write_witness
 from graph.journal import Journal
+from graph.merges import POLICY as MERGES
+from graph.merges import Merges
 from graph.neo4j_server import USER, embedded_neo4j
 from graph.store import FactStore
 from ontologies import AuthorizationModel, Ontology, load, load_authorization, load_shapes
@@ -46,6 +48,7 @@ class Core:
     runner: Runner
     administration: Administration | None
     """Of access by hand; None beside a service that runs, which has it."""
+    merges: Merges
 
     @property
     def sources(self) -> tuple[SourceConfig, ...]:
@@ -54,8 +57,8 @@ class Core:
 
     @property
     def policies(self) -> tuple[SourcePolicy, ...]:
-        """Of all sources, and of what is decided by hand."""
-        return (*(source.policy() for source in self.sources), POLICY)
+        """Of all sources, of what is decided by hand, and of who is the same."""
+        return (*(source.policy() for source in self.sources), POLICY, MERGES)
 
     async def crawl_due(self, progress: Progress) -> tuple[RunReport, ...]:
         """Crawl what is due, so that no grant is stale."""
@@ -84,14 +87,17 @@ async def open_core(settings: Settings, progress: Progress) -> AsyncIterator[Cor
             progress("the graph was restored from a backup: grants count once they are crawled again")
         store = FactStore(database, load_shapes(added), model)
         await store.resume()
-        administration = None
+        administration, merges = None, Merges(store)
         if running_service(settings.data_folder) is None:
             journal = Journal(settings.data_folder / "administration.jsonl")
             stack.callback(journal.close)
             administration = Administration(store, journal)
             await administration.reconcile(restored=restored)
+            await merges.reconcile()
         runner = Runner(organization, store, database, partial(_say, progress), holding(settings))
-        yield Core(settings, organization, uri, database, ontology, model, store, runner, administration)
+        yield Core(
+            settings, organization, uri, database, ontology, model, store, runner, administration, merges
+        )
         write_witness(witness, await seen(database))
 
 

@@ -8,13 +8,15 @@ from datetime import datetime
 
 from graph.claims import Value
 from graph.reads import EntityView, Neighbour
-from graph.tuples import BY_HAND
+from graph.tuples import BY_HAND, SAME_AS
 from ontologies import Ontology
 
 #: Values that name or place an entity; they do not answer questions by themselves.
 _NOT_FACTS = frozenset({"name", "text", "heading", "position"})
 #: Relationships that hold the graph together; they answer no question.
-JOINTS = frozenset({"IN_COLLECTION", "HAS_ACCOUNT", "HAS_PASSAGE", "MAY_GRANT", "MAY_BREAK_GLASS", *BY_HAND})
+JOINTS = frozenset(
+    {"IN_COLLECTION", "HAS_ACCOUNT", "HAS_PASSAGE", "MAY_GRANT", "MAY_BREAK_GLASS", SAME_AS, *BY_HAND}
+)
 
 
 @dataclass(frozen=True, slots=True)

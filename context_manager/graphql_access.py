@@ -13,10 +13,10 @@ from context_manager.administration import to_review
 from context_manager.audit import AuditError
 from discovery.sources import ConfigurationError
 from graph import access_effects, access_entries, access_history
-from graph.administration import AdministrationError
 from graph.feed import current_revision
 from graph.journal import JournalError
 from graph.lease import CrawlBusyError, LeaseLostError
+from graph.own_claims import DecisionError
 from graph.reads import ReadOvertakenError
 from graph.revision_token import RevisionTokenError
 from graphql import GraphQLError
@@ -24,10 +24,10 @@ from graphql import GraphQLError
 #: What a decision or question may end with; the messages are for who asked.
 EXPECTED = (
     AccessRefused,
-    AdministrationError,
     AuditError,
     ConfigurationError,
     CrawlBusyError,
+    DecisionError,
     JournalError,
     LeaseLostError,
     ReadOvertakenError,

@@ -28,6 +28,7 @@ from context_manager.graphql_schema import Parts, build_schema
 from context_manager.handling import handlings_of
 from context_manager.http_app import bearer, make_app
 from context_manager.identity import DelegatingVerifier, LocalIssuer, Verifier, write_secret
+from context_manager.identity_proposals import keep_proposals
 from context_manager.indexer import index_forever, index_pending
 from context_manager.key_set import RemoteKeys
 from context_manager.mesh_nodes import declare_nodes, own_node
@@ -53,7 +54,7 @@ from graph.rebac.evaluator import Request, Search
 from graph.revision_token import RevisionTokens
 from graph.store import FactStore
 from graph.system_reads import is_enabled, is_of_person
-from graph.tuples import CONFIGURATION
+from graph.tuples import CONFIGURATION, IDENTITY
 from graph.visibility import Authorizer
 from inference.embeddings import Embedder
 from inference.engine_client import EngineClient
@@ -156,6 +157,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         for name, work in (
             ("watching the mesh", mesh.watch),
             ("embedding", partial(index_forever, core.database, core.ontology, embedder)),
+            ("comparing entities", partial(keep_proposals, core.database, core.ontology, core.merges, audit)),
             ("reasoning", partial(keep_inferred, core.database, core.ontology)),
             ("witnessing the graph", partial(_witness, core.database, witness_file(settings))),
             ("telling the time", partial(_tick, core.store)),
@@ -258,6 +260,7 @@ def _desk(core: Core, asking: Asking) -> AccessDesk:
         core.database,
         asking.reader,
         asking.audit,
+        core.merges,
     )
 
 
@@ -277,7 +280,7 @@ def _asking(core: Core, embedder: Embedder, mesh: Mesh, engines: EngineClient, a
         embedder,
         mesh,
         engines,
-        handlings_of(core.organization, CONFIGURATION, BY_HAND.name),
+        handlings_of(core.organization, CONFIGURATION, BY_HAND.name, IDENTITY),
         audit,
         core.settings.ask_deadline,
         MeshOperations(mesh, audit, _draining_file(core.settings), operates),

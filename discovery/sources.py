@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from graph.claims import SourcePolicy, entity_id
 from graph.handling import Handling
-from graph.tuples import ADMINISTRATION, BY_HAND, CONFIGURATION
+from graph.tuples import ADMINISTRATION, BY_HAND, CONFIGURATION, IDENTITY
 from ontologies.modules import organization_files
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -30,7 +30,11 @@ def _duration(text: object) -> object:
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 
 
-_RESERVED = {CONFIGURATION: "this file", ADMINISTRATION: "what is granted and denied by hand"}
+_RESERVED = {
+    CONFIGURATION: "this file",
+    ADMINISTRATION: "what is granted and denied by hand",
+    IDENTITY: "what was decided of entities that are one",
+}
 
 
 class _Strict(BaseModel):

@@ -19,7 +19,7 @@ from graph.database import Database
 from graph.facts import fact_of
 from graph.tuples import native
 
-Kind: TypeAlias = Literal["grant", "denial", "disabling", "break_glass"]
+Kind: TypeAlias = Literal["grant", "denial", "disabling", "break_glass", "link"]
 
 #: The relationship that follows from each kind.
 RELATIONSHIPS: Mapping[Kind, str] = {
@@ -27,6 +27,7 @@ RELATIONSHIPS: Mapping[Kind, str] = {
     "break_glass": "GRANTED_VIEW",
     "denial": "DENIED_VIEW",
     "disabling": "DISABLES",
+    "link": "LINKED_ACCOUNT",
 }
 _REQUIRED = ("id", "subject", "object", "reason", "by", "at")
 #: Kinds that take access away: they go into the journal before they are committed.

@@ -41,7 +41,7 @@ async def account_standing(  # noqa: PLR0913, PLR0917  all are read in one query
         + """ AS enabled,
                properties(store) AS store,
                COLLECT {
-                   MATCH (person:Person {id: $administrator})-[r:HAS_ACCOUNT]->(account)
+                   MATCH (person:Person {id: $administrator})-[r:HAS_ACCOUNT|LINKED_ACCOUNT]->(account)
                    WHERE size(r.sources) > 0
                      AND coalesce(r.validFrom <= $now, true) AND coalesce($now < r.validTo, true)
                      AND coalesce(person.validFrom <= $now, true) AND coalesce($now < person.validTo, true)

@@ -15,22 +15,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from graph.access_entries import RELATIONSHIPS, AccessEntry, change, create, entries
-from graph.claims import RelationshipClaim, SourcePolicy
+from graph.claims import Claim, RelationshipClaim, SourcePolicy
 from graph.journal import Journal, JournalError
-from graph.lease import CrawlBusyError, LeaseLostError
+from graph.own_claims import keep_claims, relationship_of
 from graph.store import FactStore
 from graph.tuples import ADMINISTRATION, BY_HAND
 
 _SCOPE = "by hand"
-_TRIES = 40
-_PAUSE_SECONDS = 0.1
 
 #: What is decided by hand ages by its own expiry alone.
 POLICY = SourcePolicy(ADMINISTRATION, BY_HAND, frozenset(), 0, timedelta(days=365_000))
-
-
-class AdministrationError(Exception):
-    """What was decided could not be written as a fact; the message names the claim and what is wrong."""
 
 
 class Administration:
@@ -44,7 +38,7 @@ class Administration:
     async def decide(self, entry: AccessEntry) -> None:
         """Keep the entry; it is in force when this returns, unless it waits for a second person.
 
-        Raises AdministrationError, JournalError.
+        Raises DecisionError, JournalError.
         """
         if entry.restricts:
             await self._note("restricted", entry)
@@ -161,32 +155,20 @@ class Administration:
             await self._write({entry.fact for entry in changed})
 
     async def _write(self, facts: Set[str]) -> None:
-        """Make the claims on the facts what their entries say now; another process may be at it too."""
-        for left in reversed(range(_TRIES if facts else 0)):
-            try:
-                await self._write_once(facts)
-            except (CrawlBusyError, LeaseLostError):
-                if not left:
-                    raise
-                await asyncio.sleep(_PAUSE_SECONDS)
-            else:
-                return
+        """Make the claims on the facts what their entries say now."""
 
-    async def _write_once(self, facts: Set[str]) -> None:
-        """The entries are read while the scope is held: of two writers the later sees what both decided."""
-        async with self._store.crawl(POLICY, _SCOPE) as crawl:
+        async def follow() -> tuple[list[Claim], list[Claim]]:
             known = await entries(self._store.database, objects={fact.split(" ")[2] for fact in facts})
             now = datetime.now(UTC)
             standing = defaultdict(list)
             for entry in known:
                 if entry.fact in facts and entry.state(now) == "standing":
                     standing[entry.fact].append(entry)
-            claims = [claim_of(of_fact) for of_fact in standing.values()]
-            gone = [_nothing(fact) for fact in facts - standing.keys()]
-            report = await crawl.write(claims, withdrawn=gone)
-        if report.quarantined:
-            first = report.quarantined[0]
-            raise AdministrationError(f"{first.entity}: {first.value}: {first.message}")
+            claims: list[Claim] = [claim_of(of_fact) for of_fact in standing.values()]
+            return claims, [relationship_of(fact) for fact in facts - standing.keys()]
+
+        if facts:
+            await keep_claims(self._store, POLICY, _SCOPE, follow)
 
 
 def claim_of(standing: Sequence[AccessEntry]) -> RelationshipClaim:
@@ -196,11 +178,6 @@ def claim_of(standing: Sequence[AccessEntry]) -> RelationshipClaim:
     until = None if None in ends else max(end for end in ends if end is not None)
     evidence = "; ".join(f"{entry.kind} {entry.id} by {entry.by}: {entry.reason}" for entry in standing)
     return RelationshipClaim(first.subject, RELATIONSHIPS[first.kind], first.object, evidence, valid_to=until)
-
-
-def _nothing(fact: str) -> RelationshipClaim:
-    start, type_, end = fact.split(" ")
-    return RelationshipClaim(start, type_, end, "")
 
 
 def _read(journal: Journal, number: int, row: dict[str, object]) -> AccessEntry:

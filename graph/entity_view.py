@@ -36,6 +36,8 @@ class EntityView:
     """Revision since which it is known."""
     valid_from: datetime | None
     valid_to: datetime | None
+    same: tuple[str, ...] = ()
+    """Where what is told was joined (`graph.joined`): the ids of the others that are one with it."""
 
 
 @dataclass(frozen=True, slots=True)

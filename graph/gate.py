@@ -8,7 +8,7 @@ from datetime import datetime
 
 from graph.claims import Claim, EntityClaim, RelationshipClaim, Scalar, SourcePolicy, Value, Violation
 from graph.facts import IN_COLLECTION
-from graph.tuples import CONFIGURATION
+from graph.tuples import CONFIGURATION, IDENTITY, SAME_AS
 from ontologies.ontology import Ontology
 from ontologies.shapes import EntityState, Shapes, ShapeViolation, is_of_datatype
 
@@ -153,6 +153,8 @@ def _granted(ontology: Ontology, policy: SourcePolicy, claim: RelationshipClaim)
     relationship = ontology.relationships.get(claim.type)
     if claim.type == IN_COLLECTION:
         yield "og:placement", claim.type, "it follows from the entity's claim; name the collection there"
+    elif claim.type == SAME_AS and policy.name != IDENTITY:
+        yield "og:identity", claim.type, "who is the same is decided by a key or a person, never by a source"
     elif relationship is not None and relationship.access_bearing and claim.type not in policy.grants:
         yield (
             "og:grant",

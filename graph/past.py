@@ -14,7 +14,6 @@ from typing import Any, LiteralString
 
 from neo4j import AsyncManagedTransaction, Record
 
-from graph.contradictions import Contradiction
 from graph.entity_view import (
     EntityView,
     Neighbour,
@@ -25,8 +24,9 @@ from graph.entity_view import (
     relationship_view,
     to_cursor,
 )
+from graph.facts import Stated
 from graph.past_handling import handling_inputs_since, handling_rules_of_then
-from graph.tuples import native
+from graph.tuples import SAME_AS, native
 from graph.view import HandlingInput, HandlingRule, View, full_text_queries
 from ontologies.ontology import Ontology
 
@@ -145,6 +145,13 @@ _LIVE_AROUND: LiteralString = (
     RETURN id, type(found) AS type, outgoing, m.id AS other, properties(found) AS row
 """
 )
+_EVER_MERGED: LiteralString = """
+    UNWIND $ids AS id
+    WITH id WHERE EXISTS { (:Entity {id: id})-[:SAME_AS]-() }
+       OR EXISTS { (v:_Version {start: id}) WHERE v.type = $same }
+       OR EXISTS { (v:_Version {end: id}) WHERE v.type = $same }
+    RETURN id
+"""
 _STARTED: LiteralString = (
     """
     UNWIND $ids AS id
@@ -288,8 +295,24 @@ class PastView(View):
         ]
         return tuple(sorted(found, key=lambda one: (one.start, one.type, one.end)))
 
-    async def contradictions(self, id: str) -> tuple[Contradiction, ...]:
-        raise _present_alone("what sources contradict")
+    async def stated(self, ids: Collection[str]) -> list[Stated]:
+        raise _present_alone("what each source says")
+
+    async def merges(self, ids: Collection[str]) -> list[tuple[str, str]]:
+        """The merges that stood around the entities, as `View.merges`."""
+        found: set[tuple[str, str]] = set()
+        reached: set[str] = set()
+        todo = set(ids)
+        while todo:
+            reached |= todo
+            some = await self._run(_EVER_MERGED, ids=list(todo), same=SAME_AS)
+            records, others = await self._beside([record["id"] for record in some])
+            for record in records:
+                if record["type"] == SAME_AS and record["other"] in others:
+                    ends = record["id"], record["other"]
+                    found.add(ends if record["outgoing"] else (ends[1], ends[0]))
+            todo = {id for merge in found for id in merge} - reached
+        return sorted(found)
 
     async def full_text(self, text: str) -> tuple[EntityView, ...]:
         """All entities that then held one of the words, by id; scores of the indexes are not used."""

@@ -30,7 +30,8 @@ async def mesh_nodes(database: Database) -> list[Mapping[str, Any]]:
 async def team_of(database: Database, account: str) -> str | None:
     """Id of the unit that an account's person works in; the first by id of several, None without."""
     records = await database.read(
-        """MATCH (:Account {id: $account})<-[:HAS_ACCOUNT]-(:Person)-[:WORKS_IN]->(u:OrganizationalUnit)
+        """MATCH (:Account {id: $account})<-[:HAS_ACCOUNT|LINKED_ACCOUNT]-(:Person)
+                 -[:WORKS_IN]->(u:OrganizationalUnit)
            RETURN u.id AS team ORDER BY team LIMIT 1""",
         account=account,
     )
@@ -67,5 +68,7 @@ async def is_enabled(database: Database, account: str) -> bool:
 
 async def is_of_person(database: Database, account: str) -> bool:
     """Whether any source says that the account is a person's, however old that is."""
-    query: LiteralString = "MATCH (:Person)-[:HAS_ACCOUNT]->(:Account {id: $account}) RETURN 1 LIMIT 1"
+    query: LiteralString = (
+        "MATCH (:Person)-[:HAS_ACCOUNT|LINKED_ACCOUNT]->(:Account {id: $account}) RETURN 1 LIMIT 1"
+    )
     return bool(await database.read(query, account=account))

@@ -24,7 +24,11 @@ CONFIGURATION = "configuration"
 #: What is granted and denied by hand; it is no crawl that could age.
 ADMINISTRATION = "administration"
 #: The relationships that only it claims.
-BY_HAND = frozenset({"GRANTED_VIEW", "DENIED_VIEW", "DISABLES"})
+BY_HAND = frozenset({"GRANTED_VIEW", "DENIED_VIEW", "DISABLES", "LINKED_ACCOUNT"})
+
+#: What was decided of two entities that are one; as a source, it alone claims `SAME_AS`.
+IDENTITY = "identity"
+SAME_AS = "SAME_AS"
 
 Scope = tuple[str, str]
 """A source and one of its crawl scopes: what completes, and ages, as one."""

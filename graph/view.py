@@ -26,6 +26,7 @@ from graph.entity_view import (
     relationship_view,
     to_cursor,
 )
+from graph.facts import Stated
 from graph.handling import Handling
 from graph.inferred import STANDING
 from graph.pages import Pages
@@ -210,13 +211,35 @@ class View:
 
         All sources describe an entity where it is placed, so who sees it may see what each says.
         """
+        return contradictions(self._ontology, await self.stated([id]))
+
+    async def stated(self, ids: Collection[str]) -> list[Stated]:
+        """All claims on those of the entities that are visible."""
         records = await self._run(
-            "MATCH (n:Entity {id: $id}) WHERE " + _NODE + " RETURN coalesce(n.pages, []) AS pages", id=id
+            "UNWIND $ids AS id MATCH (n:Entity {id: id}) WHERE "
+            + _NODE
+            + " RETURN id, coalesce(n.pages, []) AS pages",
+            ids=list(dict.fromkeys(ids)),
         )
-        if not records:
-            return ()
-        claims = await Pages(self._tx).claims_on({id: records[0]["pages"]})
-        return contradictions(self._ontology, [one for one, _ in claims[id].values()])
+        claims = await Pages(self._tx).claims_on({record["id"]: record["pages"] for record in records})
+        return [one for of_entity in claims.values() for one, _ in of_entity.values()]
+
+    async def merges(self, ids: Collection[str]) -> list[tuple[str, str]]:
+        """The merges around the entities, each from one to the one that was kept, at whatever distance,
+        as far as one leads to the next over entities that are visible."""
+        records = await self._run(
+            "UNWIND $ids AS id MATCH (n:Entity {id: id}) WHERE "
+            + _NODE
+            + " AND EXISTS { (n)-[:SAME_AS]-() } MATCH (n) ((:Entity)-[r:SAME_AS]-(m:Entity) WHERE "
+            + _NEIGHBOUR
+            + """ ){0,} (k:Entity)
+            WITH DISTINCT k AS n
+            MATCH (n)-[r:SAME_AS]->(m:Entity) WHERE """
+            + _NEIGHBOUR
+            + " RETURN DISTINCT n.id AS other, m.id AS kept",
+            ids=list(dict.fromkeys(ids)),
+        )
+        return [(record["other"], record["kept"]) for record in records]
 
     async def full_text(self, text: str) -> tuple[EntityView, ...]:
         """All entities that hold one of the words, by id.

@@ -36,6 +36,7 @@ def check(
         *_check_paths(ontology, shapes, files),
         *_check_bindings(ontology, model, files),
         *_check_inference(ontology, files),
+        *_check_keys(ontology, files),
     ]
 
 
@@ -192,6 +193,29 @@ def _check_inference(ontology: Ontology, where: Mapping[str, str]) -> Iterator[F
             yield Finding(file, term, expected, "remove the axiom: access comes only from asserted facts")
         if one.acyclic and one.symmetric:
             yield Finding(file, term, "expected it acyclic or symmetric, found both", "remove one of them")
+
+
+def _check_keys(ontology: Ontology, where: Mapping[str, str]) -> Iterator[Finding]:
+    """What decides that two are one is said by an authoritative source alone, of one of them alone."""
+    for value in ontology.values.values():
+        file, term = where.get(value.iri, ""), shown(value.iri)
+        if value.identifies == "decides":
+            expected = "expected 'weak' or 'strong', since any source may say a value, found 'decides'"
+            yield Finding(file, term, expected, "let it only propose")
+        if value.identifies and value.datatype != "string":
+            expected = f"expected a string to compare as a key, found {value.datatype}"
+            yield Finding(file, term, expected, "remove og:identifies or change the range")
+    for one in ontology.relationships.values():
+        file, term = where.get(one.iri, ""), shown(one.iri)
+        if one.identifies in {"weak", "strong"}:
+            expected = f"expected a relationship that identifies to decide, found {one.identifies!r}"
+            yield Finding(file, term, expected, "write 'decides', or take a value as evidence")
+        elif one.identifies and not one.access_bearing:
+            expected = "expected a key that decides to be bound, so that only a source with a grant claims it"
+            yield Finding(file, term, expected, "bind it to a relation, or remove og:identifies")
+        elif one.identifies and not one.inverse_functional:
+            expected = "expected a key that decides to be an owl:InverseFunctionalProperty"
+            yield Finding(file, term, expected, "declare it so, or remove og:identifies")
 
 
 def _fits(ontology: Ontology, class_name: str, domain: frozenset[str]) -> bool:

@@ -28,6 +28,7 @@ from ontologies.ontology import (
     Ontology,
     OntologyClass,
     RelationshipType,
+    Strength,
     ValueProperty,
 )
 from ontologies.shapes import Shapes, compile_shapes
@@ -224,6 +225,7 @@ def _value(graph: Graph, node: URIRef, classes: Mapping[URIRef, OntologyClass]) 
         many=_flag(graph, node, OG.many),
         domain=_class_names(graph, node, RDFS.domain, classes),
         synonyms=_synonyms(graph, node),
+        identifies=_strength(graph, node),
     )
 
 
@@ -250,6 +252,8 @@ def _relationship(
         symmetric=(node, RDF.type, OWL.SymmetricProperty) in graph,
         transitive=(node, RDF.type, OWL.TransitiveProperty) in graph,
         acyclic=_flag(graph, node, OG.acyclic),
+        inverse_functional=(node, RDF.type, OWL.InverseFunctionalProperty) in graph,
+        identifies=_strength(graph, node),
     )
 
 
@@ -313,6 +317,19 @@ def _synonyms(graph: Graph, node: URIRef) -> str:
 
 def _flag(graph: Graph, node: URIRef, predicate: URIRef) -> bool:
     return (node, predicate, Literal(True)) in graph
+
+
+def _strength(graph: Graph, node: URIRef) -> Strength:
+    stated = sorted(str(o) for o in graph.objects(node, OG.identifies))
+    if not stated:
+        return ""
+    found = next((strength for strength in get_args(Strength) if stated == [strength] != [""]), None)
+    if found is None:
+        raise _UnusableError(
+            f"expected one og:identifies, 'weak', 'strong' or 'decides', found {', '.join(stated)}",
+            "write one of them",
+        )
+    return found
 
 
 def _type_name(node: Node) -> str:

@@ -8,6 +8,9 @@ from typing import Literal
 
 Datatype = Literal["string", "integer", "decimal", "boolean", "dateTime", "anyURI"]
 
+Strength = Literal["", "weak", "strong", "decides"]
+"""How much it says that two entities have a property in common; nothing where it is empty."""
+
 #: The root of all entity classes; every live node carries it as a label.
 ROOT = "Entity"
 
@@ -42,6 +45,7 @@ class ValueProperty:
     """Names of the classes that may carry it, before subclasses are added."""
     synonyms: str = ""
     """Other words for it that questions use; may be empty."""
+    identifies: Strength = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,9 @@ class RelationshipType:
     transitive: bool = False
     acyclic: bool = False
     """True when it must lead from nothing back to itself, over any number of steps."""
+    inverse_functional: bool = False
+    """True when one thing alone may have it to another."""
+    identifies: Strength = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database
 from graph.feed import current_revision
 from graph.journal import Journal
+from graph.merges import Merges
 from graph.reads import Asker, Reader
 from graph.store import FactStore
 from graph.visibility import Authorizer
@@ -102,6 +103,7 @@ class Acme:
             database,
             Reader(database, load(), authorizer),
             AuditLog(folder / "audit.jsonl"),
+            Merges(self.store),
         )
 
     async def crawl(self) -> None:

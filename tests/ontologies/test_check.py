@@ -156,3 +156,46 @@ def test_a_value_that_no_shape_bounds_is_reported() -> None:
         ("og:issuer on Account", "expected sh:maxCount in its shape, or og:many, found neither"),
         ("og:subject on Account", "expected a shape that tests it, found none"),
     ]
+
+
+def rekeyed(name: str, **changes: object) -> Ontology:
+    """The ontology with a property or relationship changed."""
+    ontology = load()
+    values, relationships = dict(ontology.values), dict(ontology.relationships)
+    held = values if name in values else relationships
+    held[name] = replace(held[name], **changes)  # type: ignore[arg-type,type-var]
+    return replace(ontology, values=values, relationships=relationships)
+
+
+@pytest.mark.parametrize(
+    ("ontology", "expected"),
+    [
+        (
+            rekeyed("email", identifies="decides"),
+            ("og:email", "expected 'weak' or 'strong', since any source may say a value, found 'decides'"),
+        ),
+        (
+            rekeyed("memory", identifies="weak"),
+            ("og:memory", "expected a string to compare as a key, found integer"),
+        ),
+        (
+            rekeyed("HAS_ACCOUNT", identifies="weak"),
+            ("og:hasAccount", "expected a relationship that identifies to decide, found 'weak'"),
+        ),
+        (
+            rekeyed("HAS_CONTACT_DETAILS", identifies="decides"),
+            (
+                "og:hasContactDetails",
+                "expected a key that decides to be bound, so that only a source with a grant claims it",
+            ),
+        ),
+        (
+            rekeyed("MEMBER_OF", identifies="decides"),
+            ("og:memberOf", "expected a key that decides to be an owl:InverseFunctionalProperty"),
+        ),
+    ],
+)
+def test_only_what_an_authoritative_source_says_decides_who_is_one(
+    ontology: Ontology, expected: tuple[str, str]
+) -> None:
+    assert problems(ontology) == [expected]

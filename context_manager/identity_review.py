@@ -1,0 +1,152 @@
+"""Who may decide which entities are one, and what waits to be decided; on record before it takes effect.
+
+Only of entities that the asker sees, both; it is for the administrator, and for who may grant access to the
+collections of both. A refusal says the same of what there is not and of what is not theirs.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from context_manager.access_desk import AccessDesk, check_reason
+from graph.joined import members
+from graph.merges import (
+    Decision,
+    check_merge,
+    check_pair,
+    decision_with,
+    decisions,
+    standing_around,
+)
+from graph.proposals import Proposal, open_proposals, proposal_of
+from graph.reads import Asker, EntityView, View
+
+#: Proposals read at a time, to be cut to those that the asker may see.
+_READ = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """A proposal, with the two as the asker sees them."""
+
+    proposal: Proposal
+    one: EntityView
+    other: EntityView
+
+
+async def merge(desk: AccessDesk, asker: Asker, kept: str, other: str, reason: str) -> Decision:
+    """Let two entities of one class be one; `kept` leads. Nobody sees more for it, so it waits for nobody.
+
+    This and all that follow raise AccessRefused, MergeError, AuditError and DecisionError.
+    """
+    check_reason(reason)
+    check_pair(kept, other)
+    await _check_may_decide(desk, asker, "merge", kept, other)
+    async with desk.merges.turn:
+        known = await standing_around(desk.database, [kept, other])
+        seen = await desk.seen(asker, [id for one in known for id in (one.kept, one.other)])
+        check_merge([one for one in known if {one.kept, one.other} <= seen], kept, other)
+        decision = await _decision(desk, asker, "merge", kept, other, reason)
+        await desk.carry_out(asker, "merge", _details(decision), lambda: desk.merges.decide(decision))
+    return decision
+
+
+async def reject(desk: AccessDesk, asker: Asker, one: str, other: str, reason: str) -> Decision:
+    """Say that two that were proposed are not one. It is not proposed again on the same evidence."""
+    check_reason(reason)
+    check_pair(one, other)
+    await _check_may_decide(desk, asker, "reject", one, other)
+    if await proposal_of(desk.database, one, other) is None:
+        raise await desk.refused(asker, "reject", one, other)
+    decision = await _decision(desk, asker, "rejection", one, other, reason)
+    await desk.carry_out(asker, "reject", _details(decision), lambda: desk.merges.decide(decision))
+    return decision
+
+
+async def undo(desk: AccessDesk, asker: Asker, id: str, reason: str) -> Decision:
+    """Take a merge back: everything is as it was before. It is not proposed again on the same evidence."""
+    check_reason(reason)
+    found = await decision_with(desk.database, id)
+    if found is None or not found.merges:
+        raise await desk.refused(asker, "undo merge", id)
+    await _check_may_decide(desk, asker, "undo merge", found.kept, found.other)
+    proposal = await proposal_of(desk.database, found.kept, found.other)
+    digests = [] if proposal is None else [proposal.digest]
+    ended = await desk.carry_out(
+        asker,
+        "undo merge",
+        {**_details(found), "reason": reason},
+        lambda: desk.merges.undo(id, asker.account, reason, digests),
+    )
+    if ended is None:
+        raise await desk.refused(asker, "undo merge", id)
+    return ended
+
+
+async def proposals(desk: AccessDesk, asker: Asker, first: int, about: str | None = None) -> list[Proposed]:
+    """The best ones that wait for a decision, of pairs that the asker sees and that are not one to them."""
+
+    async def work(view: View) -> list[Proposed]:
+        found: list[Proposed] = []
+        after: tuple[float, str] | None = None
+        while len(found) < first:
+            page = await open_proposals(desk.database, after, _READ, about)
+            ids = {id for one in page for id in (one.one, one.other)}
+            of = await members(view, await view.visible_among(ids))
+            for one in page:
+                if one.one in of and one.other in of and one.other not in of[one.one]:
+                    pair = [await view.entity(one.one), await view.entity(one.other)]
+                    seen = [entity for entity in pair if entity is not None]
+                    found += [Proposed(one, *seen)] if len(seen) == len(pair) else []
+            if len(page) < _READ:
+                break
+            after = page[-1].score, page[-1].pair
+        return found[:first]
+
+    read, _revision = await desk.reader.run(asker, work)
+    return read
+
+
+async def decided(desk: AccessDesk, asker: Asker, about: str | None = None) -> Sequence[Decision]:
+    """What was decided of entities that the asker sees, both; oldest first."""
+    found = await decisions(desk.database, None if about is None else [about])
+    seen = await desk.seen(asker, [id for one in found for id in (one.kept, one.other)])
+    return [one for one in found if {one.kept, one.other} <= seen]
+
+
+async def _check_may_decide(desk: AccessDesk, asker: Asker, action: str, one: str, other: str) -> None:
+    rights = await desk.rights(asker)
+    seen = await desk.seen(asker, [one, other])
+    if {one, other} <= seen:
+        records = await desk.database.read(
+            "UNWIND $ids AS id MATCH (:Entity {id: id})-[:IN_COLLECTION]->(c) RETURN DISTINCT c.id AS id",
+            ids=[one, other],
+        )
+        places = [record["id"] for record in records]
+        if rights.administrator or (places and all(map(rights.may_take, places))):
+            return
+    raise await desk.refused(asker, action, one, other)
+
+
+async def _decision(
+    desk: AccessDesk, asker: Asker, kind: str, kept: str, other: str, reason: str
+) -> Decision:
+    proposal = await proposal_of(desk.database, kept, other)
+    return Decision(
+        uuid.uuid4().hex,
+        "merge" if kind == "merge" else "rejection",
+        kept,
+        other,
+        reason,
+        asker.account,
+        datetime.now(UTC),
+        asker.agent,
+        () if proposal is None else (proposal.digest,),
+    )
+
+
+def _details(decision: Decision) -> dict[str, str]:
+    return {"merge": decision.id, "kept": decision.kept, "other": decision.other, "reason": decision.reason}
