@@ -18,6 +18,7 @@ from context_manager.handling import Handlings
 from context_manager.mesh_operations import MeshOperations
 from context_manager.relevance import Match, Question, match, question_of
 from graph.handling import Handling
+from graph.joined import joined
 from graph.past import PRESENT, When
 from graph.reads import Asker, EntityView, Reader, View
 from inference.embeddings import Embedder
@@ -130,8 +131,8 @@ async def embed(service: Asking, text: str) -> tuple[list[float] | None, Placeme
 
 
 async def search(view: View, text: str, vector: Sequence[float], first: int) -> list[EntityView]:
-    """The visible entities that match a text by words or meaning, best first."""
-    return (await find(view, question_of(text, vector)))[:first]
+    """The visible entities that match a text by words or meaning, best first; those that are one as one."""
+    return (await joined(view, await find(view, question_of(text, vector))))[:first]
 
 
 async def retrieve(

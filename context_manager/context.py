@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from context_manager.facts import JOINTS, Fact, description, facts_of, relationship_fact
+from context_manager.facts import (
+    JOINTS,
+    Fact,
+    description,
+    facts_of,
+    named,
+    relationship_fact,
+    resting_on,
+)
 from context_manager.grounding import split
 from context_manager.relevance import Match, Question, best_first, match, relevant, to_the_point
 from context_manager.words import stems
+from graph.joined import with_members
 from graph.reads import EntityView, View
 from inference.embeddings import Embedder
 from ontologies import Ontology
@@ -106,20 +115,21 @@ async def _weigh_passages(
 
 async def _short_facts(view: View, ontology: Ontology, entities: Sequence[EntityView]) -> list[Fact]:
     found: dict[str, Fact] = {}
-    for entity in entities:
-        for fact in facts_of(ontology, entity, (entity.id,)):
-            found.setdefault(fact.id, fact)
-    expanded = entities[:_EXPANDED]
-    neighbours = await view.neighbours([entity.id for entity in expanded], _NEIGHBOURS)
-    for entity in expanded:
+    known = await with_members(view, entities)
+    for entity, leading in known:
+        for fact in facts_of(ontology, named(entity, leading), (entity.id,)):
+            found.setdefault(fact.id, resting_on(fact, leading))
+    expanded = known[:_EXPANDED]
+    neighbours = await view.neighbours([entity.id for entity, _ in expanded], _NEIGHBOURS)
+    for entity, leading in expanded:
         for neighbour in neighbours.get(entity.id, ()):
             # What is inferred has no source to cite, and follows from facts that have one.
             if neighbour.derivations:
                 continue
             if neighbour.type not in JOINTS and neighbour.entity.class_name != "Passage":
                 path = (entity.id, neighbour.type, neighbour.entity.id)
-                fact = relationship_fact(ontology, entity, neighbour, path)
-                found.setdefault(fact.id, fact)
+                fact = relationship_fact(ontology, named(entity, leading), neighbour, path)
+                found.setdefault(fact.id, resting_on(fact, leading))
     return list(found.values())
 
 

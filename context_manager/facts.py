@@ -80,6 +80,16 @@ def relationship_fact(
     )
 
 
+def named(entity: EntityView, leading: EntityView) -> EntityView:
+    """The entity under the name of the one that leads those that are one with it."""
+    return replace(entity, name=leading.name)
+
+
+def resting_on(fact: Fact, leading: EntityView) -> Fact:
+    """The fact, told under the name of an entity: it is one that it is made of."""
+    return fact if leading.id in fact.entities else replace(fact, entities=(*fact.entities, leading.id))
+
+
 def description(ontology: Ontology, entity: EntityView) -> str:
     """What an entity is embedded as: its own values only, so that the text is of one audience."""
     if entity.class_name == "Passage":

@@ -26,6 +26,7 @@ from context_manager.audit import AuditError
 from context_manager.graphql_access import AccessQueries
 from context_manager.graphql_mesh import MeshQueries
 from context_manager.graphql_mutations import Mutation
+from graph.joined import joined_entity, joined_neighbours
 from graph.past import PRESENT, PastReadError, When
 from graph.reads import Asker, EntityView, Neighbour, View
 from graph.revision_token import RevisionTokenError, RevisionTokens
@@ -160,7 +161,7 @@ class RequestContext:
                 return {
                     (id_, first): beside
                     for first, ids in by_size.items()
-                    for id_, beside in (await view.neighbours(ids, first)).items()
+                    for id_, beside in (await joined_neighbours(view, ids, first)).items()
                 }
 
             read = await self.read(work, when=when)
@@ -225,7 +226,7 @@ class Query(AccessQueries, MeshQueries):
         valid_at: ValidAt = None,
     ) -> types.Entity | None:
         when = info.context.when(as_of, valid_at)
-        found = await info.context.read(lambda view: view.entity(str(id)), when=when)
+        found = await info.context.read(lambda view: joined_entity(view, str(id)), when=when)
         return None if found is None else info.context.entity(found, when)
 
     @strawberry.field(description="Entities of a class and its subclasses.")

@@ -61,6 +61,10 @@ class Entity:
     confidence: float
     valid_from: datetime | None
     valid_to: datetime | None
+    same_as: list[strawberry.ID] = strawberry.field(
+        description="The others that are one with it, whose values and sources are among these; of an entity "
+        "in a list, none: there each is told by itself."
+    )
     when: strawberry.Private[When]
 
     @strawberry.field(description="Its visible neighbours, at the same point of both times.")
@@ -168,6 +172,7 @@ def entity_of(labels: dict[str, str], view: EntityView, when: When = PRESENT) ->
         confidence=view.confidence,
         valid_from=view.valid_from,
         valid_to=view.valid_to,
+        same_as=[strawberry.ID(other) for other in view.same],
         when=when,
     )
 

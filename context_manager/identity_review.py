@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from context_manager.access_desk import AccessDesk, check_reason
@@ -49,7 +49,7 @@ async def merge(desk: AccessDesk, asker: Asker, kept: str, other: str, reason: s
         known = await standing_around(desk.database, [kept, other])
         seen = await desk.seen(asker, [id for one in known for id in (one.kept, one.other)])
         check_merge([one for one in known if {one.kept, one.other} <= seen], kept, other)
-        decision = await _decision(desk, asker, "merge", kept, other, reason)
+        decision = replace(await _decision(desk, asker, kept, other, reason), kind="merge")
         await desk.carry_out(asker, "merge", _details(decision), lambda: desk.merges.decide(decision))
     return decision
 
@@ -61,7 +61,7 @@ async def reject(desk: AccessDesk, asker: Asker, one: str, other: str, reason: s
     await _check_may_decide(desk, asker, "reject", one, other)
     if await proposal_of(desk.database, one, other) is None:
         raise await desk.refused(asker, "reject", one, other)
-    decision = await _decision(desk, asker, "rejection", one, other, reason)
+    decision = await _decision(desk, asker, one, other, reason)
     await desk.carry_out(asker, "reject", _details(decision), lambda: desk.merges.decide(decision))
     return decision
 
@@ -131,13 +131,12 @@ async def _check_may_decide(desk: AccessDesk, asker: Asker, action: str, one: st
     raise await desk.refused(asker, action, one, other)
 
 
-async def _decision(
-    desk: AccessDesk, asker: Asker, kind: str, kept: str, other: str, reason: str
-) -> Decision:
+async def _decision(desk: AccessDesk, asker: Asker, kept: str, other: str, reason: str) -> Decision:
+    """A rejection, on the evidence as it is."""
     proposal = await proposal_of(desk.database, kept, other)
     return Decision(
         uuid.uuid4().hex,
-        "merge" if kind == "merge" else "rejection",
+        "rejection",
         kept,
         other,
         reason,

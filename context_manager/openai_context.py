@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from context_manager.ask import Asking, QuestionRefused, retrieve
-from context_manager.facts import JOINTS, Fact, facts_of, relationship_fact
+from context_manager.facts import JOINTS, Fact, facts_of, named, relationship_fact, resting_on
 from context_manager.openai_errors import ApiError
 from context_manager.openai_request import Extension, Message
 from graph.handling import Handling, meet_all
+from graph.joined import with_members
 from graph.reads import Asker, View
 from ontologies import Ontology
 
@@ -120,18 +121,23 @@ async def handling_now(service: Asking, asker: Asker, found: Grounds) -> Handlin
 async def _named(view: View, ontology: Ontology, ids: Sequence[str]) -> list[Fact]:
     """What the entities themselves say, their passages, and how they stand to what is beside them."""
     facts: list[Fact] = []
-    neighbours = await view.neighbours(ids, _NEIGHBOURS) if ids else {}
+    found = []
     for id_ in ids:
         entity = await view.entity(id_)
         if entity is None:
             raise ApiError(
                 404, "entity_not_found", f"there is no entity {id_[:80]!r}", param="orgraph.entities"
             )
-        facts += facts_of(ontology, entity, (id_,))
-        for neighbour in neighbours[id_]:
-            path = (id_, neighbour.type, neighbour.entity.id)
+        found.append(entity)
+    known = await with_members(view, found)
+    neighbours = await view.neighbours([entity.id for entity, _ in known], _NEIGHBOURS) if known else {}
+    for entity, leading in known:
+        told = named(entity, leading)
+        facts += [resting_on(fact, leading) for fact in facts_of(ontology, told, (entity.id,))]
+        for neighbour in neighbours[entity.id]:
+            path = (entity.id, neighbour.type, neighbour.entity.id)
             if neighbour.entity.class_name == "Passage":
                 facts += facts_of(ontology, neighbour.entity, path)
             elif neighbour.type not in JOINTS:
-                facts.append(relationship_fact(ontology, entity, neighbour, path))
+                facts.append(resting_on(relationship_fact(ontology, told, neighbour, path), leading))
     return facts

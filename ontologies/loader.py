@@ -323,7 +323,8 @@ def _strength(graph: Graph, node: URIRef) -> Strength:
     stated = sorted(str(o) for o in graph.objects(node, OG.identifies))
     if not stated:
         return ""
-    found = next((strength for strength in get_args(Strength) if stated == [strength] != [""]), None)
+    strengths: tuple[Strength, ...] = get_args(Strength)
+    found = next((strength for strength in strengths if stated == [strength] != [""]), None)
     if found is None:
         raise _UnusableError(
             f"expected one og:identifies, 'weak', 'strong' or 'decides', found {', '.join(stated)}",
