@@ -18,6 +18,7 @@ from context_manager.cli_access import add_access
 from context_manager.cli_authorization import add_authorization
 from context_manager.cli_connectors import connector_app, held_app
 from context_manager.cli_export import export_command
+from context_manager.cli_identity import app as identity_app
 from context_manager.cli_nodes import nodes_app, placement_app
 from context_manager.cli_ontology import ontology_commands
 from context_manager.cli_support import (
@@ -48,6 +49,7 @@ app.add_typer(ontology_commands, name="ontology")
 app.add_typer(connector_app, name="connector")
 app.add_typer(held_app, name="held")
 app.command("export")(export_command)
+app.add_typer(identity_app, name="identity")
 app.add_typer(nodes_app, name="nodes")
 app.add_typer(placement_app, name="placement")
 add_authorization(app)

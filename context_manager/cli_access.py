@@ -64,8 +64,8 @@ def grant(  # noqa: PLR0913, PLR0917  the parts of a decision
     as_json: AsJson = False,
 ) -> None:
     """Let a person or group view a collection, for good or until a time."""
-    asked = _asked(person, token_file)
-    _give_or_deny("grantAccess", subject, collection, reason, until, dry_run, asked, as_json)
+    service = asked(person, token_file)
+    _give_or_deny("grantAccess", subject, collection, reason, until, dry_run, service, as_json)
 
 
 def deny(  # noqa: PLR0913, PLR0917  as above
@@ -79,8 +79,8 @@ def deny(  # noqa: PLR0913, PLR0917  as above
     as_json: AsJson = False,
 ) -> None:
     """Deny a person or group a collection, whoever grants it; no crawl lifts that."""
-    asked = _asked(person, token_file)
-    _give_or_deny("denyAccess", subject, collection, reason, until, dry_run, asked, as_json)
+    service = asked(person, token_file)
+    _give_or_deny("denyAccess", subject, collection, reason, until, dry_run, service, as_json)
 
 
 def revoke(  # noqa: PLR0913, PLR0917  as above
@@ -93,7 +93,7 @@ def revoke(  # noqa: PLR0913, PLR0917  as above
     as_json: AsJson = False,
 ) -> None:
     """Take back one grant, lift one denial; or take back all that was granted to a subject."""
-    asked = _asked(person, token_file)
+    service = asked(person, token_file)
     if all_ and dry_run:
         fail("--dry-run tells of one decision; leave --all out")
     if all_:
@@ -101,13 +101,13 @@ def revoke(  # noqa: PLR0913, PLR0917  as above
             "mutation ($subject: ID!, $reason: String!) { done: revokeAllAccess(subject: $subject, "
             f"reason: $reason) {{ {_DECISION} }} }}"
         )
-        _show_decisions(asked.send(everything, subject=decision, reason=reason), as_json)
+        _show_decisions(service.send(everything, subject=decision, reason=reason), as_json)
         return
     text = (
         "mutation ($id: ID!, $reason: String!, $dry: Boolean!) { done: revokeAccess(id: $id, "
         f"reason: $reason, dryRun: $dry) {{ decision {{ {_DECISION} }} {_EFFECTS} }} }}"
     )
-    _show_outcome(asked.send(text, id=decision, reason=reason, dry=dry_run), as_json)
+    _show_outcome(service.send(text, id=decision, reason=reason, dry=dry_run), as_json)
 
 
 def confirm(
@@ -117,7 +117,7 @@ def confirm(
     text = (
         f"mutation ($id: ID!) {{ done: confirmAccess(id: $id) {{ decision {{ {_DECISION} }} {_EFFECTS} }} }}"
     )
-    _show_outcome(_asked(person, token_file).send(text, id=decision), as_json)
+    _show_outcome(asked(person, token_file).send(text, id=decision), as_json)
 
 
 def access(
@@ -133,7 +133,7 @@ def access(
         f"collection: $collection) {{ {_DECISION} }} }}"
     )
     at = None if collection is None else _collection(collection)
-    _show_decisions(_asked(person, token_file).send(text, subject=subject, collection=at), as_json)
+    _show_decisions(asked(person, token_file).send(text, subject=subject, collection=at), as_json)
 
 
 def who_can_see(
@@ -143,7 +143,7 @@ def who_can_see(
     as_json: AsJson = False,
 ) -> None:
     """The accounts that may view an entity."""
-    found = _asked(person, token_file).send("query ($id: ID!) { done: whoCanSee(id: $id) }", id=entity)
+    found = asked(person, token_file).send("query ($id: ID!) { done: whoCanSee(id: $id) }", id=entity)
     if as_json:
         typer.echo(json.dumps(found))
     else:
@@ -153,7 +153,7 @@ def who_can_see(
 
 def preview_sources(person: As = None, token_file: TokenFile = None, as_json: AsJson = False) -> None:
     """Who would gain and who would lose if sources.toml took effect as it is now."""
-    found = _asked(person, token_file).send("query { done: previewSources { account gains losses } }")
+    found = asked(person, token_file).send("query { done: previewSources { account gains losses } }")
     _show_effects(found, as_json)
 
 
@@ -161,24 +161,24 @@ def disable(
     account: Account, reason: Reason, person: As = None, token_file: TokenFile = None, as_json: AsJson = False
 ) -> None:
     """Take all access from an account at once; no crawl gives it back."""
-    asked = _asked(person, token_file)
+    service = asked(person, token_file)
     text = (
         "mutation ($account: ID!, $reason: String!) { done: disableAccount(account: $account, "
         f"reason: $reason) {{ decision {{ {_DECISION} }} {_EFFECTS} }} }}"
     )
-    _show_outcome(asked.send(text, account=asked.account(account), reason=reason), as_json)
+    _show_outcome(service.send(text, account=service.account(account), reason=reason), as_json)
 
 
 def enable(
     account: Account, reason: Reason, person: As = None, token_file: TokenFile = None, as_json: AsJson = False
 ) -> None:
     """Let an account's own source decide again whether it is enabled."""
-    asked = _asked(person, token_file)
+    service = asked(person, token_file)
     text = (
         "mutation ($account: ID!, $reason: String!) { done: enableAccount(account: $account, "
         f"reason: $reason) {{ {_DECISION} }} }}"
     )
-    _show_decisions(asked.send(text, account=asked.account(account), reason=reason), as_json)
+    _show_decisions(service.send(text, account=service.account(account), reason=reason), as_json)
 
 
 def break_glass(  # noqa: PLR0913, PLR0917  as above
@@ -194,8 +194,8 @@ def break_glass(  # noqa: PLR0913, PLR0917  as above
         "mutation ($collection: ID!, $reason: String!, $until: DateTime) { done: breakGlass(collection: "
         f"$collection, reason: $reason, until: $until) {{ decision {{ {_DECISION} }} {_EFFECTS} }} }}"
     )
-    asked = _asked(person, token_file)
-    made = asked.send(text, collection=_collection(collection), reason=reason, until=_instant(until))
+    service = asked(person, token_file)
+    made = service.send(text, collection=_collection(collection), reason=reason, until=_instant(until))
     _show_outcome(made, as_json)
 
 
@@ -211,10 +211,10 @@ def close_review(
         "mutation ($id: ID!, $finding: String!) { done: closeReview(id: $id, finding: $finding) "
         f"{{ decision {{ {_DECISION} }} {_EFFECTS} }} }}"
     )
-    _show_outcome(_asked(person, token_file).send(text, id=decision, finding=finding), as_json)
+    _show_outcome(asked(person, token_file).send(text, id=decision, finding=finding), as_json)
 
 
-class _Asked:
+class Asked:
     """The service, asked with somebody's token."""
 
     def __init__(self, settings: Settings, token: str) -> None:
@@ -230,13 +230,13 @@ class _Asked:
         return name if name.startswith("account:") else f"account:{configured(self._settings).issuer}/{name}"
 
 
-def _asked(person: str | None, token_file: Path | None) -> _Asked:
+def asked(person: str | None, token_file: Path | None) -> Asked:
     if (person is None) is (token_file is None):
         fail("say who decides: --as ACCOUNT with the local issuer, or --token-file FILE; one of the two")
     settings = load_settings_or_exit()
     if token_file is not None:
-        return _Asked(settings, token_file.read_text(encoding="utf-8").strip())
-    return _Asked(settings, issuer(settings).mint(str(person), settings.oidc_audience))
+        return Asked(settings, token_file.read_text(encoding="utf-8").strip())
+    return Asked(settings, issuer(settings).mint(str(person), settings.oidc_audience))
 
 
 def _give_or_deny(  # noqa: PLR0913, PLR0917  as above
@@ -246,7 +246,7 @@ def _give_or_deny(  # noqa: PLR0913, PLR0917  as above
     reason: str,
     until: str | None,
     dry_run: bool,
-    asked: _Asked,
+    service: Asked,
     as_json: bool,
 ) -> None:
     text = (
@@ -254,7 +254,7 @@ def _give_or_deny(  # noqa: PLR0913, PLR0917  as above
         f"{{ done: {mutation}(subject: $subject, collection: $collection, reason: $reason, until: $until, "
         f"dryRun: $dry) {{ decision {{ {_DECISION} }} {_EFFECTS} }} }}"
     )
-    made = asked.send(
+    made = service.send(
         text,
         subject=subject,
         collection=_collection(collection),

@@ -16,6 +16,7 @@ from graph import access_effects, access_entries, access_history
 from graph.feed import current_revision
 from graph.journal import JournalError
 from graph.lease import CrawlBusyError, LeaseLostError
+from graph.merges import MergeError
 from graph.own_claims import DecisionError
 from graph.reads import ReadOvertakenError
 from graph.revision_token import RevisionTokenError
@@ -30,6 +31,7 @@ EXPECTED = (
     DecisionError,
     JournalError,
     LeaseLostError,
+    MergeError,
     ReadOvertakenError,
     RevisionTokenError,
 )

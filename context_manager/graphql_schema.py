@@ -24,6 +24,7 @@ from context_manager import graphql_types as types
 from context_manager.access_desk import AccessDesk
 from context_manager.audit import AuditError
 from context_manager.graphql_access import AccessQueries
+from context_manager.graphql_identity import IdentityQueries
 from context_manager.graphql_mesh import MeshQueries
 from context_manager.graphql_mutations import Mutation
 from graph.joined import joined_entity, joined_neighbours
@@ -199,7 +200,7 @@ def page_size(first: int) -> int:
 
 
 @strawberry.type(description="What the asker may see, and answers made from that alone.")
-class Query(AccessQueries, MeshQueries):
+class Query(AccessQueries, MeshQueries, IdentityQueries):
     @strawberry.field(description="The classes of the ontology.")
     async def classes(
         self, info: Info, as_of: AsOf = None, valid_at: ValidAt = None

@@ -1,0 +1,113 @@
+"""`orgraph identity`: which entities are one, as it is proposed and decided; through the running service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from context_manager.cli_access import As, Reason, TokenFile, asked
+from context_manager.cli_support import AsJson, out
+
+app = typer.Typer(no_args_is_help=True, help="Which entities are one: what is proposed, and decisions.")
+
+One = Annotated[str, typer.Argument(help="An entity's id: `person:ada`.")]
+Other = Annotated[str, typer.Argument(help="Another of the same class.")]
+About = Annotated[str | None, typer.Option(help="Only of this entity.")]
+
+_DECISION = "id kind kept other reason by agent at stands endedBy endedAt endedReason"
+
+
+@app.command("list")
+def list_(
+    about: About = None,
+    decided: Annotated[bool, typer.Option("--decided", help="What was decided, instead.")] = False,
+    person: As = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pairs that may be one and wait for a decision, the best first."""
+    service = asked(person, token_file)
+    if decided:
+        text = f"query ($about: ID) {{ done: identityDecisions(about: $about) {{ {_DECISION} }} }}"
+        _show_decisions(service.send(text, about=about), as_json)
+        return
+    text = (
+        "query ($about: ID) { done: identityProposals(about: $about, first: 100) "
+        "{ one { id name } other { id name } score evidence } }"
+    )
+    found = service.send(text, about=about)
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    table = Table("One", "Other", "Score", "Evidence")
+    for one in found:
+        both = [f"{end['name']} ({end['id']})" for end in (one["one"], one["other"])]
+        table.add_row(*both, f"{one['score']:.2f}", "; ".join(one["evidence"]))
+    out.print(table if found else "Nothing.")
+
+
+@app.command()
+def merge(  # noqa: PLR0913, PLR0917  the parts of a decision
+    kept: One,
+    other: Other,
+    reason: Reason,
+    person: As = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let two be told as one; the first one's name leads. Nobody sees more for it."""
+    text = (
+        "mutation ($kept: ID!, $other: ID!, $reason: String!) "
+        f"{{ done: mergeEntities(kept: $kept, other: $other, reason: $reason) {{ {_DECISION} }} }}"
+    )
+    made = asked(person, token_file).send(text, kept=kept, other=other, reason=reason)
+    _show_decisions([made], as_json)
+
+
+@app.command()
+def reject(  # noqa: PLR0913, PLR0917  as above
+    one: One,
+    other: Other,
+    reason: Reason,
+    person: As = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say that two that are proposed are not one."""
+    text = (
+        "mutation ($one: ID!, $other: ID!, $reason: String!) "
+        f"{{ done: rejectProposal(one: $one, other: $other, reason: $reason) {{ {_DECISION} }} }}"
+    )
+    made = asked(person, token_file).send(text, one=one, other=other, reason=reason)
+    _show_decisions([made], as_json)
+
+
+@app.command()
+def undo(
+    decision: Annotated[str, typer.Argument(metavar="ID", help="A merge's id, as `list --decided` has it.")],
+    reason: Reason,
+    person: As = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a merge back: all is told as before it."""
+    text = (
+        "mutation ($id: ID!, $reason: String!) "
+        f"{{ done: undoMerge(id: $id, reason: $reason) {{ {_DECISION} }} }}"
+    )
+    _show_decisions([asked(person, token_file).send(text, id=decision, reason=reason)], as_json)
+
+
+def _show_decisions(decisions: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(decisions))
+        return
+    table = Table("Id", "What", "Kept", "Other", "Stands", "By", "Why")
+    for one in decisions:
+        stands = "yes" if one["stands"] else f"undone: {one['endedReason']}"
+        table.add_row(one["id"], one["kind"], one["kept"], one["other"], stands, one["by"], one["reason"])
+    out.print(table if decisions else "Nothing.")
