@@ -21,6 +21,7 @@ from graph.claims import SourcePolicy
 from graph.database import Database
 from graph.merges import Merges
 from graph.reads import Asker, Reader
+from graph.rebac.relation_tuples import TupleKey
 from ontologies import AuthorizationModel, Ontology
 
 T = TypeVar("T")
@@ -136,6 +137,20 @@ class Rights:
         return self.may_take(collection) and (
             self.administrator or self.snapshot.check(self.asker.account, VIEWER, collection)
         )
+
+    def linked(self, person: str, account: str) -> AccessSnapshot:
+        """Access as it would be if the account were the person's."""
+        return self.snapshot.with_tuples(added=[TupleKey(account, "account", person)])
+
+    def gained_by_link(self, person: str, account: str) -> frozenset[str]:
+        """The collections that the account would come to view."""
+        after = self.linked(person, account).granted(account, VIEWER, "collection")
+        return after - self.snapshot.granted(account, VIEWER, "collection")
+
+    def may_link(self, person: str, account: str) -> bool:
+        """May decide that the account is the person's: gives all that the account would gain by it."""
+        gained = self.gained_by_link(person, account)
+        return self.administrator or (bool(gained) and all(map(self.may_give, gained)))
 
     def other_person_than(self, account: str | None) -> bool:
         """Whether the asker is certainly somebody else than the person of that account."""

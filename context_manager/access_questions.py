@@ -40,10 +40,22 @@ async def preview_decision(
     return await _effects(desk, rights, after, [collection])
 
 
+async def preview_link(desk: AccessDesk, asker: Asker, person: str, account: str) -> Sequence[AccessEffect]:
+    """Who would gain if the account were the person's. For who may decide it."""
+    rights = await desk.rights(asker)
+    if not rights.may_link(person, account) or not {
+        await desk.knows(rights, person),
+        await desk.knows(rights, account),
+    } == {True}:
+        raise await desk.refused(asker, "preview", person, account)
+    after = rights.linked(person, account)
+    return await _effects(desk, rights, after, rights.gained_by_link(person, account))
+
+
 async def preview_ending(desk: AccessDesk, asker: Asker, id: str) -> Sequence[AccessEffect]:
     """Who would gain and lose if the entry were ended."""
     rights = await desk.rights(asker)
-    found = [one for one in await entries(desk.database, ids=[id]) if one.kind != "disabling"]
+    found = [one for one in await entries(desk.database, ids=[id]) if one.kind not in {"disabling", "link"}]
     if not found or not rights.may_take(found[0].object):
         raise await desk.refused(asker, "preview", id)
     [entry] = found

@@ -6,7 +6,7 @@ import logging
 import uuid
 from datetime import UTC, datetime
 
-from context_manager.access_desk import AccessDesk, AccessRefused, check_reason
+from context_manager.access_desk import AccessDesk, AccessRefused, Rights, check_reason
 from graph.access_entries import AccessEntry, Kind, entries
 from graph.reads import Asker
 
@@ -40,6 +40,35 @@ async def deny(  # noqa: PLR0913, PLR0917  all that a decision says
     return await _decide(desk, asker, "deny", entry)
 
 
+async def link(  # noqa: PLR0913, PLR0917  all that a decision says
+    desk: AccessDesk, asker: Asker, person: str, account: str, reason: str, until: datetime | None
+) -> AccessEntry:
+    """Say whose an account is, where no source says so. What the account would gain by it, it gains once
+    that was confirmed, with the difference before one's eyes."""
+    check_reason(reason)
+    now = datetime.now(UTC)
+    if not (person.startswith("person:") and account.startswith("account:")):
+        raise AccessRefused("expected the id of a person and of an account, `person:ada account:acme/ada`")
+    if until is not None and (until.tzinfo is None or until <= now):
+        raise AccessRefused("until: expected a time to come, with a time zone")
+    rights = await desk.rights(asker)
+    if not (
+        rights.may_link(person, account)
+        and await desk.knows(rights, person)
+        and await desk.knows(rights, account)
+    ):
+        raise await desk.refused(asker, "link", person, account)
+    if rights.snapshot.named_persons(account):
+        raise AccessRefused(
+            f"{account} has a person already, as a source or somebody else says: end that first"
+        )
+    waits = bool(rights.gained_by_link(person, account))
+    entry = AccessEntry(
+        uuid.uuid4().hex, "link", person, account, reason, asker.account, now, asker.agent, until, waits
+    )
+    return await _decide(desk, asker, "link", entry)
+
+
 async def take_back(desk: AccessDesk, asker: Asker, id: str, reason: str) -> AccessEntry:
     """Take back one grant, or lift one denial; the latter waits for a second person where it takes two."""
     check_reason(reason)
@@ -48,7 +77,7 @@ async def take_back(desk: AccessDesk, asker: Asker, id: str, reason: str) -> Acc
     now = datetime.now(UTC)
     if entry is None or entry.kind == "disabling" or entry.state(now) not in ("pending", "standing"):
         raise await desk.refused(asker, "take back", id)
-    if not (rights.may_give(entry.object) if entry.restricts else rights.may_take(entry.object)):
+    if not _may_end(rights, entry):
         raise await desk.refused(asker, "take back", id)
     details = {"entry": id, "subject": entry.subject, "object": entry.object, "reason": reason}
     if entry.restricts and entry.second:
@@ -73,9 +102,7 @@ async def take_back_all(desk: AccessDesk, asker: Asker, subject: str, reason: st
     granted = [
         entry
         for entry in await entries(desk.database, subject=subject)
-        if not entry.restricts
-        and entry.state(now) in ("pending", "standing")
-        and rights.may_take(entry.object)
+        if not entry.restricts and entry.state(now) in ("pending", "standing") and _may_end(rights, entry)
     ]
     if not granted:
         return []
@@ -95,9 +122,8 @@ async def confirm(desk: AccessDesk, asker: Asker, id: str) -> AccessEntry:
     if (
         entry is None
         or asker.agent is not None
-        or not rights.may_give(entry.object)
         or not _waits(entry)
-        or not rights.other_person_than(entry.ending_by if entry.restricts else entry.by)
+        or not _may_confirm(desk, rights, entry)
         or entry.subject in rights.persons
     ):
         raise await desk.refused(asker, "confirm", id)
@@ -208,6 +234,23 @@ async def vouch(desk: AccessDesk, asker: Asker, reason: str) -> None:
 def to_review(entry: AccessEntry) -> bool:
     """Whether it is an emergency that nobody has looked into yet."""
     return entry.kind == "break_glass" and entry.reviewed_at is None
+
+
+def _may_end(rights: Rights, entry: AccessEntry) -> bool:
+    if entry.kind == "link":
+        return rights.administrator or rights.asker.account == entry.by
+    return rights.may_give(entry.object) if entry.restricts else rights.may_take(entry.object)
+
+
+def _may_confirm(desk: AccessDesk, rights: Rights, entry: AccessEntry) -> bool:
+    """A link takes a second person only where a collection that is gained by it does."""
+    if entry.kind == "link":
+        gained = rights.gained_by_link(entry.subject, entry.object)
+        alone = not any(map(desk.takes_two, gained))
+        return rights.may_link(entry.subject, entry.object) and (alone or rights.other_person_than(entry.by))
+    return rights.may_give(entry.object) and rights.other_person_than(
+        entry.ending_by if entry.restricts else entry.by
+    )
 
 
 def _waits(entry: AccessEntry) -> bool:

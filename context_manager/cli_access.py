@@ -29,9 +29,9 @@ TokenFile = Annotated[
     Path | None, typer.Option(help="File with the bearer token of who decides.", exists=True, dir_okay=False)
 ]
 
-_DECISION = """id kind subject object reason by agent at until state confirmedBy liftingAskedBy endedBy
+DECISION = """id kind subject object reason by agent at until state confirmedBy liftingAskedBy endedBy
   endedAt endedReason toReview reviewedBy finding"""
-_EFFECTS = "effects { account gains losses }"
+EFFECTS = "effects { account gains losses }"
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -99,13 +99,13 @@ def revoke(  # noqa: PLR0913, PLR0917  as above
     if all_:
         everything = (
             "mutation ($subject: ID!, $reason: String!) { done: revokeAllAccess(subject: $subject, "
-            f"reason: $reason) {{ {_DECISION} }} }}"
+            f"reason: $reason) {{ {DECISION} }} }}"
         )
-        _show_decisions(service.send(everything, subject=decision, reason=reason), as_json)
+        show_decisions(service.send(everything, subject=decision, reason=reason), as_json)
         return
     text = (
         "mutation ($id: ID!, $reason: String!, $dry: Boolean!) { done: revokeAccess(id: $id, "
-        f"reason: $reason, dryRun: $dry) {{ decision {{ {_DECISION} }} {_EFFECTS} }} }}"
+        f"reason: $reason, dryRun: $dry) {{ decision {{ {DECISION} }} {EFFECTS} }} }}"
     )
     _show_outcome(service.send(text, id=decision, reason=reason, dry=dry_run), as_json)
 
@@ -114,9 +114,7 @@ def confirm(
     decision: Decision, person: As = None, token_file: TokenFile = None, as_json: AsJson = False
 ) -> None:
     """Confirm, as the second person, what another one decided."""
-    text = (
-        f"mutation ($id: ID!) {{ done: confirmAccess(id: $id) {{ decision {{ {_DECISION} }} {_EFFECTS} }} }}"
-    )
+    text = f"mutation ($id: ID!) {{ done: confirmAccess(id: $id) {{ decision {{ {DECISION} }} {EFFECTS} }} }}"
     _show_outcome(asked(person, token_file).send(text, id=decision), as_json)
 
 
@@ -130,10 +128,10 @@ def access(
     """What was decided by hand about what you may decide, oldest first."""
     text = (
         "query ($subject: ID, $collection: ID) { done: accessDecisions(subject: $subject, "
-        f"collection: $collection) {{ {_DECISION} }} }}"
+        f"collection: $collection) {{ {DECISION} }} }}"
     )
     at = None if collection is None else _collection(collection)
-    _show_decisions(asked(person, token_file).send(text, subject=subject, collection=at), as_json)
+    show_decisions(asked(person, token_file).send(text, subject=subject, collection=at), as_json)
 
 
 def who_can_see(
@@ -154,7 +152,7 @@ def who_can_see(
 def preview_sources(person: As = None, token_file: TokenFile = None, as_json: AsJson = False) -> None:
     """Who would gain and who would lose if sources.toml took effect as it is now."""
     found = asked(person, token_file).send("query { done: previewSources { account gains losses } }")
-    _show_effects(found, as_json)
+    show_effects(found, as_json)
 
 
 def disable(
@@ -164,7 +162,7 @@ def disable(
     service = asked(person, token_file)
     text = (
         "mutation ($account: ID!, $reason: String!) { done: disableAccount(account: $account, "
-        f"reason: $reason) {{ decision {{ {_DECISION} }} {_EFFECTS} }} }}"
+        f"reason: $reason) {{ decision {{ {DECISION} }} {EFFECTS} }} }}"
     )
     _show_outcome(service.send(text, account=service.account(account), reason=reason), as_json)
 
@@ -176,9 +174,9 @@ def enable(
     service = asked(person, token_file)
     text = (
         "mutation ($account: ID!, $reason: String!) { done: enableAccount(account: $account, "
-        f"reason: $reason) {{ {_DECISION} }} }}"
+        f"reason: $reason) {{ {DECISION} }} }}"
     )
-    _show_decisions(service.send(text, account=service.account(account), reason=reason), as_json)
+    show_decisions(service.send(text, account=service.account(account), reason=reason), as_json)
 
 
 def break_glass(  # noqa: PLR0913, PLR0917  as above
@@ -192,10 +190,10 @@ def break_glass(  # noqa: PLR0913, PLR0917  as above
     """Take access in an emergency: an alarm, which somebody else reviews."""
     text = (
         "mutation ($collection: ID!, $reason: String!, $until: DateTime) { done: breakGlass(collection: "
-        f"$collection, reason: $reason, until: $until) {{ decision {{ {_DECISION} }} {_EFFECTS} }} }}"
+        f"$collection, reason: $reason, until: $until) {{ decision {{ {DECISION} }} {EFFECTS} }} }}"
     )
     service = asked(person, token_file)
-    made = service.send(text, collection=_collection(collection), reason=reason, until=_instant(until))
+    made = service.send(text, collection=_collection(collection), reason=reason, until=instant(until))
     _show_outcome(made, as_json)
 
 
@@ -209,7 +207,7 @@ def close_review(
     """Say what came of looking into an emergency of somebody else."""
     text = (
         "mutation ($id: ID!, $finding: String!) { done: closeReview(id: $id, finding: $finding) "
-        f"{{ decision {{ {_DECISION} }} {_EFFECTS} }} }}"
+        f"{{ decision {{ {DECISION} }} {EFFECTS} }} }}"
     )
     _show_outcome(asked(person, token_file).send(text, id=decision, finding=finding), as_json)
 
@@ -252,14 +250,14 @@ def _give_or_deny(  # noqa: PLR0913, PLR0917  as above
     text = (
         "mutation ($subject: ID!, $collection: ID!, $reason: String!, $until: DateTime, $dry: Boolean!) "
         f"{{ done: {mutation}(subject: $subject, collection: $collection, reason: $reason, until: $until, "
-        f"dryRun: $dry) {{ decision {{ {_DECISION} }} {_EFFECTS} }} }}"
+        f"dryRun: $dry) {{ decision {{ {DECISION} }} {EFFECTS} }} }}"
     )
     made = service.send(
         text,
         subject=subject,
         collection=_collection(collection),
         reason=reason,
-        until=_instant(until),
+        until=instant(until),
         dry=dry_run,
     )
     _show_outcome(made, as_json)
@@ -269,7 +267,7 @@ def _collection(name: str) -> str:
     return name if name.startswith("collection:") else f"collection:{name}"
 
 
-def _instant(until: str | None) -> str | None:
+def instant(until: str | None) -> str | None:
     if until is None:
         return None
     if length := re.fullmatch(r"(\d{1,6})([mhd])", until):
@@ -285,14 +283,14 @@ def _instant(until: str | None) -> str | None:
 
 def _show_outcome(outcome: Mapping[str, Any], as_json: bool) -> None:
     if outcome["effects"] is not None:
-        _show_effects(outcome["effects"], as_json)
+        show_effects(outcome["effects"], as_json)
     elif as_json:
         typer.echo(json.dumps(outcome["decision"]))
     else:
-        _show_decisions([outcome["decision"]], as_json)
+        show_decisions([outcome["decision"]], as_json)
 
 
-def _show_decisions(decisions: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+def show_decisions(decisions: Sequence[Mapping[str, Any]], as_json: bool = False) -> None:
     if as_json:
         typer.echo(json.dumps(decisions))
         return
@@ -317,7 +315,7 @@ def _show_decisions(decisions: Sequence[Mapping[str, Any]], as_json: bool) -> No
     out.print(table if decisions else "Nothing.")
 
 
-def _show_effects(effects: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+def show_effects(effects: Sequence[Mapping[str, Any]], as_json: bool = False) -> None:
     if as_json:
         typer.echo(json.dumps(effects))
         return

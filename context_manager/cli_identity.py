@@ -9,7 +9,20 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from context_manager.cli_access import As, Reason, TokenFile, asked
+from context_manager.cli_access import (
+    DECISION,
+    EFFECTS,
+    Account,
+    As,
+    DryRun,
+    Reason,
+    TokenFile,
+    Until,
+    asked,
+    instant,
+    show_decisions,
+    show_effects,
+)
 from context_manager.cli_support import AsJson, out
 
 app = typer.Typer(no_args_is_help=True, help="Which entities are one: what is proposed, and decisions.")
@@ -100,6 +113,35 @@ def undo(
         f"{{ done: undoMerge(id: $id, reason: $reason) {{ {_DECISION} }} }}"
     )
     _show_decisions([asked(person, token_file).send(text, id=decision, reason=reason)], as_json)
+
+
+@app.command()
+def link(  # noqa: PLR0913, PLR0917  as above
+    of: Annotated[str, typer.Argument(metavar="PERSON", help="A person's id.")],
+    account: Account,
+    reason: Reason,
+    until: Until = None,
+    dry_run: DryRun = False,
+    person: As = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whose an account is, where no source does. What it gains waits for `orgraph confirm ID`."""
+    service = asked(person, token_file)
+    text = (
+        "mutation ($of: ID!, $account: ID!, $reason: String!, $until: DateTime, $dry: Boolean!) "
+        "{ done: linkAccount(person: $of, account: $account, reason: $reason, until: $until, dryRun: $dry) "
+        f"{{ decision {{ {DECISION} }} {EFFECTS} }} }}"
+    )
+    found = service.send(
+        text, of=of, account=service.account(account), reason=reason, until=instant(until), dry=dry_run
+    )
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    show_effects(found["effects"])
+    if found["decision"] is not None:
+        show_decisions([found["decision"]])
 
 
 def _show_decisions(decisions: Sequence[Mapping[str, Any]], as_json: bool) -> None:

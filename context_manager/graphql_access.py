@@ -40,7 +40,7 @@ EXPECTED = (
 @strawberry.type(description="A decision by hand about access.")
 class AccessDecision:
     id: strawberry.ID
-    kind: str = strawberry.field(description="grant, denial, disabling or break_glass.")
+    kind: str = strawberry.field(description="grant, denial, disabling, break_glass or link.")
     subject: strawberry.ID
     object: strawberry.ID
     reason: str

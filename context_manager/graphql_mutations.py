@@ -69,7 +69,27 @@ class Mutation(MeshMutations, IdentityMutations):
             return await _effects(questions.preview_decision(desk, asker, "denial", subject, collection))
         return await _decision(administration.deny(desk, asker, subject, collection, reason, until))
 
-    @strawberry.mutation(description="Take back one grant, or lift one denial.")
+    @strawberry.mutation(
+        description="Say whose an account is, where no source says so. It has what the person has once that "
+        "was confirmed (`confirmAccess`), as `effects` show it."
+    )
+    async def link_account(  # noqa: PLR0913, PLR0917  as above
+        self,
+        info: strawberry.Info,
+        person: strawberry.ID,
+        account: strawberry.ID,
+        reason: str,
+        until: datetime | None = None,
+        dry_run: bool = False,
+    ) -> AccessOutcome:
+        desk, asker = info.context.desk(), info.context.asker
+        outcome = await _effects(questions.preview_link(desk, asker, person, account))
+        if not dry_run:
+            made = await _expected(administration.link(desk, asker, person, account, reason, until))
+            outcome.decision = decision_of(made)
+        return outcome
+
+    @strawberry.mutation(description="Take back one grant or link, or lift one denial.")
     async def revoke_access(
         self, info: strawberry.Info, id: strawberry.ID, reason: str, dry_run: bool = False
     ) -> AccessOutcome:

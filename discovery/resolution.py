@@ -161,7 +161,7 @@ def similarity(one: str, other: str) -> float:
         return 1.0 if a else float(one == other)
     if min(len(a), len(b)) < 2:
         return 0.0
-    shorter, longer = sorted((a, b), key=len)
+    shorter, longer = sorted((a, b), key=lambda parts: (len(parts), parts))
     left, total = list(longer), 0.0
     for word in sorted(shorter, key=len, reverse=True):
         best = max(left, key=lambda candidate: _word_similarity(word, candidate))
@@ -202,7 +202,7 @@ def jaro_winkler(one: str, other: str) -> float:
 def _word_similarity(one: str, other: str) -> float:
     if 1 in {len(one), len(other)}:
         return 0.9 if one[0] == other[0] and one != other else float(one == other)
-    found = jaro_winkler(one, other)
+    found = jaro_winkler(*sorted((one, other)))
     return found if found >= _ALIKE else 0.0
 
 

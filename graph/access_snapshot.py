@@ -50,6 +50,14 @@ class AccessSnapshot:
             entry.object for entry in self.held if entry.relation == "account" and entry.user == account
         )
 
+    def named_persons(self, account: str) -> frozenset[str]:
+        """Whose account it is said to be, by anybody, suspended sources too."""
+        return frozenset(
+            entry.object
+            for entry in (*self.held, *self.suspended)
+            if entry.relation == "account" and entry.user == account
+        )
+
     def granted(self, account: str, relation: str, kind: str) -> frozenset[str]:
         """The objects of that type to which the account has the relation, among those that tuples name."""
         named = {entry.object for entry in self.held if type_of(entry.object) == kind}
