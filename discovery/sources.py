@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from graph.claims import SourcePolicy, entity_id
 from graph.handling import Handling
-from graph.tuples import ADMINISTRATION, BY_HAND, CONFIGURATION, IDENTITY
+from graph.tuples import ADMINISTRATION, BY_HAND, CONFIGURATION, HAS_ACCOUNT, IDENTITY
 from ontologies.modules import organization_files
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -145,6 +145,8 @@ class SourceConfig(_Strict):
     trust: int = 50
     grants: tuple[str, ...] = ()
     """Access-bearing relationship types that it may claim."""
+    issuers: tuple[Name, ...] = ()
+    """Whose accounts it may say to be a person's, where several sources are granted HAS_ACCOUNT."""
     handling: HandlingTerms
     holding: HandlingTerms | None = None
     """Where the graph may keep it, where that is not the same as where models may process it."""
@@ -163,6 +165,7 @@ class SourceConfig(_Strict):
             frozenset(entity_id("collection", key) for key in collections),
             self.trust,
             self.max_age,
+            frozenset(self.issuers) or None,
         )
 
 
@@ -240,6 +243,7 @@ def _check_references(path: Path, config: OrganizationConfig) -> None:
             raise ConfigurationError(
                 f"{path}: {name!r} is the name of {meaning} as a source; name the source otherwise"
             )
+    _check_issuers(path, config)
     for source in config.source:
         if by_hand := sorted(BY_HAND.intersection(source.grants)):
             raise ConfigurationError(
@@ -258,3 +262,22 @@ def _check_references(path: Path, config: OrganizationConfig) -> None:
                 f"{path}: collection {collection.id!r} inherits from {collection.inherits!r}, "
                 "which no [[collection]] declares; declare it or correct the name"
             )
+
+
+def _check_issuers(path: Path, config: OrganizationConfig) -> None:
+    """Each issuer has one authoritative source."""
+    granted = [source for source in config.source if HAS_ACCOUNT in source.grants]
+    said: dict[str, str] = {}
+    for source in granted:
+        if len(granted) > 1 and not source.issuers:
+            others = ", ".join(repr(one.name) for one in granted if one is not source)
+            raise ConfigurationError(
+                f"{path}: source {source.name!r} is granted {HAS_ACCOUNT} and so is {others}: name those "
+                'whose accounts each is the authority of, as issuers = ["github"]'
+            )
+        for issuer in source.issuers:
+            if (other := said.setdefault(issuer, source.name)) != source.name:
+                raise ConfigurationError(
+                    f"{path}: sources {other!r} and {source.name!r} both have {issuer!r} among their "
+                    "issuers: leave it to the one that is the authority"
+                )

@@ -70,6 +70,8 @@ class SourcePolicy:
     """On contradicting values the source with the higher trust wins; then the name decides."""
     max_age: timedelta
     """Grants of a source that completed no crawl for longer are suspended."""
+    issuers: frozenset[str] | None = None
+    """Whose accounts it may say to be a person's (`HAS_ACCOUNT`); None where it alone is granted that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from graph.claims import Claim, EntityClaim, RelationshipClaim, Scalar, SourcePolicy, Value, Violation
 from graph.facts import IN_COLLECTION
-from graph.tuples import CONFIGURATION, IDENTITY, SAME_AS
+from graph.tuples import CONFIGURATION, HAS_ACCOUNT, IDENTITY, SAME_AS
 from ontologies.ontology import Ontology
 from ontologies.shapes import EntityState, Shapes, ShapeViolation, is_of_datatype
 
@@ -67,7 +67,8 @@ class Gate:
         if isinstance(claim, EntityClaim):
             return self._look_at_entity(claim)
         usual = (
-            claim.valid_from is None
+            (self._policy.issuers is None or claim.type != HAS_ACCOUNT)
+            and claim.valid_from is None
             and claim.valid_to is None
             and 0 <= claim.confidence <= 1
             and len(fact) <= ID_BYTES
@@ -155,6 +156,15 @@ def _granted(ontology: Ontology, policy: SourcePolicy, claim: RelationshipClaim)
         yield "og:placement", claim.type, "it follows from the entity's claim; name the collection there"
     elif claim.type == SAME_AS and policy.name != IDENTITY:
         yield "og:identity", claim.type, "who is the same is decided by a key or a person, never by a source"
+    elif (
+        claim.type == HAS_ACCOUNT and policy.issuers is not None and _issuer(claim.end) not in policy.issuers
+    ):
+        yield (
+            "og:issuer",
+            claim.end,
+            f"source {policy.name} may not say whose account that is; if it should, add the account's issuer "
+            "to the source's issuers in the configuration",
+        )
     elif relationship is not None and relationship.access_bearing and claim.type not in policy.grants:
         yield (
             "og:grant",
@@ -162,6 +172,11 @@ def _granted(ontology: Ontology, policy: SourcePolicy, claim: RelationshipClaim)
             f"source {policy.name} may not claim it, as access rests on it; "
             "if it should, add it to the source's grants in the configuration",
         )
+
+
+def _issuer(account: str) -> str:
+    """Of `account:issuer/subject`."""
+    return account.partition(":")[2].partition("/")[0]
 
 
 def _alone(shapes: Shapes, claim: Claim) -> list[ShapeViolation]:

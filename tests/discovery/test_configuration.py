@@ -108,6 +108,36 @@ def test_a_wrong_key_is_refused_by_name(tmp_path, before, after, says):
         load(tmp_path, GOOD.replace(before, after))
 
 
+SECOND = """
+[[source]]
+name = "code"
+connector = "ldif"
+collection = "all"
+grants = ["HAS_ACCOUNT"]
+issuers = ["github"]
+handling = { jurisdictions = ["US"] }
+options = { path = "e.ldif" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        ("", None),
+        ('grants = ["HAS_ACCOUNT"]', "source 'people' is granted HAS_ACCOUNT and so is 'code': name those"),
+        ('grants = ["HAS_ACCOUNT"]\nissuers = ["acme", "github"]', "both have 'github' among their issuers"),
+        ('grants = ["HAS_ACCOUNT"]\nissuers = ["acme"]', None),
+    ],
+)
+def test_each_issuer_has_one_source_that_says_whose_its_accounts_are(tmp_path, first, says):
+    text = GOOD.replace('every = "15m"', f'every = "15m"\n{first}') + SECOND
+    if says is not None:
+        with pytest.raises(ConfigurationError, match=says):
+            load(tmp_path, text)
+    else:
+        assert load(tmp_path, text).source[1].policy().issuers == {"github"}
+
+
 def test_an_unknown_connector_is_refused_with_the_known_ones(crawl_source, tmp_path):
     organization = load(tmp_path, GOOD.replace('"ldif"', '"telepathy"'))
     with pytest.raises(

@@ -1,12 +1,15 @@
 """What a source may not claim is quarantined with its reason, and everything else is written."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy, Value, Violation, WriteReport
 from graph.database import Database
+from graph.facts import fact_of
+from graph.gate import Gate
 from graph.store import FactStore
 from ontologies import load_authorization, load_shapes
 
@@ -117,6 +120,18 @@ async def test_each_refused_claim_is_quarantined_with_its_reason_and_the_rest_is
         assert await standing(store) == {"person:ada"}, what
     await crawled(store, PAGES, [person("ada")])
     assert await store.quarantined() == []
+
+
+def test_only_the_authority_of_an_issuer_says_whose_its_accounts_are() -> None:
+    """Also where the gate has seen, and let pass, the like."""
+    gate = Gate(load_shapes(), replace(PEOPLE, issuers=frozenset({"github"})), frozenset())
+    said = [
+        RelationshipClaim("person:ada", "HAS_ACCOUNT", f"account:{key}", "") for key in ("github/1", "acme/1")
+    ]
+    found = [gate.look(fact_of(one), one)[0] for one in said]
+    assert found[0] is None
+    assert found[1] is not None
+    assert (found[1].shape, found[1].value) == ("og:issuer", "account:acme/1")
 
 
 async def test_a_violation_names_the_shape_the_value_and_what_was_expected(store: FactStore) -> None:
