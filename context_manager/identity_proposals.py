@@ -56,7 +56,7 @@ async def compare_changed(
         elif change.kind == "relationship" and change.id.split(" ")[1] in deciding:
             touched.add(change.id.split(" ")[0])
     if touched:
-        resolver.update(touched, await described(database, resolver.ontology, touched))
+        touched |= resolver.update(touched, await described(database, resolver.ontology, touched))
         proposals = await asyncio.to_thread(lambda: list(resolver.proposals(touched)))
         await replace_proposals(database, proposals, touched)
         await _follow_keys(resolver, database, merges, audit, touched)

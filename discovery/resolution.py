@@ -31,8 +31,9 @@ _ALIKE, _UNLIKE = 0.85, 0.6
 #: Of names where one has words that the other lacks.
 _SHORTER = 0.95
 _NAME = "name"
-#: A value that so many share tells nobody apart.
+#: Beyond so many that share a word and a first letter, these are no reason to compare two; whole values are.
 _CROWD = 200
+_PART = "part of name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +96,26 @@ class Resolver:
     _known: dict[str, Described] = field(default_factory=dict)
     _blocks: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
 
-    def update(self, ids: Iterable[str], found: Mapping[str, Described]) -> None:
-        """The entities are as found now; those that were not are gone."""
-        for id in ids:
+    def update(self, ids: Iterable[str], found: Mapping[str, Described]) -> set[str]:
+        """The entities are as found now; those that were not are gone. Returns the ids of all others that
+        are compared with more, or fewer, because a crowd came together or thinned out."""
+        sizes: dict[tuple[str, str], int] = {}
+        changed = set(ids)
+        for id in changed:
             before, after = self._known.pop(id, None), found.get(id)
             for block in _blocks(self.ontology, before) if before else ():
+                sizes.setdefault(block, len(self._blocks[block]))
                 self._blocks[block].discard(id)
-                if not self._blocks[block]:
-                    del self._blocks[block]
+            for block in _blocks(self.ontology, after) if after else ():
+                sizes.setdefault(block, len(self._blocks[block]))
+                self._blocks[block].add(id)
             if after is not None:
                 self._known[id] = after
-                for block in _blocks(self.ontology, after):
-                    self._blocks[block].add(id)
+        crossed = {block for block, size in sizes.items() if _crowded(block, size) != self._is_crowded(block)}
+        others = {id for block in crossed for id in self._blocks[block]} - changed
+        for block in [block for block in sizes if not self._blocks[block]]:
+            del self._blocks[block]
+        return others
 
     def proposals(self, ids: Collection[str] | None = None) -> Iterator[Proposal]:
         """Those about the entities, each once, by pair; all of them without `ids`."""
@@ -139,10 +148,12 @@ class Resolver:
     def _candidates(self, one: Described) -> set[str]:
         found: set[str] = set()
         for block in _blocks(self.ontology, one):
-            beside = self._blocks[block]
-            if len(beside) <= _CROWD or block[1] in one.keys:
-                found |= beside
+            if not self._is_crowded(block):
+                found |= self._blocks[block]
         return found - {one.id}
+
+    def _is_crowded(self, block: tuple[str, str]) -> bool:
+        return _crowded(block, len(self._blocks[block]))
 
 
 def alike(property: str, one: str, other: str) -> float:
@@ -218,6 +229,10 @@ def _telling(ontology: Ontology, one: Described, name: str) -> tuple[str, ...]:
     return tuple(value for value in one.values[name] if value.casefold() not in logins)
 
 
+def _crowded(block: tuple[str, str], size: int) -> bool:
+    return size > _CROWD and block[1].startswith(_PART)
+
+
 def _blocks(ontology: Ontology, one: Described) -> set[tuple[str, str]]:
     """What those share that are compared: a key, a value, or a word of a name and how another begins."""
     kind = type_of(one.id)
@@ -230,7 +245,7 @@ def _blocks(ontology: Ontology, one: Described) -> set[tuple[str, str]]:
             parts = words(value)
             found.add((kind, f"{name} {' '.join(parts)}"))
             found |= {
-                (kind, f"{name} {word} {other[0]}")
+                (kind, f"{_PART} {word} {other[0]}")
                 for at, word in enumerate(parts)
                 if len(word) > 1
                 for other in (*parts[:at], *parts[at + 1 :])

@@ -204,3 +204,42 @@ def test_who_decides_is_said_once(service: Served) -> None:
     assert "say who decides" in done.stderr
     done = orgraph(service, "grant", "person:x", "y", "--reason", "z", "--until", "soon", "--as", BROKER)
     assert "--until soon: expected a time with its zone" in done.stderr
+
+
+ONE = '{ entity(id: "person:priya.raman") { name sameAs neighbours { relationship entity { id } } } }'
+
+
+def test_two_that_are_one_are_told_so_by_command_and_two_again_when_it_is_undone(service: Served) -> None:
+    """Neither sees more for it, and an account of nobody's is linked once that was confirmed."""
+    before = service.query(BROKER, ONE)["data"]["entity"]
+    assert before["sameAs"] == []
+    pair = "person:carlos.ibarra", "person:priya.raman"
+    refused = orgraph(service, "identity", "merge", *pair, "--reason", "same badge", "--as", BROKER)
+    assert refused.exit_code == 1
+    assert "there is nothing of that name here, or it is not yours to decide" in refused.stderr
+    [made] = said(service, "identity", "merge", *pair, "--reason", "same badge")
+    told = service.query(BROKER, ONE)["data"]["entity"]
+    assert (told["name"], told["sameAs"]) == ("Carlos Ibarra", ["person:carlos.ibarra"])
+    beside = {(one["relationship"], one["entity"]["id"]) for one in told["neighbours"]}
+    assert {(one["relationship"], one["entity"]["id"]) for one in before["neighbours"]} <= beside
+    assert ("HAS_ACCOUNT", "account:harborview/carlos.ibarra") in beside
+    assert not sees_pay(service, BROKER)
+    assert [one["id"] for one in said(service, "identity", "list", "--decided")] == [made["id"]]
+    [ended] = said(service, "identity", "undo", made["id"], "--reason", "two badges")
+    assert (ended["stands"], ended["endedReason"]) == (False, "two badges")
+    assert service.query(BROKER, ONE)["data"]["entity"] == before
+    again = orgraph(service, "identity", "undo", made["id"], "--reason", "again", "--as", ADMINISTRATOR)
+    assert again.exit_code == 1
+    assert said(service, "identity", "list") == []
+    would = orgraph(
+        service,
+        "identity",
+        "link",
+        "person:priya.raman",
+        "carlos.ibarra",
+        "--reason",
+        "x",
+        "--as",
+        ADMINISTRATOR,
+    )
+    assert "has a person already" in would.stderr

@@ -107,6 +107,26 @@ def test_the_order_of_crawls_changes_nothing(people, data) -> None:
     )
 
 
+def test_of_a_crowd_only_those_with_the_same_value_are_compared_whoever_came_last(monkeypatch) -> None:
+    monkeypatch.setattr("discovery.resolution._CROWD", 3)
+    world = {
+        one.id: one
+        for one in (
+            described("1", "hr", name="Martha Lovelace"),
+            described("2", "code", name="Marhta Lovelace"),
+            described("3", "code", name="Martha Lovelace"),
+            described("4", "it", name="Mo Lovelace"),
+        )
+    }
+    whole, last = Resolver(ONTOLOGY), Resolver(ONTOLOGY)
+    whole.update(world, world)
+    assert [(one.one, one.other) for one in whole.proposals()] == [("person:1", "person:3")]
+    last.update(set(world) - {"person:4"}, world)
+    assert len(list(last.proposals())) == 2
+    assert last.update(["person:4"], world) == {"person:1", "person:2", "person:3"}
+    assert list(last.proposals()) == list(whole.proposals())
+
+
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_similarity_is_of_the_two_alone(one: str, other: str) -> None:
     found = similarity(one, other)
