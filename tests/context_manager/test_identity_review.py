@@ -19,7 +19,7 @@ from graph.database import Database
 from graph.merges import KEY, MergeError, decisions
 from graph.reads import Asker
 from ontologies import load
-from tests.context_manager.test_administration import ADA, HANA, HR, ROOT, WHY, Acme
+from tests.context_manager.test_administration import ADA, HANA, HR, LENA, ROOT, WHY, Acme
 from tests.graph.identity_world import CODE, CONFIGURATION
 
 ALL = "collection:all"
@@ -108,6 +108,18 @@ async def test_a_merge_is_decided_by_who_may_and_sees_both(acme: Reviewed) -> No
     told = await review.decided(acme.desk, ADA)
     assert [(one.kept, one.other) for one in told] == [("person:tom", "person:code.t")]
     assert ("person:code.t", "person:tom") not in await acme.proposed(ADA)
+
+
+async def test_an_owner_of_the_collections_of_both_decides_as_far_as_they_see(acme: Reviewed) -> None:
+    """Lena may grant HR and does not see it."""
+    pair = "person:code.h", "person:code.l"
+    with pytest.raises(AccessRefused):
+        await review.merge(acme.desk, LENA, *pair, WHY)
+    made = await review.merge(acme.desk, HANA, *pair, WHY)
+    assert await review.decided(acme.desk, LENA) == []
+    with pytest.raises(AccessRefused):
+        await review.undo(acme.desk, LENA, made.id, WHY)
+    assert (await review.undo(acme.desk, HANA, made.id, WHY)).ended_by == HANA.account
 
 
 async def test_what_cannot_be_put_on_record_is_not_done(acme: Reviewed) -> None:

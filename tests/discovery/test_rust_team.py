@@ -9,11 +9,13 @@ import pytest
 from discovery.configuration import all_sources
 from discovery.connector import Position, Problem
 from discovery.connectors.table import build
+from discovery.resolution import propose
 from discovery.runner import Runner
 from discovery.sources import load_organization
 from discovery.statements import fact_of
+from graph.proposals import Described
 from graph.store import FactStore
-from ontologies.loader import load_authorization, load_shapes
+from ontologies.loader import load, load_authorization, load_shapes
 from tests.discovery.git_repository import git
 
 #: The first commit of August 2019, when all people have ids.
@@ -68,6 +70,8 @@ class Replayed:
     """GitHub names that each person had, by the person's id."""
     holders: dict
     """Accounts that each GitHub name was of."""
+    people: dict
+    """How each person was described last, by id."""
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +80,14 @@ def replayed(organization, lists):
     assert problems == []
     connector = build(organization, at(organization, lists), {})
     [scope] = connector.scopes()
-    told = Replayed(0, 0, 0, [], defaultdict(dict), defaultdict(dict))
+    told = Replayed(0, 0, 0, [], defaultdict(dict), defaultdict(dict), {})
     for change in [None, *connector.changes(scope, position)]:
         new = list(claims.values()) if change is None else change.claims
         for claim in new:
             claims[fact_of(claim)] = claim
             if getattr(claim, "class_name", None) == "Person":
                 told.names[claim.id][claim.values["accountName"]] = True
+                told.people[claim.id] = claim.values
             if getattr(claim, "class_name", None) == "Account":
                 told.holders[str(claim.values["name"]).lower()][claim.id] = True
         if change is None:
@@ -116,6 +121,19 @@ def test_who_was_renamed_stays_one_person(replayed):
 def test_a_name_that_passed_to_another_id_is_two_accounts(replayed):
     passed = {name: list(accounts) for name, accounts in replayed.holders.items() if len(accounts) > 1}
     assert passed == {"dylan-dpc": ["account:github/12371125", "account:github/99973273"]}
+
+
+def test_who_took_over_a_name_is_not_taken_for_who_had_it(replayed):
+    """One name, address and account name under two ids of one source: two. Of two sources it is proposed."""
+    ontology = load()
+
+    def described(id_, source):
+        values = {n: (v,) for n, v in replayed.people[id_].items() if ontology.values[n].identifies}
+        return Described(f"{id_}", frozenset({source}), values)
+
+    before, after = "person:12371125", "person:99973273"
+    assert propose(ontology, described(before, "rust-team"), described(after, "rust-team")) is None
+    assert propose(ontology, described(before, "rust-team"), described(after, "another")) is not None
 
 
 async def graph(neo4j):
