@@ -30,6 +30,7 @@ class Reviewed(Acme):
 
     async def begin(self) -> None:
         await self.crawl()
+        await self.desk.administration.reconcile(restored=False)
         self.resolver = Resolver(load())
         await self.code(person("h", "hana", HR), person("t", "tom", ALL), person("l", "lena", HR))
         self.reached = await compare_all(self.resolver, self.desk.database, self.desk.merges, self.desk.audit)
