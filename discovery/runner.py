@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from importlib.metadata import version
 from typing import TypeVar
 
-from neo4j.exceptions import ServiceUnavailable, SessionExpired
+from neo4j.exceptions import DatabaseError, ServiceUnavailable, SessionExpired
 
 from discovery.connector import Connector, Incremental, Position, PositionLostError, Problem, SourceError
 from discovery.connectors.table import build
@@ -24,6 +24,7 @@ from discovery.runs import (
     entity_names,
     forget_position,
     position_of,
+    reading,
     record_run,
     remember_position,
     scopes_read,
@@ -186,12 +187,12 @@ class _ScopeReading:
                     if await self.held(gone, change.standing, f"{_TOO_MUCH} at {change.position}"):
                         return self.report
                     await lapse(database, name, self.scope)
-                await self._write(crawl, change.claims, change.withdrawn)
+                crawl.next_change()
+                await self._write(crawl, change.claims, change.withdrawn, change.position)
                 self.report = replace(self.report, problems=tuple(change.problems))
                 seen = change.position or seen
                 if change.position and (change.claims or change.withdrawn):
                     kept = change.position
-                    await remember_position(database, name, self.scope, self.configuration, kept)
                 self.runner.progress(name, self.report)
             if self.report.problems:  # of the latest change: earlier ones were mended since
                 self.report = replace(self.report, outcome="partial")
@@ -216,10 +217,18 @@ class _ScopeReading:
         self.report = self.report.plus(await crawl.complete())
         await lapse(self.runner.database, self.source.name, self.scope)
 
-    async def _write(self, crawl: Crawl, claims: Sequence[Claim], withdrawn: Sequence[Claim] = ()) -> None:
+    async def _write(
+        self,
+        crawl: Crawl,
+        claims: Sequence[Claim],
+        withdrawn: Sequence[Claim] = (),
+        position: str | None = None,
+    ) -> None:
+        """With the position that is reached by that, if any, in the same transaction."""
         self.report = replace(self.report, claims=self.report.claims + len(claims))
         if claims or withdrawn:
-            self.report = self.report.plus(await crawl.write(claims, withdrawn))
+            reached = reading(self.configuration, position) if position else None
+            self.report = self.report.plus(await crawl.write(claims, withdrawn, reached))
 
     def _problems(self, problems: Iterable[Problem]) -> None:
         self.report = replace(self.report, problems=(*self.report.problems, *problems))
@@ -232,6 +241,11 @@ def _why(source: str, failure: Exception) -> str:
     if isinstance(failure, (ServiceUnavailable, SessionExpired)):
         return f"Neo4j went away: {failure}; what was committed is kept: start it and crawl again"
     log.error("source %s", source, exc_info=failure)
+    if isinstance(failure, DatabaseError):
+        return (
+            f"Neo4j failed: {failure.message}; nothing of the batch under way is kept: make room on its disk "
+            "if that is full, start it again and crawl again"
+        )
     return f"{type(failure).__name__}: {failure} (unexpected; the log has the place)"
 
 

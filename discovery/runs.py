@@ -52,17 +52,21 @@ async def position_of(database: Database, source: str, scope: str, configuration
     return str(records[0]["position"]) if records else None
 
 
+def reading(configuration: str, position: str) -> dict[str, str]:
+    """What the scope's `_Reading` keeps of a position, for `Crawl.write`."""
+    return {"configuration": configuration, "position": position}
+
+
 async def remember_position(
     database: Database, source: str, scope: str, configuration: str, position: str
 ) -> None:
     await execute(
         database,
         """MERGE (r:_Reading {source: $source, scope: $scope})
-           SET r.position = $position, r.configuration = $configuration""",
+           SET r += $reading""",
         source=source,
         scope=scope,
-        configuration=configuration,
-        position=position,
+        reading=reading(configuration, position),
     )
 
 

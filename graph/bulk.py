@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import LiteralString
+from typing import Any, LiteralString
 
 from neo4j import AsyncManagedTransaction
 
@@ -118,7 +118,8 @@ class Bulk:
         """Those that are written: all, or none where their collection does not stand."""
         facts = [merge_entity(self.shapes.ontology, [one]) for one in new]
         rows = [
-            [fact.id, fact.properties() | {"pages": [self.pages[fact.id]]}, fact.confidence] for fact in facts
+            [fact.id, _stored(fact.properties() | {"pages": [self.pages[fact.id]]}), fact.confidence]
+            for fact in facts
         ]
         result = await self.tx.run(
             _CREATE_ENTITIES.replace("LABELS", "&".join(map(_name, self.shapes.ontology.labels(class_name)))),
@@ -160,6 +161,11 @@ class Bulk:
     def _relationship_query(self, type_: str) -> LiteralString:
         query = _MERGE if type_ in self.shared else _CREATE
         return query.replace("TYPE", _name(self.shapes.ontology.relationships[type_].type))
+
+
+def _stored(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Without those that a new node would lose at once."""
+    return {name: value for name, value in properties.items() if value is not None}
 
 
 def _name(name: str) -> str:

@@ -15,7 +15,7 @@ from graph.claims import Claim, SourcePolicy, WriteReport
 from graph.digests import ENTRY, NOWHERE, Numbers, Table
 from graph.facts import Stated, fact_of
 from graph.gate import Gate, violation
-from graph.writer import Order, Outcome, Refused, quarantine_key
+from graph.order import Order, Outcome, Refused, quarantine_key
 
 #: Claims retracted in one transaction.
 _BATCH = 1_000
@@ -110,21 +110,30 @@ class Crawl:
     def __post_init__(self) -> None:
         self.contents = digests.Contents(self.policy.trust)
 
-    async def write(self, claims: Iterable[Claim], withdrawn: Iterable[Claim] = ()) -> WriteReport:
+    async def write(
+        self,
+        claims: Iterable[Claim],
+        withdrawn: Iterable[Claim] = (),
+        reached: Mapping[str, str] | None = None,
+    ) -> WriteReport:
         """Write the claims in one transaction; those that the gate refuses are quarantined.
 
         Of claims about one fact the first of the crawl holds; others that say something else are refused.
         `withdrawn`: what the source itself says it no longer claims in this scope, retracted in the same
         transaction but for facts that `claims` are about; what it did not claim is passed over.
+        `reached`: what the scope's `_Reading` is to keep of how far it is read with that.
         Raises LeaseLostError when another crawl of the scope has begun.
         """
         said = self._sort(list(claims))
         gone, forgotten = self._taken_back(withdrawn, said)
-        outcome = await self.carry_out(
-            self._order(said, withdrawn=self._by_page(gone), passed=[*said.passed, *forgotten])
-        )
+        order = self._order(said, withdrawn=self._by_page(gone), passed=[*said.passed, *forgotten])
+        outcome = await self.carry_out(replace(order, reached=reached or {}))
         self._remember(said, outcome)
         return _report(outcome, said.unchanged)
+
+    def next_change(self) -> None:
+        """What is written from here on is a later state of the source, which may say something else."""
+        self.held.table.said[:] = 0
 
     async def complete(self) -> WriteReport:
         """Retract what this source claimed of this scope before and did not yield in this crawl."""

@@ -99,6 +99,11 @@ class EntityFact:
         plain = {name: list(v) if isinstance(v, tuple) else v for name, v in self.values.items()}
         return plain | _about(self)
 
+    def to_row(self) -> list[Any]:
+        """For JSON, of one that always holds: as `Stated.to_row` has its claim, without evidence."""
+        values = {name: _encoded(value) for name, value in self.values.items()}
+        return [self.id, self.class_name, self.collection, None, values, self.confidence, None, None]
+
     def to_json(self) -> dict[str, Any]:
         values = {name: _encoded(value) for name, value in self.values.items()}
         placed = {"class": self.class_name, "collection": self.collection, "values": values}

@@ -19,7 +19,7 @@ from neo4j import AsyncManagedTransaction
 
 from graph.claims import RelationshipClaim
 from graph.database import Database
-from graph.facts import Stated
+from graph.facts import IN_COLLECTION, Stated
 from graph.tuples import Scope
 
 #: Neo4j Community tells nobody of commits, so it is asked.
@@ -80,29 +80,36 @@ def pack_changes(
 ) -> bytes:
     """The changes of a revision, as the outbox holds them.
 
-    `appeared`: relationships that only the source claims, as the rows of its page (`Stated.to_row`).
+    `appeared`: relationships that only the source claims, as the rows of its page (`Stated.to_row`), and
+    entities that only it claims and that always hold (`EntityFact.to_row`).
     """
     return zlib.compress(orjson.dumps([source, appeared, changes]), 1)
 
 
 def _unpacked(packed: bytes) -> list[FactChange]:
     source, appeared, changes = orjson.loads(zlib.decompress(packed))
-    return [*(_appeared(source, row) for row in appeared), *(FactChange(**change) for change in changes)]
+    found = [one for row in appeared for one in _appeared(source, row)]
+    return [*found, *(FactChange(**change) for change in changes)]
 
 
-def _appeared(source: str, row: Sequence[Any]) -> FactChange:
-    start, type_, end, _, _, *rest = row
+def _appeared(source: str, row: Sequence[Any]) -> list[FactChange]:
+    first, second, third, _, values, *rest = row
     confidence, valid_from, valid_to = rest or (1.0, None, None)
-    after = {
-        "start": start,
-        "type": type_,
-        "end": end,
+    about = {
         "sources": [source],
         "confidence": confidence,
         "validFrom": valid_from,
         "validTo": valid_to,
     }
-    return FactChange("relationship", f"{start} {type_} {end}", None, after)
+
+    def relationship(start: str, type_: str, end: str) -> FactChange:
+        after = {"start": start, "type": type_, "end": end, **about}
+        return FactChange("relationship", f"{start} {type_} {end}", None, after)
+
+    if values is None:
+        return [relationship(first, second, third)]
+    entity = {"class": second, "collection": third, "values": values, **about}
+    return [FactChange("entity", first, None, entity), relationship(first, IN_COLLECTION, third)]
 
 
 async def changes(database: Database, after_revision: int, limit: int = 100) -> Sequence[Revision]:

@@ -14,6 +14,8 @@ from ontologies.shapes import EntityState, Shapes, ShapeViolation, is_of_datatyp
 
 #: The largest entity, in bytes of its values' text; more belongs into passages.
 ENTITY_BYTES = 1_000_000
+#: The longest evidence, in bytes: it names a place.
+EVIDENCE_BYTES = 10_000
 #: The longest id, in bytes: Neo4j indexes it, and two of them with a type.
 ID_BYTES = 1_000
 _INTEGERS = range(-(2**63), 2**63)
@@ -74,6 +76,7 @@ class Gate:
             and len(fact) <= ID_BYTES
             and fact.isascii()
             and claim.evidence.isascii()
+            and len(claim.evidence) <= EVIDENCE_BYTES
         )
         match = _RELATIONSHIP.fullmatch(fact) if usual else None
         if match is None:
@@ -126,7 +129,8 @@ def _problems(
         yield from _granted(ontology, policy, claim)
         yield from rules
     yield from _dated(claim)
-    claim.evidence.encode()
+    if (size := len(claim.evidence.encode())) > EVIDENCE_BYTES:
+        yield "og:evidence", f"{size} bytes", f"expected at most {EVIDENCE_BYTES} bytes: where to look it up"
 
 
 def _identified(ontology: Ontology, *ids: str) -> Iterator[Problem]:

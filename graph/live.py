@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -89,45 +88,30 @@ def transition(
 
 async def places(tx: AsyncManagedTransaction, facts: Collection[str]) -> dict[str, Place]:
     """How each of the facts is kept; those that are not are left out."""
-    found: dict[str, Place] = {}
-    entities = [fact for fact in facts if not is_relationship(fact)]
-    if entities:
-        result = await tx.run(
-            """
-            UNWIND $ids AS id MATCH (n:Entity {id: id})
-            RETURN id, n.since AS since, coalesce(n.pages, []) AS pages, n.audience AS audience
-            """,
-            ids=entities,
-        )
-        async for record in result:
-            found[record["id"]] = Place("live", record["since"], tuple(record["pages"]), record["audience"])
-    by_type: dict[str, list[list[str]]] = defaultdict(list)
-    for fact in facts:
-        if is_relationship(fact):
-            start, type_, end = fact.split(" ")
-            by_type[type_].append([start, end, fact])
-    for type_, rows in by_type.items():
-        result = await tx.run(
-            """
-            UNWIND $rows AS row
-            MATCH (:Entity {id: row[0]})-[r:$($type)]->(:Entity {id: row[1]}) WHERE r.inferred IS NULL
-            RETURN row[2] AS id, r.since AS since, coalesce(r.pages, []) AS pages
-            """,
-            rows=rows,
-            type=type_,
-        )
-        async for record in result:
-            found[record["id"]] = Place("live", record["since"], tuple(record["pages"]))
-    return found | await _aside(tx, [fact for fact in facts if fact not in found])
-
-
-async def _aside(tx: AsyncManagedTransaction, facts: Collection[str]) -> dict[str, Place]:
     if not facts:
         return {}
     result = await tx.run(
-        "UNWIND $facts AS fact MATCH (a:_Aside {fact: fact}) RETURN fact, a {.*} AS row", facts=list(facts)
+        _PLACES,
+        facts=list(facts),
+        ids=[fact for fact in facts if not is_relationship(fact)],
+        relationships=[[fact, *fact.split(" ")] for fact in facts if is_relationship(fact)],
     )
     return {record["fact"]: _place(record["row"]) async for record in result}
+
+
+_PLACES: LiteralString = """
+    UNWIND $ids AS fact
+    MATCH (n:Entity {id: fact})
+    RETURN fact, {status: 'live', since: n.since, pages: n.pages, heldAudience: n.audience} AS row
+    UNION ALL
+    UNWIND $relationships AS one
+    MATCH (:Entity {id: one[1]})-[r:$(one[2])]->(:Entity {id: one[3]}) WHERE r.inferred IS NULL
+    RETURN one[0] AS fact, {status: 'live', since: r.since, pages: r.pages} AS row
+    UNION ALL
+    UNWIND $facts AS fact
+    MATCH (a:_Aside {fact: fact})
+    RETURN fact, a {.status, .since, .pages, .heldAudience} AS row
+    """
 
 
 def _place(row: Mapping[str, Any]) -> Place:
@@ -136,10 +120,7 @@ def _place(row: Mapping[str, Any]) -> Place:
 
 async def statuses(tx: AsyncManagedTransaction, ids: Collection[str]) -> dict[str, Status]:
     """How those of the entities stand that are known."""
-    result = await tx.run("UNWIND $ids AS id MATCH (n:Entity {id: id}) RETURN id", ids=list(ids))
-    found: dict[str, Status] = {record["id"]: "live" async for record in result}
-    aside = await _aside(tx, [id for id in ids if id not in found])
-    return found | {id: place.status for id, place in aside.items()}
+    return {id: place.status for id, place in (await places(tx, ids)).items()}
 
 
 async def due(tx: AsyncManagedTransaction, now: datetime, limit: int) -> list[str]:
@@ -155,18 +136,31 @@ async def due(tx: AsyncManagedTransaction, now: datetime, limit: int) -> list[st
 Kept = dict[str, tuple[RelationshipFact, Place]]
 
 
-async def around(tx: AsyncManagedTransaction, ids: Collection[str]) -> Kept:
-    """All relationships at the entities, as they are kept."""
-    if not ids:
-        return {}
-    return await _found(tx, _AROUND, ids) | await around_aside(tx, ids)
+async def around(tx: AsyncManagedTransaction, ids: Collection[str], appeared: Collection[str]) -> Kept:
+    """All relationships at the entities, as they are kept; at those that appeared, what is aside."""
+    found: Kept = {}
+    if not (ids or appeared):
+        return found
+    async for record in await tx.run(_AROUND, ids=list(ids), aside=[*ids, *appeared]):
+        row = record["row"]
+        fact = RelationshipFact.of_properties(record["start"], record["type"], record["end"], row)
+        found[fact.id] = fact, _place({"status": "live", **row})
+    return found
 
 
-async def around_aside(tx: AsyncManagedTransaction, ids: Collection[str]) -> Kept:
-    """Those that are aside."""
-    if not ids:
-        return {}
-    return await _found(tx, _STARTING_ASIDE, ids) | await _found(tx, _ENDING_ASIDE, ids)
+_AROUND: LiteralString = """
+    UNWIND $ids AS id
+    MATCH (:Entity {id: id})-[r]-(:Entity) WHERE r.inferred IS NULL
+    RETURN DISTINCT startNode(r).id AS start, type(r) AS type, endNode(r).id AS end, properties(r) AS row
+    UNION ALL
+    UNWIND $aside AS id
+    MATCH (a:_Aside {start: id})
+    RETURN a.start AS start, a.type AS type, a.end AS end, properties(a) AS row
+    UNION ALL
+    UNWIND $aside AS id
+    MATCH (a:_Aside {end: id})
+    RETURN a.start AS start, a.type AS type, a.end AS end, properties(a) AS row
+    """
 
 
 async def starting(tx: AsyncManagedTransaction, type_: str, ids: Collection[str]) -> set[Edge]:
@@ -187,29 +181,6 @@ async def starting(tx: AsyncManagedTransaction, type_: str, ids: Collection[str]
     return {(record["start"], record["end"]) async for record in result}
 
 
-async def _found(tx: AsyncManagedTransaction, query: LiteralString, ids: Collection[str]) -> Kept:
-    found: Kept = {}
-    async for record in await tx.run(query, ids=list(ids)):
-        row = record["row"]
-        fact = RelationshipFact.of_properties(record["start"], record["type"], record["end"], row)
-        found[fact.id] = fact, _place({"status": "live", **row})
-    return found
-
-
-_AROUND: LiteralString = """
-    UNWIND $ids AS id MATCH (:Entity {id: id})-[r]-(:Entity) WHERE r.inferred IS NULL
-    RETURN DISTINCT startNode(r).id AS start, type(r) AS type, endNode(r).id AS end, properties(r) AS row
-    """
-_STARTING_ASIDE: LiteralString = """
-    UNWIND $ids AS id MATCH (a:_Aside {start: id})
-    RETURN a.start AS start, a.type AS type, a.end AS end, properties(a) AS row
-    """
-_ENDING_ASIDE: LiteralString = """
-    UNWIND $ids AS id MATCH (a:_Aside {end: id})
-    RETURN a.start AS start, a.type AS type, a.end AS end, properties(a) AS row
-    """
-
-
 # Writing.
 
 
@@ -221,98 +192,83 @@ async def for_each(
         await tx.run(query, parameters, rows=list(rows))
 
 
-async def write(
-    tx: AsyncManagedTransaction,
-    ontology: Ontology,
-    transitions: Sequence[Transition],
-    revision: int,
-    now: datetime,
-) -> None:
-    """What appears before what goes, so that no reader sees less than either state."""
-    changed = [one for one in transitions if one.before != one.after]
-    await _write_live(tx, ontology, [one for one in changed if one.is_live])
-    await _write_versions(tx, [one for one in changed if _superseded(one)], revision)
-    await _write_aside(tx, changed)
-    await _delete_live(tx, [one for one in changed if one.was_live and not one.is_live])
-    await _write_bounds(tx, transitions, now)
-
-
-def _superseded(one: Transition) -> bool:
-    return one.was_known is not None and one.was_known != one.is_known
-
-
-async def _write_live(
-    tx: AsyncManagedTransaction, ontology: Ontology, transitions: Iterable[Transition]
-) -> None:
-    entities: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    relationships: dict[str, list[dict[str, Any]]] = defaultdict(list)
+def rows_of(
+    ontology: Ontology, transitions: Sequence[Transition], revision: int, now: datetime
+) -> dict[str, list[Any]]:
+    """The parameters of `WRITE` for them; none where nothing is to be written."""
+    rows: dict[str, list[Any]] = {name: [] for name in _ROWS}
     for one in transitions:
-        assert one.after is not None  # noqa: S101
-        fact, place = one.after
-        properties = fact.properties() | {"since": place.since, "pages": list(place.pages) or None}
-        if isinstance(fact, EntityFact):
-            dropped = dict.fromkeys(one.was_live.properties(), None) if one.was_live else {}
-            entities[fact.class_name].append({"id": fact.id, "properties": dropped | properties})
+        if one.before != one.after:
+            _write_live(rows, ontology, one)
+            _write_aside(rows, one)
+            if one.before is not None and one.was_known is not None and one.was_known != one.is_known:
+                rows["versions"].append(_version(one.id, *one.before) | {"until": revision})
+        _write_bound(rows, one, now)
+    return rows if any(rows.values()) else {}
+
+
+_ROWS = (
+    "entities", "relationships", "versions", "dormant", "waiting", "settled", "ended", "gone", "bounds",
+    "unbounded",
+)  # fmt: skip
+#: What appears before what goes, so that no reader sees less than either state.
+WRITE: LiteralString = """
+    CALL () {
+        UNWIND $entities AS row
+        MERGE (n:Entity {id: row.id})
+        SET n:$(row.labels), n += row.properties
+    }
+    CALL () {
+        UNWIND $relationships AS row
+        MATCH (a:Entity {id: row.start})
+        MATCH (b:Entity {id: row.end})
+        MERGE (a)-[r:$(row.type)]->(b)
+        SET r = row.properties
+    }
+    CALL () { UNWIND $versions AS row CREATE (v:_Version) SET v = row }
+    CALL () {
+        UNWIND $dormant AS row
+        MERGE (a:_Aside {fact: row.fact})
+        SET a = row, a:_Version, a.until = $open
+    }
+    CALL () { UNWIND $waiting AS row MERGE (a:_Aside {fact: row.fact}) SET a = row REMOVE a:_Version }
+    CALL () { UNWIND $settled AS fact MATCH (a:_Aside {fact: fact}) DELETE a }
+    CALL () {
+        UNWIND $ended AS row
+        MATCH (:Entity {id: row[0]})-[r:$(row[1])]->(:Entity {id: row[2]})
+        DELETE r
+    }
+    CALL () { UNWIND $gone AS id MATCH (n:Entity {id: id}) DETACH DELETE n }
+    CALL () { UNWIND $bounds AS row MERGE (b:_Bound {fact: row[0]}) SET b.at = row[1] }
+    CALL () { UNWIND $unbounded AS fact MATCH (b:_Bound {fact: fact}) DELETE b }
+    """
+
+
+def _write_live(rows: Mapping[str, list[Any]], ontology: Ontology, one: Transition) -> None:
+    was, is_ = one.was_live, one.is_live
+    if is_ is not None and one.after is not None:
+        place = one.after[1]
+        properties = is_.properties() | {"since": place.since, "pages": list(place.pages) or None}
+        if isinstance(is_, EntityFact):
+            dropped = dict.fromkeys(was.properties(), None) if was else {}
+            labels = list(ontology.labels(is_.class_name))
+            rows["entities"].append({"id": is_.id, "labels": labels, "properties": dropped | properties})
         else:
-            relationships[fact.type].append({"start": fact.start, "end": fact.end, "properties": properties})
-    for class_name, rows in entities.items():
-        await for_each(
-            tx,
-            """
-            UNWIND $rows AS row
-            MERGE (n:Entity {id: row.id})
-            SET n:$($labels), n += row.properties
-            """,
-            rows,
-            labels=list(ontology.labels(class_name)),
-        )
-    for type_, rows in relationships.items():
-        await for_each(
-            tx,
-            """
-            UNWIND $rows AS row
-            MATCH (a:Entity {id: row.start})
-            MATCH (b:Entity {id: row.end})
-            MERGE (a)-[r:$($type)]->(b)
-            SET r = row.properties
-            """,
-            rows,
-            type=type_,
-        )
+            row = {"start": is_.start, "type": is_.type, "end": is_.end, "properties": properties}
+            rows["relationships"].append(row)
+    elif isinstance(was, RelationshipFact):
+        rows["ended"].append([was.start, was.type, was.end])
+    elif was is not None:
+        rows["gone"].append(one.id)
 
 
-async def _write_versions(
-    tx: AsyncManagedTransaction, transitions: Iterable[Transition], revision: int
-) -> None:
-    rows = []
-    for one in transitions:
-        assert one.before is not None  # noqa: S101
-        rows.append(_version(one.id, *one.before) | {"until": revision})
-    await for_each(tx, "UNWIND $rows AS row CREATE (v:_Version) SET v = row", rows)
-
-
-async def _write_aside(tx: AsyncManagedTransaction, transitions: Iterable[Transition]) -> None:
-    kept: dict[Status, list[dict[str, Any]]] = defaultdict(list)
-    gone = []
-    for one in transitions:
-        if one.after is not None and not one.is_live:
-            fact, place = one.after
-            row = _version(one.id, fact, place) | {"status": place.status, "pages": list(place.pages) or None}
-            kept[place.status].append(row)
-        elif one.before is not None and not one.was_live:
-            gone.append(one.id)
-    await for_each(
-        tx,
-        "UNWIND $rows AS row MERGE (a:_Aside {fact: row.fact}) SET a = row, a:_Version, a.until = $open",
-        kept["dormant"],
-        open=OPEN,
-    )
-    await for_each(
-        tx,
-        "UNWIND $rows AS row MERGE (a:_Aside {fact: row.fact}) SET a = row REMOVE a:_Version",
-        kept["waiting"],
-    )
-    await for_each(tx, "UNWIND $rows AS fact MATCH (a:_Aside {fact: fact}) DELETE a", gone)
+def _write_aside(rows: Mapping[str, list[Any]], one: Transition) -> None:
+    if one.after is not None and not one.is_live:
+        fact, place = one.after
+        row = _version(one.id, fact, place) | {"status": place.status, "pages": list(place.pages) or None}
+        rows[place.status].append(row)
+    elif one.before is not None and not one.was_live:
+        rows["settled"].append(one.id)
 
 
 def _version(id: str, fact: Fact, place: Place) -> dict[str, Any]:
@@ -323,37 +279,12 @@ def _version(id: str, fact: Fact, place: Place) -> dict[str, Any]:
     return row | {"start": fact.start, "type": fact.type, "end": fact.end}
 
 
-async def _delete_live(tx: AsyncManagedTransaction, transitions: Iterable[Transition]) -> None:
-    relationships: dict[str, list[list[str]]] = defaultdict(list)
-    entities = []
-    for one in transitions:
-        fact = one.was_live
-        if isinstance(fact, RelationshipFact):
-            relationships[fact.type].append([fact.start, fact.end])
-        else:
-            entities.append(one.id)
-    for type_, rows in relationships.items():
-        await for_each(
-            tx,
-            "UNWIND $rows AS row MATCH (:Entity {id: row[0]})-[r:$($type)]->(:Entity {id: row[1]}) DELETE r",
-            rows,
-            type=type_,
-        )
-    await for_each(tx, "UNWIND $rows AS id MATCH (n:Entity {id: id}) DETACH DELETE n", entities)
-
-
-async def _write_bounds(
-    tx: AsyncManagedTransaction, transitions: Iterable[Transition], now: datetime
-) -> None:
-    rows, gone = [], []
-    for one in transitions:
-        at = next_bound(one.after[0], now) if one.after else None
-        if at is not None:
-            rows.append([one.id, at])
-        elif one.before and (one.before[0].valid_from or one.before[0].valid_to):
-            gone.append(one.id)
-    await for_each(tx, "UNWIND $rows AS row MERGE (b:_Bound {fact: row[0]}) SET b.at = row[1]", rows)
-    await for_each(tx, "UNWIND $rows AS fact MATCH (b:_Bound {fact: fact}) DELETE b", gone)
+def _write_bound(rows: Mapping[str, list[Any]], one: Transition, now: datetime) -> None:
+    at = next_bound(one.after[0], now) if one.after else None
+    if at is not None:
+        rows["bounds"].append([one.id, at])
+    elif one.before and (one.before[0].valid_from or one.before[0].valid_to):
+        rows["unbounded"].append(one.id)
 
 
 def next_bound(fact: Fact, now: datetime) -> datetime | None:

@@ -279,7 +279,7 @@ def _answers(server: Neo4jServer) -> bool:
     try:
         with (
             neo4j.GraphDatabase.driver(server.uri, auth=server.auth, connection_timeout=5) as driver,
-            driver.session(database="neo4j") as session,
+            driver.session() as session,
         ):
             session.run("RETURN 1").consume()
     except (DriverError, Neo4jError, OSError):

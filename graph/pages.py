@@ -19,7 +19,7 @@ from graph.facts import Stated
 from graph.tuples import Scope, Transaction
 
 #: Claims in a page: what is read, and written again, to change one of them.
-ROOM = 500
+ROOM = 100
 
 
 @dataclass(slots=True)
@@ -117,15 +117,7 @@ class Pages:
             return last
         return (page.number, len(page.claims)) if page.claims else None
 
-    async def write(self) -> None:
-        """Write what changed; a page that holds nothing goes."""
-        changed = [self._open[number] for number in sorted(self._changed)]
-        rows = [page.row() for page in changed if page.claims]
-        if rows:
-            await self._tx.run(
-                "UNWIND $rows AS row MERGE (p:_Page {number: row.number}) SET p = row", rows=rows
-            )
-        empty = [page.number for page in changed if not page.claims]
-        if empty:
-            await self._tx.run("UNWIND $rows AS n MATCH (p:_Page {number: n}) DELETE p", rows=empty)
-        self._changed.clear()
+    def changed(self) -> tuple[list[dict[str, Any]], list[int]]:
+        """The rows of pages that changed, and the numbers of those that hold nothing any more."""
+        pages = [self._open[number] for number in sorted(self._changed)]
+        return [page.row() for page in pages if page.claims], [one.number for one in pages if not one.claims]

@@ -81,12 +81,12 @@ _VISIBLE: LiteralString = """
              }[0]
         END] = 1
 """
-_AT: LiteralString = (
+# Of the entity `id`.
+_FOUND: LiteralString = (
     """
-    UNWIND $ids AS id
     OPTIONAL MATCH (n:Entity {id: id})
     CALL (id, n) {
-        WITH n WHERE n IS NOT NULL
+        WITH n WHERE n.since <= $revision
         RETURN n AS found, n.since AS since, n.audience AS held,
                COLLECT { MATCH (n)-[:IN_COLLECTION]->(c) RETURN c.id }[0] AS collection
         UNION ALL
@@ -97,11 +97,12 @@ _AT: LiteralString = (
     + _KNOWN
     + "AND"
     + _VISIBLE
-    + """
-    RETURN id, found {.*, embedding: null} AS entity, CASE
+)
+_ENTITY: LiteralString = """
+    found {.*, embedding: null} AS entity, CASE
         WHEN EXISTS { MATCH (c:Entity {id: collection}) WHERE $visible[c.audience] = 1 } THEN collection
     END AS collection"""
-)
+_AT: LiteralString = "UNWIND $ids AS id" + _FOUND + "RETURN id," + _ENTITY
 _OF_CLASS: LiteralString = (
     """
     CALL () {
@@ -134,17 +135,6 @@ _WORDED: LiteralString = (
     + "AND"
     + _VISIBLE
 )
-_LIVE_AROUND: LiteralString = (
-    """
-    UNWIND $ids AS id
-    MATCH (n:Entity {id: id})-[found]-(m:Entity)
-    WITH id, found, found.since AS since, m, startNode(found) = n AS outgoing
-    WHERE found.inferred IS NULL AND """
-    + _KNOWN
-    + """
-    RETURN id, type(found) AS type, outgoing, m.id AS other, properties(found) AS row
-"""
-)
 _EVER_MERGED: LiteralString = """
     UNWIND $ids AS id
     WITH id WHERE EXISTS { (:Entity {id: id})-[:SAME_AS]-() }
@@ -152,25 +142,42 @@ _EVER_MERGED: LiteralString = """
        OR EXISTS { (v:_Version {end: id}) WHERE v.type = $same }
     RETURN id
 """
-_STARTED: LiteralString = (
+_BESIDE: LiteralString = (
     """
     UNWIND $ids AS id
-    MATCH (found:_Version {start: id}) WHERE found.until > $revision
-    WITH id, found, found.since AS since WHERE """
+    CALL (id) {"""
+    + _FOUND
+    + """
+        RETURN true AS seen LIMIT 1
+    }
+    CALL (id) {
+        MATCH (n:Entity {id: id})-[found]-(m:Entity)
+        WITH found, found.since AS since, m, startNode(found) = n AS outgoing
+        WHERE found.inferred IS NULL AND """
     + _KNOWN
     + """
-    RETURN id, found.type AS type, true AS outgoing, found.end AS other, properties(found) AS row
-"""
-)
-_ENDED: LiteralString = (
-    """
-    UNWIND $ids AS id
-    MATCH (found:_Version {end: id}) WHERE found.until > $revision
-    WITH id, found, found.since AS since WHERE """
+        RETURN type(found) AS type, outgoing, m.id AS other, properties(found) AS row
+        UNION ALL
+        MATCH (found:_Version {start: id}) WHERE found.until > $revision
+        WITH found, found.since AS since WHERE """
     + _KNOWN
     + """
-    RETURN id, found.type AS type, false AS outgoing, found.start AS other, properties(found) AS row
-"""
+        RETURN found.type AS type, true AS outgoing, found.end AS other, properties(found) AS row
+        UNION ALL
+        MATCH (found:_Version {end: id}) WHERE found.until > $revision
+        WITH found, found.since AS since WHERE """
+    + _KNOWN
+    + """
+        RETURN found.type AS type, false AS outgoing, found.start AS other, properties(found) AS row
+    }
+    CALL (other) {
+        WITH other AS id"""
+    + _FOUND
+    + "RETURN"
+    + _ENTITY
+    + """
+    }
+    RETURN id, type, outgoing, other, row, entity, collection"""
 )
 
 
@@ -183,8 +190,18 @@ async def point(tx: AsyncManagedTransaction, when: When) -> Point:
     result = await tx.run(
         """
         MATCH (meta:_Meta)
-        RETURN meta.revision AS revision, meta.at AS at, meta.compactedTo AS compacted
-        """
+        RETURN meta.revision AS revision, meta.at AS at, meta.compactedTo AS compacted,
+               COLLECT {
+                   MATCH (r:_Revision) WHERE r.number <= $number
+                   RETURN r {.number, .at} ORDER BY r.number DESC LIMIT 1
+               }[0] AS by_number,
+               COLLECT {
+                   MATCH (r:_Revision) WHERE r.at <= $at
+                   RETURN r {.number, .at} ORDER BY r.at DESC, r.number DESC LIMIT 1
+               }[0] AS by_instant
+        """,
+        number=as_of if isinstance(as_of, int) else None,
+        at=as_of if isinstance(as_of, datetime) else None,
     )
     meta = await result.single(strict=True)
     last = None if meta["at"] is None else native(meta["at"])
@@ -194,16 +211,7 @@ async def point(tx: AsyncManagedTransaction, when: When) -> Point:
         return Point(meta["revision"], valid_at or last)
     if isinstance(as_of, int) and as_of > meta["revision"]:
         raise PastReadError("that revision is not committed yet: wait for it, or leave `as_of` out")
-    result = await tx.run(
-        """
-        MATCH (r:_Revision) WHERE $number IS NULL OR r.number <= $number
-        WITH r WHERE $at IS NULL OR r.at <= $at
-        RETURN r.number AS number, r.at AS at ORDER BY number DESC LIMIT 1
-        """,
-        number=as_of if isinstance(as_of, int) else None,
-        at=as_of if isinstance(as_of, datetime) else None,
-    )
-    found = await result.single()
+    found = meta["by_number"] if isinstance(as_of, int) else meta["by_instant"]
     if found is None:
         kept = "the record of revisions begins later" if meta["compacted"] else "nothing was known then"
         raise PastReadError(f"there is no revision as of {as_of}: {kept}; ask for a later one")
@@ -348,9 +356,8 @@ class PastView(View):
 
     async def _beside(self, ids: Collection[str]) -> tuple[list[Record], dict[str, EntityView]]:
         """The relationships of those that are visible, and what is visible at their other ends."""
-        seen = list(await self._entities(ids))
-        records = await self._run(_LIVE_AROUND + "UNION ALL" + _STARTED + "UNION ALL" + _ENDED, ids=seen)
-        return records, await self._entities({record["other"] for record in records})
+        records = await self._run(_BESIDE, ids=list(dict.fromkeys(ids)))
+        return records, {record["other"]: self._entity(record) for record in records}
 
     async def _entities(self, ids: Collection[str]) -> dict[str, EntityView]:
         """Those that are visible, in the order of the ids."""

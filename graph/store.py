@@ -4,7 +4,8 @@
         report = await crawl.write(claims)
         report = await crawl.complete()
 
-A crawl that is left without `complete` retracts nothing. Each write is one transaction.
+A crawl that is left without `complete` retracts nothing. Each write is one revision in one transaction,
+which small ones share that come at once.
 """
 
 from __future__ import annotations
@@ -22,10 +23,15 @@ from graph.database import Database
 from graph.gate import Gate
 from graph.lease import lease
 from graph.live import due
-from graph.writer import Order, Outcome, Schema, carry_out, current_revision, lock, settle
+from graph.order import Order, Outcome, Schema
+from graph.together import Together
+from graph.writer import carry_out, current_revision, lock, settle
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.shapes import Shapes
 
+#: Facts of an order that may share its transaction, and how many such orders do.
+_SMALL = 50
+_TOGETHER = 50
 #: Entities moved, and facts looked at as time passes, in one transaction.
 _BATCH = 1_000
 
@@ -48,6 +54,7 @@ class FactStore:
         self.shapes = shapes
         self._schema = Schema(shapes, model)
         self._clock = clock
+        self._together = Together(self._transaction, _TOGETHER)
 
     @asynccontextmanager
     async def crawl(self, policy: SourcePolicy, scope: str) -> AsyncIterator[Crawl]:
@@ -85,12 +92,21 @@ class FactStore:
         if order.is_done():
             revision = await self.database.read_transaction(current_revision)
             return Outcome(revision, refused=order.refused, last=order.last)
-        outcome = await self.database.write_transaction(
-            partial(carry_out, schema=self._schema, order=order, now=self._clock())
-        )
+        if order.size() > _SMALL:
+            [outcome] = await self._transaction([order])
+        else:
+            outcome = await self._together(order)
         if outcome.moving:
             await self._settle()
         return outcome
+
+    async def _transaction(self, orders: Sequence[Order]) -> Sequence[Outcome]:
+        """All of them or none, each in a revision of its own."""
+
+        async def work(tx: AsyncManagedTransaction) -> Sequence[Outcome]:
+            return [await carry_out(tx, self._schema, order, self._clock()) for order in orders]
+
+        return await self.database.write_transaction(work)
 
     async def _settle(self) -> None:
         while await self.database.write_transaction(

@@ -121,7 +121,9 @@ class Shapes:
             return
         yield from _gate_paths(self.ontology, state, classes)
         for shape in self.by_class[state.class_name]:
-            yield from _check_property(shape, state, classes)
+            told = state.relationships if shape.relationship else state.values
+            if shape.min_count or shape.path in told:  # else there is nothing to look at
+                yield from _check_property(shape, state, classes)
 
 
 def compile_shapes(graph: Graph, ontology: Ontology) -> tuple[Shapes, tuple[ShapeProblem, ...]]:

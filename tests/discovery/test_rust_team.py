@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.replay import crawled, emptied, graph_as_of, people
 from discovery.configuration import all_sources
 from discovery.connector import Position, Problem
 from discovery.connectors.table import build
@@ -13,6 +14,7 @@ from discovery.resolution import propose
 from discovery.runner import Runner
 from discovery.sources import load_organization
 from discovery.statements import fact_of
+from graph.feed import current_revision
 from graph.proposals import Described
 from graph.store import FactStore
 from ontologies.loader import load, load_authorization, load_shapes
@@ -136,42 +138,54 @@ def test_who_took_over_a_name_is_not_taken_for_who_had_it(replayed):
     assert propose(ontology, described(before, "rust-team"), described(after, "another")) is not None
 
 
-async def graph(neo4j):
-    """The live graph, without when it was written."""
-    nodes = await neo4j.read("MATCH (n:Entity) RETURN labels(n) AS l, properties(n) AS p")
-    links = await neo4j.read(
-        "MATCH (a:Entity)-[r]->(b:Entity) RETURN a.id AS a, type(r) AS t, b.id AS b, properties(r) AS p"
-    )
-    told = ("since", "audience", "pages", "embedding")
-
-    def plain(record):
-        return {key: value for key, value in record["p"].items() if key not in told}
-
-    return (
-        {record["p"]["id"]: (sorted(record["l"]), plain(record)) for record in nodes},
-        {(record["a"], record["t"], record["b"]): plain(record) for record in links},
-    )
+#: In which diannasoriel became diannasoreil, and dylan-dpc's name passed to a new account of his.
+RENAMED, PASSED = "people/diannasoreil.toml", "d83d89d587a17fda6035df6802b18c3debe019ce"
 
 
-async def test_crawls_of_two_commits_make_the_graph_of_the_second(neo4j, organization, lists):
-    runner = Runner(organization, FactStore(neo4j, load_shapes(), load_authorization()), neo4j)
-    configuration = all_sources(organization)[0]
+async def test_the_graph_as_of_a_commit_is_a_fresh_load_of_it_with_names_that_changed(
+    neo4j, organization, lists
+):
     commits = git(lists, "rev-list", "--first-parent", "--reverse", f"{START}..public").split()
-    later = commits[11]
-    await runner.run(configuration)
-    first = await runner.run(at(organization, lists, START))
-    before = await graph(neo4j)
-    second = await runner.run(at(organization, lists, later))
-    assert (first.outcome, second.outcome) == ("complete", "complete")
-    assert first.violations == second.violations == ()
-    assert second.scopes[0].claims < 100  # what changed, not all of it
-    replay = await graph(neo4j)
-    assert replay != before
-    again = await runner.run(at(organization, lists, later))
+    renamed = git(lists, "log", "--first-parent", "--format=%H", PASSED, "--", RENAMED).split()[-1]
+    before = commits[commits.index(renamed) - 1]
+    configuration = all_sources(organization)[0]
+    then = {}
+    await crawled(neo4j, organization, [configuration])
+    for commit in (before, renamed, PASSED):
+        await crawled(neo4j, organization, [at(organization, lists, commit)])
+        then[commit] = await current_revision(neo4j)
+    told = await people(neo4j)
+    graphs = {commit: await graph_as_of(neo4j, revision) for commit, revision in then.items()}
+    for commit in (renamed, PASSED):
+        await emptied(neo4j)
+        await crawled(neo4j, organization, [configuration, at(organization, lists, commit)])
+        assert await graph_as_of(neo4j, await current_revision(neo4j)) == graphs[commit]
+
+    assert (told["renamed"], told["names_passed_on"]) == (1, 1)
+    [person] = holders(graphs[before], "person", "diannasoriel")
+    assert holders(graphs[renamed], "person", "diannasoreil") == [person]
+    assert holders(graphs[renamed], "person", "diannasoriel") == []
+    assert holders(graphs[renamed], "account", "dylan-dpc") == ["account:github/12371125"]
+    assert holders(graphs[PASSED], "account", "dylan-dpc") == ["account:github/99973273"]
+
+
+def holders(graph, type_, name):
+    """Those of a type that have a GitHub name."""
+    return [
+        id_
+        for id_, one in graph.entities.items()
+        if id_.startswith(f"{type_}:")
+        and name in [known.lower() for known in (one.name, *one.values.get("accountName", ()))]
+    ]
+
+
+async def test_what_did_not_change_is_not_read_again(neo4j, organization, lists):
+    runner = Runner(organization, FactStore(neo4j, load_shapes(), load_authorization()), neo4j)
+    commits = git(lists, "rev-list", "--first-parent", "--reverse", f"{START}..public").split()
+    await runner.run(all_sources(organization)[0])
+    await runner.run(at(organization, lists, START))
+    changed = await runner.run(at(organization, lists, commits[11]))
+    assert (changed.outcome, changed.violations) == ("complete", ())
+    assert 0 < changed.scopes[0].claims < 100
+    again = await runner.run(at(organization, lists, commits[11]))
     assert (again.outcome, again.scopes[0].claims) == ("complete", 0)
-    async with neo4j.driver.session(database=neo4j.name) as session:
-        await (await session.run("MATCH (n) DETACH DELETE n")).consume()
-    await neo4j.ensure_schema()
-    await runner.run(configuration)
-    await runner.run(at(organization, lists, later))
-    assert await graph(neo4j) == replay

@@ -66,11 +66,11 @@ async def test_a_lease_that_nobody_renews_is_taken_over_and_its_crawl_writes_no_
             assert (await second.write([person("ada")])).added == 1
 
 
-async def test_ten_thousand_claims_of_one_crawl_on_one_fact_leave_the_first_and_one_reason(
+async def test_a_hundred_thousand_claims_of_one_crawl_on_one_fact_leave_the_first_and_one_reason(
     store: FactStore,
 ) -> None:
     async with store.crawl(directory(), "people") as crawl:
-        report = await crawl.write([person("ada", f"Title {number}") for number in range(10_000)])
+        report = await crawl.write([person("ada", f"Title {number}") for number in range(100_000)])
     assert (report.added, [one.shape for one in report.quarantined]) == (1, ["og:claimedTwice"])
     [ada] = await store.database.read("MATCH (n:Person) RETURN n.jobTitle AS title")
     assert ada["title"] == "Title 0"
@@ -145,3 +145,13 @@ async def test_a_relationship_that_would_close_a_cycle_is_refused_where_none_may
     ]
     [found] = await store.database.read("RETURN COUNT { ()-[:UNIT_OF]->() } AS n")
     assert found["n"] == 2
+
+
+async def test_a_source_that_is_followed_may_say_something_else_in_each_change(store: FactStore) -> None:
+    async with store.crawl(directory(), "people") as crawl:
+        for title in ("Analyst", "Boss", "Analyst"):
+            crawl.next_change()
+            report = await crawl.write([person("ada", title)])
+            assert report.quarantined == ()
+            [ada] = await store.database.read("MATCH (n:Person) RETURN n.jobTitle AS title")
+            assert ada["title"] == title

@@ -58,3 +58,12 @@ async def test_a_database_where_no_index_can_be_made_is_refused(neo4j_server: Ne
     async with connect(neo4j_server.uri, neo4j_server.auth, "system") as database:
         with pytest.raises(DatabaseError, match=r"'system' cannot be prepared.*make constraints and indexes"):
             await database.ensure_schema()
+
+
+async def test_a_neo4j_that_is_too_old_is_refused_with_what_to_do(
+    neo4j_server: Neo4jServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graph.database.MINIMUM_VERSION", (2099, 1))
+    with pytest.raises(DatabaseError, match=r"is 20\d\d\..*needs 2099\.01 or newer.*Upgrade it, or leave"):
+        async with connect(neo4j_server.uri, neo4j_server.auth):
+            pass

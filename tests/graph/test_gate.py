@@ -79,6 +79,10 @@ REFUSED: dict[str, tuple[Claim, str]] = {
         "og:datatype",
     ),
     "an entity over 1 MB": (claim("person:eve", jobTitle="x" * 1_000_001), "og:size"),
+    "evidence of more than a place": (
+        RelationshipClaim("person:ada", "REPORTS_TO", "person:eve", "x" * 10_001),
+        "og:evidence",
+    ),
     "an interval that ends before it starts": (
         EntityClaim(
             "person:eve", "Person", COMPANY, {"name": "x"}, "line 1", 1.0, NOW, NOW - timedelta(days=1)

@@ -1,6 +1,8 @@
 """What the fact store promises of several sources, partial crawls, forward references and revisions."""
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -362,3 +364,27 @@ async def test_the_feed_tells_every_change_in_order_and_keeps_each_consumer_s_pl
     await advance(store.database, "embeddings", first.revision - 1)
     assert await position(store.database, "embeddings") == first.revision
     assert await position(store.database, "other") == 0
+
+
+async def test_small_writes_that_come_at_once_have_a_revision_each_in_one_order(store: FactStore) -> None:
+    sources = [policy(f"source-{number}") for number in range(8)]
+    begun = await current_revision(store.database)
+    async with AsyncExitStack() as stack:
+        crawls = [await stack.enter_async_context(store.crawl(source, "all")) for source in sources]
+        # All describe one person, and each one of its own.
+        reports = await asyncio.gather(
+            *(
+                crawl.write([person("ada", jobTitle=f"Title {number}"), person(f"own-{number}")])
+                for number, crawl in enumerate(crawls)
+            )
+        )
+    assert sorted(report.revision for report in reports) == list(range(begun + 1, begun + 9))
+    told = await changes(store.database, begun)
+    assert {one.number: one.source for one in told} == {
+        report.revision: source.name for report, source in zip(reports, sources, strict=True)
+    }
+    ada = [change.after["sources"] for one in told for change in one.changes if change.id == "person:ada"]
+    assert [len(names) for names in ada] == list(range(1, 9))
+    values = await values_of(store, "person:ada")
+    assert values is not None
+    assert (values["sources"], values["jobTitle"]) == ([one.name for one in sources], "Title 0")

@@ -1,0 +1,148 @@
+"""What a transaction of the store is to do, what it finds, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from hashlib import blake2b, sha256
+from typing import Any
+
+import orjson
+from neo4j import AsyncManagedTransaction
+
+from graph.audiences import rested_on
+from graph.bulk import counted, needy
+from graph.claims import Violation
+from graph.facts import (
+    IN_COLLECTION,
+    Stated,
+)
+from graph.reasoning import compile_rules
+from ontologies.authorization_model import AuthorizationModel
+from ontologies.shapes import Shapes
+
+Transaction = AsyncManagedTransaction
+
+
+class Schema:
+    """What is allowed to be written, and what access means."""
+
+    def __init__(self, shapes: Shapes, model: AuthorizationModel) -> None:
+        self.shapes = shapes
+        self.model = model
+        self.counted = counted(shapes) - {IN_COLLECTION}
+        self.counting = {
+            name
+            for name, of_class in shapes.by_class.items()
+            if any(shape.path in self.counted for shape in of_class)
+        }
+        """Classes that have shapes of those types."""
+        self.needy = needy(shapes, model)
+        self.rested_on = frozenset(one.relationship for one in rested_on(shapes.ontology, model))
+        """Relationship types that decide who belongs to an audience."""
+        self.inferable = compile_rules(shapes.ontology).relevant
+        """Relationship types of which some may stand that nobody claims."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A claim that stays out, under the key of its `_Quarantined` node."""
+
+    key: str
+    stated: Stated
+    violation: Violation
+    displaces: bool = True
+    """Whether it comes in place of what its source claimed before of the fact."""
+
+    def to_row(self) -> dict[str, Any]:
+        evidence = self.stated.claim.evidence.encode(errors="replace").decode()
+        place = {"key": self.key, "scope": self.stated.scope, "evidence": evidence, "digest": self.digest()}
+        return place | asdict(self.violation)
+
+    def digest(self) -> bytes:
+        """Of what is recorded of it."""
+        said = orjson.dumps(
+            [self.stated.claim.evidence.encode(errors="replace").decode(), asdict(self.violation)]
+        )
+        return blake2b(said, digest_size=8).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one transaction is to do for a source and scope."""
+
+    source: str
+    scope: str
+    lease: str = ""
+    """Of the crawl that orders it; none for the store itself."""
+    new: Mapping[str, Stated] = field(default_factory=dict)
+    """By fact: claims that passed the gate alone, and are not held as they are."""
+    plain: Collection[str] = ()
+    """Those of them on which the state around has no say."""
+    entries: Mapping[str, bytes] = field(default_factory=dict)
+    """By fact of `new`: its entry in the index of its page."""
+    refused: Sequence[Refused] = ()
+    withdrawn: Mapping[int, Collection[bytes]] = field(default_factory=dict)
+    """By page: digests of the facts whose claims are no longer made."""
+    held: Mapping[str, int] = field(default_factory=dict)
+    """The pages where the scope holds claims on facts of `new` and `refused`."""
+    last: tuple[int, int] | None = None
+    """The scope's last page, and how many claims are in it."""
+    passed: Collection[str] = ()
+    """Keys of quarantined claims that have passed, or are no longer made."""
+    recheck: Collection[str] = ()
+    """Facts that may begin or cease to hold, as time has passed."""
+    quarantined: Mapping[str, bytes] = field(default_factory=dict)
+    """By key: digests of what is quarantined already."""
+    reached: Mapping[str, str] = field(default_factory=dict)
+    """What is kept of how far the scope is read with this."""
+
+    def size(self) -> int:
+        """How many facts it may change."""
+        return len(self.new) + sum(map(len, self.withdrawn.values())) + len(self.recheck) + len(self.refused)
+
+    def is_done(self) -> bool:
+        """Whether all is as ordered."""
+        return not (self.new or self.withdrawn or self.passed or self.recheck or self.reached) and all(
+            self.quarantined.get(one.key) == one.digest() for one in self.refused
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    revision: int
+    added: int = 0
+    changed: int = 0
+    retracted: int = 0
+    refused: Sequence[Refused] = ()
+    pages: Mapping[str, int] = field(default_factory=dict)
+    """By fact of the order's `new`: where its claim is now; those that were refused are left out."""
+    gone: Collection[str] = ()
+    """Facts on which the scope holds no claim any more."""
+    passed: Collection[str] = ()
+    """Keys of what is no longer quarantined."""
+    last: tuple[int, int] | None = None
+    moving: bool = False
+    """Whether entities lost an audience that the next revision replaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a transaction finds once it has the lock."""
+
+    revision: int
+    next_page: int
+    now: datetime
+    """Never before the instant of the last revision, whatever the clock says."""
+    aside: bool
+    types: frozenset[str]
+    """Relationship types of which the scope has claimed some."""
+    shared: frozenset[str]
+    """Relationship types of which other scopes have claimed some."""
+
+
+def quarantine_key(stated: Stated, *, again: bool = False) -> str:
+    """Of the claim's `_Quarantined` node; `again` where it contradicts an earlier one of its crawl."""
+    parts = [stated.source, stated.scope, stated.fact, *(["again"] if again else [])]
+    return sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
