@@ -304,7 +304,7 @@ class PastView(View):
         return tuple(sorted(found, key=lambda one: (one.start, one.type, one.end)))
 
     async def stated(self, ids: Collection[str]) -> list[Stated]:
-        raise _present_alone("what each source says")
+        raise _present_alone("what sources contradict each other in")
 
     async def merges(self, ids: Collection[str]) -> list[tuple[str, str]]:
         """The merges that stood around the entities, as `View.merges`."""
