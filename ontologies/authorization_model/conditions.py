@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, lru_cache
-from math import isinf
+from math import inf, isinf
 from typing import Any
 
 from cel_expr_python import cel
@@ -32,7 +32,8 @@ _TIMESTAMP = re.compile(
     r"(\d{4}-\d\d-\d\d)T(\d\d?)(:\d\d:\d\d)(?:[.,](\d+))?(Z|[+-](?:[01]\d|2[0-4]):\d\d)", re.ASCII
 )
 _BITS = re.compile(r"0|[1-9][0-9]{0,2}")
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,4})?", re.ASCII)
+_NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,4})?)(?:[pP]([-+]?\d{1,4}))?", re.ASCII)
+_INFINITY = re.compile(r"[-+]?[iI]nf")
 
 
 class ConditionError(Exception):
@@ -142,7 +143,9 @@ def _address(text: str) -> Message:
 
 
 def _in_cidr(address: Message, cidr: str) -> bool:
-    return ipaddress.ip_address(getattr(address, "in")) in _network(cidr)
+    network, found = _network(cidr), ipaddress.ip_address(getattr(address, "in"))
+    # Networks have no zones.
+    return found in network and not (isinstance(found, ipaddress.IPv6Address) and found.scope_id)
 
 
 @lru_cache(maxsize=4096)
@@ -199,22 +202,43 @@ def _dynamic(value: Any) -> Any:
 def _number(kind: str, value: Any) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"expected a value of type {kind}, but found {type(value).__name__}")
-    if isinstance(value, str) and not _NUMBER.fullmatch(value):
-        raise ValueError(f"expected a value of type {kind}, but found invalid string value '{value}'")
+    if isinstance(value, str):
+        if kind == "double" and _INFINITY.fullmatch(value):
+            return float(value)
+        exact = _exact(kind, value)
+    else:
+        # A number of JSON is a double, also where it is written without a fraction.
+        try:
+            exact = Fraction(float(value))
+        except OverflowError as error:
+            raise ValueError(f"expected a value of type {kind}, but found {value}") from error
     if kind == "double":
-        number = float(value)
-        if isinstance(value, str) and (isinf(number) or Fraction(value) != Fraction(number)):
-            raise ValueError(f"number cannot be represented as a float64: {value}")
-        return number
-    if isinstance(value, float) and not value.is_integer():
-        raise ValueError(f"expected a value of type {kind}, but found numeric value '{value}'")
-    exact = Fraction(value)
+        return _double(exact, value)
     if exact.denominator != 1:
         raise ValueError(f"expected a value of type {kind}, but found numeric value '{value}'")
     whole = min(max(int(exact), _INT64[0]), _INT64[1])
     if kind == "uint" and whole < 0:
         raise ValueError(f"expected a uint value, but found int64 value '{value}'")
     return whole
+
+
+def _exact(kind: str, text: str) -> Fraction:
+    match = _NUMBER.fullmatch(text)
+    # Go takes one exponent, to the base 10 or to the base 2.
+    if not match or (match[2] and "e" in match[1].lower()):
+        raise ValueError(f"expected a value of type {kind}, but found invalid string value '{text}'")
+    return Fraction(match[1]) * Fraction(2) ** int(match[2] or 0)
+
+
+def _double(exact: Fraction, value: float | str) -> float:
+    try:
+        number = float(exact)
+    except OverflowError:
+        number = inf
+    if isinf(number) or Fraction(number) != exact:
+        raise ValueError(f"number cannot be represented as a float64: {value}")
+    # A zero may be negative.
+    return number or (-0.0 if str(value).startswith("-") else 0.0)
 
 
 def _duration(text: str) -> Duration:

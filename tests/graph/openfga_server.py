@@ -40,13 +40,17 @@ class OpenFga:
 
     def store(self, model: AuthorizationModel, tuples: Sequence[TupleKey]) -> str | None:
         """The path of a new store; None where the server refuses the model."""
-        path = f"/stores/{self.post('/stores', {'name': 'test'})['id']}"
-        if self.post(f"{path}/authorization-models", to_json(model)) == "invalid_authorization_model":
-            return None
-        for first in range(0, len(tuples), 100):
+        path = self.write_model(to_json(model))
+        for first in range(0, len(tuples) if path else 0, 100):
             keys = list(map(as_json, tuples[first : first + 100]))
             assert self.post(f"{path}/write", {"writes": {"tuple_keys": keys}}) == {}
         return path
+
+    def write_model(self, document: Mapping[str, Any]) -> str | None:
+        """The path of a new store with the model; None where the server refuses it."""
+        path = f"/stores/{self.post('/stores', {'name': 'test'})['id']}"
+        written = self.post(f"{path}/authorization-models", document)
+        return None if written == "invalid_authorization_model" else path
 
 
 def as_json(key: TupleKey) -> dict[str, Any]:
@@ -57,12 +61,13 @@ def as_json(key: TupleKey) -> dict[str, Any]:
 
 
 @contextmanager
-def running(command: str) -> Iterator[OpenFga]:
+def running(command: str, *options: str) -> Iterator[OpenFga]:
+    """The server, with more options where they are given."""
     ports = [_free_port(), _free_port()]
     addresses = [f"127.0.0.1:{port}" for port in ports]
     arguments = ["run", "--http-addr", addresses[0], "--grpc-addr", addresses[1]]
     arguments += ["--playground-enabled=false", "--metrics-enabled=false", "--log-level", "none"]
-    process = subprocess.Popen([command, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([command, *arguments, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_until_healthy(f"http://{addresses[0]}/healthz", process)
         yield OpenFga(f"http://{addresses[0]}")

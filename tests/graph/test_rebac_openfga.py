@@ -14,7 +14,7 @@ from graph.rebac.evaluator import Request, Search, check
 from graph.rebac.expansion import expand
 from graph.rebac.listing import list_objects, list_users
 from graph.rebac.relation_tuples import TupleIndex, TupleKey
-from tests.graph.openfga_server import OpenFga, binary, running
+from tests.graph.openfga_server import OpenFga, as_json, binary, running
 from tests.graph.plain_rebac import IDS, OBJECT_TYPES, RELATIONS, models, tuples_of
 
 USERS = ["user:1", "user:2", "user:*", "group:1", "group:1#r0", "group:2#r1", "folder:1#r0"]
@@ -36,7 +36,12 @@ def requests(draw: st.DrawFn) -> tuple[Request, list[TupleKey]]:
     model = draw(models())
     # OpenFGA writes no tuple that holds already.
     held = [key for key in draw(tuples_of(model)) if key.user != f"{key.object}#{key.relation}"]
-    return Request(model, TupleIndex(held), context=draw(st.sampled_from([{"x": 3}, {}]))), held
+    contextual = held[: draw(st.integers(0, len(held)))] if draw(st.booleans()) else []
+    # A tuple of the request stands for the stored one.
+    stored = [*held[len(contextual) :], *(draw(st.lists(st.sampled_from(contextual))) if contextual else ())]
+    stored = list(dict.fromkeys(stored))
+    context = draw(st.sampled_from([{"x": 3}, {}]))
+    return Request(model, TupleIndex(stored), contextual, context), stored
 
 
 @settings(
@@ -53,8 +58,12 @@ def test_openfga_answers_the_same(openfga: OpenFga, asked: Any, user: str) -> No
     store = openfga.store(request.model, held)
     if store is None:
         return  # OpenFGA takes some rather involved relations for ones that nobody can have
+    given = [as_json(key) for key in request.contextual]
+    supposed = {"contextual_tuples": {"tuple_keys": given}}
     context = {"context": dict(request.context)}
-    asking = [{"tuple_key": {"user": user, "relation": r, "object": o}, **context} for o, r in GOALS]
+    asking = [
+        {"tuple_key": {"user": user, "relation": r, "object": o}, **context, **supposed} for o, r in GOALS
+    ]
     checks = [{**item, "correlation_id": str(number)} for number, item in enumerate(asking)]
     results = openfga.post(f"{store}/batch-check", {"checks": checks})["result"]
     search = Search(request, user)
@@ -68,7 +77,7 @@ def test_openfga_answers_the_same(openfga: OpenFga, asked: Any, user: str) -> No
             )
     for kind in OBJECT_TYPES:
         for relation in RELATIONS:
-            body = {"user": user, "relation": relation, "type": kind, **context}
+            body = {"user": user, "relation": relation, "type": kind, **context, **supposed}
             found = openfga.post(f"{store}/list-objects", body)
             theirs = found if isinstance(found, str) else sorted(found["objects"])
             ours = answer(lambda r=relation, k=kind: listed(list_objects(request, user, r, k)))
@@ -79,6 +88,7 @@ def test_openfga_answers_the_same(openfga: OpenFga, asked: Any, user: str) -> No
             "object": {"type": kind, "id": id},
             "relation": relation,
             "user_filters": [{"type": "user"}],
+            "contextual_tuples": given,
             **context,
         }
         found = openfga.post(f"{store}/list-users", body)
@@ -86,9 +96,8 @@ def test_openfga_answers_the_same(openfga: OpenFga, asked: Any, user: str) -> No
         # Where a cycle is subtracted OpenFGA does not tell of a condition that it could not decide.
         if ours != "validation_error":
             assert ours == sorted(map(name, found["users"])), (object, relation)
-        tree = openfga.post(f"{store}/expand", {"tuple_key": {"object": object, "relation": relation}})[
-            "tree"
-        ]
+        expanded = {"tuple_key": {"object": object, "relation": relation}, **supposed}
+        tree = openfga.post(f"{store}/expand", expanded)["tree"]
         assert unordered(expand(request, object, relation)) == unordered(tree)
 
 
