@@ -32,6 +32,10 @@ class _Kept:
     standing: AccountStanding | None = None
     writes: int = 0
     until: float = 0.0
+    renewal: asyncio.Task[None] | None = None
+
+    def serves(self, writes: int) -> bool:
+        return self.standing is not None and self.writes == writes and time.monotonic() < self.until
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +101,38 @@ class AuthorizationService:
         if len(self._kept) > _KEPT:
             self._kept.clear()
         kept = self._kept.setdefault((asker.account, store), _Kept())
+        if kept.serves(self.stores.database.writes.count):
+            if kept.until - time.monotonic() < _KEPT_FOR / 2 and not kept.reading.locked():
+                # Read again before it is too old, so that no request waits for that.
+                kept.renewal = asyncio.create_task(self._renew(kept, asker, store))
+                kept.renewal.add_done_callback(_look_at)
+        else:
+            async with kept.reading:
+                if not kept.serves(self.stores.database.writes.count):
+                    await self._read_into(kept, asker, store)
+        assert kept.standing is not None  # noqa: S101  it was read
+        return kept.standing
+
+    async def _renew(self, kept: _Kept, asker: Asker, store: str) -> None:
         async with kept.reading:
-            if (
-                kept.standing is None
-                or kept.writes != self.stores.database.writes.count
-                or kept.until < time.monotonic()
-            ):
-                kept.writes, kept.until = self.stores.database.writes.count, time.monotonic() + _KEPT_FOR
-                kept.standing = await self._read(asker, store)
-            return kept.standing
+            await self._read_into(kept, asker, store)
+
+    async def _read_into(self, kept: _Kept, asker: Asker, store: str) -> None:
+        writes, until = self.stores.database.writes.count, time.monotonic() + _KEPT_FOR
+        standing = await self._read(asker, store)
+        kept.standing, kept.writes, kept.until = standing, writes, until
 
     async def _read(self, asker: Asker, store: str) -> AccountStanding:
         now = datetime.now(UTC)
         return await account_standing(
             self.stores.database, self.policies, asker.account, self.administrator, store, now
         )
+
+
+def _look_at(renewal: asyncio.Task[None]) -> None:
+    """What a renewal failed with is met again by the next request that has to read."""
+    if not renewal.cancelled():
+        renewal.exception()
 
 
 #: Where a page of one ended with the organization's own store.

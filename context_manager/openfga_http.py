@@ -46,7 +46,8 @@ def asked(askers: Askers, handler: AskedHandler, refusal: Callable[[OpenFgaError
 
 
 class Askers:
-    """Who asks, by the bearer token. A proof holds for a second: its signature costs more than a check."""
+    """Who asks, by the bearer token. A person's proof holds for a second: its signature costs more than a
+    check."""
 
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
@@ -62,6 +63,8 @@ class Askers:
                 asker = await self._verifier.asker(token.strip())
             except TokenRefused as error:
                 raise OpenFgaError("auth_failed_invalid_bearer_token", str(error)) from error
+            if asker.agent is not None:
+                return asker  # it acts only for as long as it may, which is asked each time
             if len(self._proven) > _PROVEN:
                 self._proven.clear()
             self._proven[token] = asker, time.monotonic() + _PROVEN_FOR

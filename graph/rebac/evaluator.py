@@ -158,6 +158,10 @@ class Search:
     def value(self, object: str, relation: str) -> Value:
         """The goal's value; False where the object's type has no such relation."""
         known = self.settled.get((object, relation))
+        if known is None and not (self._open or self._deep):
+            # The first pass mostly settles it.
+            found = self.resolve(object, relation, 0)
+            known = found if isinstance(found, bool) else None
         return self._settle(partial(self.resolve, object, relation, 0)) if known is None else known
 
     def operand(self, object: str, rule: Rule) -> Value:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from graph.rebac.cyclic_goals import cyclic_goals
 from graph.rebac.errors import RebacError
 from graph.rebac.evaluator import RESOLUTION_LIMIT, Request, Search, too_complex
+from graph.rebac.kept_lists import keeping, kept
 from graph.rebac.relation_tuples import Goal, Grant, split_userset, type_of
 from graph.rebac.rules import Conditions, Value
 from graph.rebac.user_sets import (
@@ -41,7 +43,11 @@ def list_objects(request: Request, user: str, relation: str, type: str) -> Itera
     RebacError `validation_error` at the end, after all that could be found, where a condition on the way
     could not be decided.
     """
-    yield from _Objects(request, user, relation, type).listed()
+    question = (user, relation, type)
+    found = kept(request, question)
+    if found is not None:
+        return iter(found)
+    return chain.from_iterable(keeping(request, question, _Objects(request, user, relation, type).listed()))
 
 
 class _Objects:
@@ -52,29 +58,33 @@ class _Objects:
         self._user = user
         self._asked = (type, relation)
         self._ways = ways_to(request.model, frozenset({self._asked}))
+        #: What tuples lead to once; a userset has its own relation besides.
+        self._once = frozenset() if "#" in user else self._ways.alone
         self._search = Search(request, user)
         self._seen: dict[Relation, set[str]] = defaultdict(set)
         #: Objects that the user has a relation to.
-        self._todo: list[tuple[Relation, Iterable[str]]] = []
+        self._todo: dict[Relation, list[str]] = {}
         self._possible: dict[Relation, Collection[str]] = {}
         self._failures: list[RebacError] = []
 
-    def listed(self) -> Iterator[str]:
+    def listed(self) -> Iterator[Sequence[str]]:
         for here, objects in self._reached():
             if here == self._asked:
-                yield from objects
+                yield objects
         if self._failures:
             raise self._failures[0]
 
     def possible(self) -> Collection[str]:
         """What the user may have the relation to, the undetermined included, and perhaps more."""
         for here, objects in cyclic_goals(self._request, self._ways.relations).items():
-            self._arrive(here, objects)
-        for _ in self._reached():
-            pass
-        return self._seen[self._asked]
+            self._arrive(here, list(objects))
+        found: set[str] = set()
+        for here, objects in self._reached():
+            if here == self._asked:
+                found.update(objects)
+        return found
 
-    def _reached(self) -> Iterator[tuple[Relation, Iterable[str]]]:
+    def _reached(self) -> Iterator[tuple[Relation, list[str]]]:
         ways = self._ways
         name, member = split_userset(self._user)
         kind = type_of(name)
@@ -82,40 +92,34 @@ class _Objects:
             self._arrive((kind, member), [name])
         else:
             if self._user != f"{kind}:*":
-                self._follow(self._user, ways.from_user.get(kind, ()))
-            self._follow(f"{kind}:*", ways.from_wildcard.get(kind, ()))
+                self._follow([self._user], ways.from_user.get(kind, ()))
+            self._follow([f"{kind}:*"], ways.from_wildcard.get(kind, ()))
         while self._todo:
-            here, objects = self._todo.pop()
+            here, objects = self._todo.popitem()
             yield here, objects
             for way in ways.from_same.get(here, ()):
                 self._pass(way, objects)
             if here in ways.from_userset:
-                for object in objects:
-                    self._follow(f"{object}#{here[1]}", ways.from_userset[here])
+                self._follow([f"{object}#{here[1]}" for object in objects], ways.from_userset[here])
             if here in ways.from_parent:
-                for object in objects:
-                    self._follow(object, ways.from_parent[here])
+                self._follow(objects, ways.from_parent[here])
 
-    def _follow(self, named: str, ways: Iterable[Way]) -> None:
-        """Over the tuples that name a user, a wildcard, a userset or a parent."""
-        tuples = self._request.tuples
+    def _follow(self, named: Collection[str], ways: Iterable[Way]) -> None:
+        """Over the tuples that name users, wildcards, usersets or parents."""
+        tuples, holds = self._request.tuples, self._request.holds
         for way in ways:
             place = f"{way.type}#{way.through}"
-            grants = tuples.objects(named, place)
-            if not grants:
-                continue
-            if "" in way.conditions and tuples.plain(named, place):
-                self._pass(way, grants)
+            found = tuples.objects_of(named, place)
+            if "" in way.conditions and tuples.plain(place):
+                self._pass(way, chain.from_iterable(found))
             else:
-                held = self._request.holds
-                self._pass(
-                    way, [o for o, grant in grants.items() if self._holds(held(grant, way.conditions))]
-                )
+                allowed = way.conditions
+                held = [o for of in found for o, grant in of.items() if self._holds(holds(grant, allowed))]
+                self._pass(way, held)
 
     def _pass(self, way: Way, objects: Iterable[str]) -> None:
         """On to what the way leads to."""
-        seen, relation = self._seen[way.to], way.reached
-        fresh = [object for object in objects if object not in seen]
+        fresh, relation = self._fresh(way, objects), way.reached
         if way.unless is None:
             fresh = [object for object in fresh if self._holds(self._search.value(object, relation))]
         for other in way.unless or ():
@@ -128,10 +132,21 @@ class _Objects:
                 ]
         self._arrive(way.to, fresh)
 
-    def _arrive(self, place: Relation, objects: Collection[str]) -> None:
-        if objects:
+    def _fresh(self, way: Way, objects: Iterable[str]) -> list[str]:
+        """Those of the objects that were not led to before, each once."""
+        if way.to in self._once:
+            return list(objects)
+        seen = self._seen[way.to]
+        distinct = objects if way.through == "" else dict.fromkeys(objects)
+        return [object for object in distinct if object not in seen] if seen else list(distinct)
+
+    def _arrive(self, place: Relation, objects: list[str]) -> None:
+        if not objects:
+            return
+        if place not in self._once:
             self._seen[place].update(objects)
-            self._todo.append((place, objects))
+        waiting = self._todo.get(place)
+        self._todo[place] = [*waiting, *objects] if waiting else objects
 
     def _barred(self, place: Relation) -> Collection[str]:
         if place not in self._possible:
@@ -148,8 +163,7 @@ class _Possible(_Objects):
     """A walk up over all that is not certainly false."""
 
     def _pass(self, way: Way, objects: Iterable[str]) -> None:
-        seen = self._seen[way.to]
-        self._arrive(way.to, [object for object in objects if object not in seen])
+        self._arrive(way.to, self._fresh(way, objects))
 
     def _holds(self, value: Value) -> bool:
         return value is not False

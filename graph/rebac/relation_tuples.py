@@ -83,8 +83,8 @@ class TupleIndex:
         self._users: dict[str, dict[str, Users]] = {}
         #: By `type#relation`, then by user, then by object.
         self._objects: dict[str, dict[str, dict[str, Grant]]] = {}
-        #: How many tuples of a user and `type#relation` are worth something else than True, if any.
-        self._undecided: dict[tuple[str, str], int] = {}
+        #: By `type#relation`, how many tuples are worth something else than True.
+        self._undecided: dict[str, int] = {}
         self._count = 0
         self.version = 0
         """Counts changes: what was derived from the tuples holds while it stays the same."""
@@ -137,7 +137,7 @@ class TupleIndex:
         change = (grant is not True) - (before is not True and before is not False)
         if change:
             users.undecided += change
-            self._undecided[user, place] = self._undecided.get((user, place), 0) + change
+            self._undecided[place] = self._undecided.get(place, 0) + change
         self.version += 1
 
     def remove(self, user: str, relation: str, object: str) -> bool:
@@ -151,7 +151,7 @@ class TupleIndex:
         place = f"{type_of(object)}#{relation}"
         if named[name] is not True:
             users.undecided -= 1
-            self._undecided[user, place] -= 1
+            self._undecided[place] -= 1
         del named[name]
         if member and not named:
             users.usersets = {other: of for other, of in users.usersets.items() if other != kind}
@@ -161,7 +161,6 @@ class TupleIndex:
         del of_place[user][object]
         if not of_place[user]:
             del of_place[user]
-            self._undecided.pop((user, place), None)
         self._count -= 1
         self.version += 1
         return True
@@ -196,9 +195,18 @@ class TupleIndex:
         """All that `objects` has for the place, by user."""
         return self._objects.get(place, {})
 
-    def plain(self, user: str, place: str) -> bool:
-        """Whether all tuples of `objects` hold whatever the request."""
-        return not self._undecided or not self._undecided.get((user, place))
+    def objects_of(self, users: Iterable[str], place: str) -> Iterator[Mapping[str, Grant]]:
+        """`objects` of each of the users that has any."""
+        of_place = self._objects.get(place)
+        if of_place:
+            for user in users:
+                found = of_place.get(user)
+                if found:
+                    yield found
+
+    def plain(self, place: str) -> bool:
+        """Whether all tuples of a `type#relation` hold whatever the request."""
+        return not self._undecided.get(place)
 
 
 class LayeredIndex(TupleIndex):
@@ -232,8 +240,11 @@ class LayeredIndex(TupleIndex):
         own, stored = super().objects(user, place), self._stored.objects(user, place)
         return {**stored, **own} if own else stored
 
-    def plain(self, user: str, place: str) -> bool:
-        return super().plain(user, place) and self._stored.plain(user, place)
+    def objects_of(self, users: Iterable[str], place: str) -> Iterator[Mapping[str, Grant]]:
+        return filter(None, (self.objects(user, place) for user in users))
+
+    def plain(self, place: str) -> bool:
+        return super().plain(place) and self._stored.plain(place)
 
 
 def _of_kind(users: Users, kind: str) -> MutableMapping[str, Grant]:

@@ -171,6 +171,29 @@ def rests_on(model: AuthorizationModel, type: str, relation: str) -> Iterator[tu
                 yield from ((parent.type, other) for parent in parents if model.has(parent.type, other))
 
 
+def places_below(model: AuthorizationModel, type: str, relation: str) -> frozenset[str]:
+    """Each `type#relation` whose tuples the relation could rest on; kept with the model."""
+    kept = _places.setdefault(model, {})
+    if (type, relation) not in kept:
+        seen = {(type, relation)}
+        todo = [(type, relation)]
+        while todo:
+            kind, current = todo.pop()
+            below = set(rests_on(model, kind, current))
+            below |= {
+                (kind, leaf.tupleset)
+                for leaf in leaves(model.rewrite(kind, current))
+                if isinstance(leaf, TupleToUserset)
+            }
+            todo += below - seen
+            seen |= below
+        kept[type, relation] = frozenset(f"{kind}#{current}" for kind, current in seen)
+    return kept[type, relation]
+
+
+_places: WeakKeyDictionary[AuthorizationModel, dict[tuple[str, str], frozenset[str]]] = WeakKeyDictionary()
+
+
 def facets_of(restrictions: Iterable[TypeRestriction]) -> Facets:
     """The restrictions, by what kind of user each takes."""
     named: dict[str, Conditions] = {}

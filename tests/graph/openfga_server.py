@@ -67,7 +67,9 @@ def running(command: str, *options: str) -> Iterator[OpenFga]:
     addresses = [f"127.0.0.1:{port}" for port in ports]
     arguments = ["run", "--http-addr", addresses[0], "--grpc-addr", addresses[1]]
     arguments += ["--playground-enabled=false", "--metrics-enabled=false", "--log-level", "none"]
-    process = subprocess.Popen([command, *arguments, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [command, *arguments, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         _wait_until_healthy(f"http://{addresses[0]}/healthz", process)
         yield OpenFga(f"http://{addresses[0]}")

@@ -121,7 +121,11 @@ def test_a_condition_means_what_it_means_to_openfga(openfga: OpenFga, kind: str)
         (TupleKey("user:a", f"r{i}", "document:d", f"c{i}", stored), context)
         for value in VALUES[kind]
         for i in range(len(expressions))
-        for stored, context in (({}, {"x": value}), ({"x": value}, {}), ({"x": value}, {"x": VALUES[kind][0]}))
+        for stored, context in (
+            ({}, {"x": value}),
+            ({"x": value}, {}),
+            ({"x": value}, {"x": VALUES[kind][0]}),
+        )
     ]
     different = []
     for some in batched(asked, 50):
@@ -162,9 +166,7 @@ def model_of(kind: str, expressions: list[str]) -> dict[str, Any]:
     conditions = "".join(f"condition c{i}(x: {kind}) {{\n  true\n}}\n" for i in names)
     document: dict[str, Any] = dict(
         to_json(
-            parse_dsl(
-                f"model\n  schema 1.1\ntype user\ntype document\n  relations\n{relations}{conditions}"
-            )
+            parse_dsl(f"model\n  schema 1.1\ntype user\ntype document\n  relations\n{relations}{conditions}")
         )
     )
     for i in names:
