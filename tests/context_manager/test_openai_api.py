@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -67,6 +67,16 @@ class Door:
     issuer: LocalIssuer
     american: OpenAIServer
     european: OpenAIServer
+    store: FactStore
+    policies: Sequence[SourcePolicy]
+
+    async def says(self, **claims: Sequence[Claim]) -> None:
+        """What sources say from now on, and nothing else."""
+        for policy in self.policies:
+            if policy.name in claims:
+                async with self.store.crawl(policy, "all") as crawl:
+                    assert (await crawl.write(claims[policy.name])).quarantined == ()
+                    await crawl.complete()
 
     def client(self, person: str = "ada") -> openai.AsyncOpenAI:
         return openai.AsyncOpenAI(
@@ -122,10 +132,6 @@ async def door(neo4j: Database, tmp_path: Path, embedder: Embedder) -> AsyncIter
         for name in ("configuration", "european")
     ]
     store = FactStore(neo4j, load_shapes(), model)
-    for policy, claims in zip(policies, (CLAIMS, EU_CLAIMS), strict=True):
-        async with store.crawl(policy, "all") as crawl:
-            assert (await crawl.write(claims)).quarantined == ()
-            await crawl.complete()
 
     async def ready(node: MeshNode) -> NodeState:
         return NodeState(Status.READY, "", Load(0, 0, prefill_rate=1e6))
@@ -180,7 +186,9 @@ async def door(neo4j: Database, tmp_path: Path, embedder: Embedder) -> AsyncIter
         port = runner.addresses[0][1]
         american.answers[PATH] = completion("Hello from Boston.")
         european.answers[PATH] = completion("Hallo aus Frankfurt.")
-        yield Door(api, f"http://127.0.0.1:{port}", issuer, american, european)
+        made = Door(api, f"http://127.0.0.1:{port}", issuer, american, european, store, policies)
+        await made.says(configuration=CLAIMS, european=EU_CLAIMS)
+        yield made
         await runner.cleanup()
         asking.audit.close()
 
