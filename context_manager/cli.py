@@ -21,8 +21,11 @@ from context_manager.cli_export import export_command
 from context_manager.cli_identity import app as identity_app
 from context_manager.cli_nodes import nodes_app, placement_app
 from context_manager.cli_ontology import ontology_commands
+from context_manager.cli_quarantine import quarantine_app
 from context_manager.cli_support import (
     AsJson,
+    AsOf,
+    ValidAt,
     err,
     fail,
     issuer,
@@ -48,6 +51,7 @@ app = typer.Typer(help="One graph that authorizes and explains.", no_args_is_hel
 app.add_typer(ontology_commands, name="ontology")
 app.add_typer(connector_app, name="connector")
 app.add_typer(held_app, name="held")
+app.add_typer(quarantine_app, name="quarantine")
 app.command("export")(export_command)
 app.add_typer(identity_app, name="identity")
 app.add_typer(nodes_app, name="nodes")
@@ -109,12 +113,15 @@ def discover(
 def ask(
     question: str,
     person: Annotated[str, typer.Option("--as", help="Account name of the person who asks.")],
+    as_of: AsOf = None,
+    valid_at: ValidAt = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a running service a question, with a token of the local issuer."""
     settings = load_settings_or_exit()
     token = issuer(settings).mint(person, settings.oidc_audience)
-    answer = run(query(service_url(settings), token, ASK, {"question": question}))["ask"]
+    asked = {"question": question, "asOf": as_of, "validAt": valid_at}
+    answer = run(query(service_url(settings), token, ASK, asked))["ask"]
     if as_json:
         typer.echo(json.dumps(answer))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from datetime import datetime
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -46,6 +47,10 @@ _EXPECTED = (
 out = Console(emoji=False)  # ids have colons: `mesh_node:a:` would show a letter in a box
 err = Console(stderr=True, emoji=False)
 
+AsOf = Annotated[
+    str | None, typer.Option("--as-of", help="What was known at an instant, as 2026-01-31T12:00:00Z.")
+]
+ValidAt = Annotated[str | None, typer.Option("--valid-at", help="What held in the world at an instant.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
 
 
@@ -65,6 +70,17 @@ def issuer(settings: Settings) -> LocalIssuer:
 def service_url(settings: Settings) -> str:
     running = running_service(settings.data_folder)
     return running.url if running else f"http://{settings.host}:{settings.port}"
+
+
+def instant(text: str | None) -> datetime | None:
+    """An instant as a person writes it; none stays none."""
+    try:
+        found = None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        fail(f"{text!r} is no instant: write it as 2026-01-31T12:00:00Z")
+    if found is not None and found.tzinfo is None:
+        fail(f"{text!r} has no time zone: add one, as in 2026-01-31T12:00:00Z")
+    return found
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -8,8 +8,8 @@ from typing import Any
 import aiohttp
 
 ASK = """
-query Ask($question: String!) {
-  ask(question: $question) {
+query Ask($question: String!, $asOf: String, $validAt: DateTime) {
+  ask(question: $question, asOf: $asOf, validAt: $validAt) {
     outcome text node model notes
     facts { id title statement sources }
     placement { node permitted up reasons }

@@ -44,6 +44,19 @@ class Fact:
     names: tuple[str, ...] = ()
     """Of the entities in the statement; none for a passage, whose text is not made of such parts."""
 
+    @property
+    def value_name(self) -> str | None:
+        """Name of the value property that it tells of; None for a relationship or a passage."""
+        return self.id.partition("#")[2] or None
+
+    @property
+    def claimed(self) -> str:
+        """What sources claim for it: the entity, or `start TYPE end`."""
+        if len(self.entities) == 1:
+            return self.entities[0]
+        start, end = self.entities
+        return f"{start} {self.id[len(start) + 1 : -len(end) - 1]} {end}"
+
 
 def facts_of(ontology: Ontology, entity: EntityView, path: tuple[str, ...]) -> Iterator[Fact]:
     """The facts that an entity's own values state."""

@@ -11,7 +11,7 @@ from context_manager import graphql_types as types
 from context_manager.ask import Asking
 from context_manager.audit import AuditError
 from context_manager.mesh_operations import OperationRefused
-from context_manager.openai_context import PriorAnswers, grounds
+from context_manager.openai_context import Grounds, PriorAnswers, grounds
 from context_manager.openai_errors import ApiError
 from context_manager.openai_request import Extension
 from discovery.sources import HandlingTerms
@@ -92,8 +92,8 @@ async def _dry_run(  # noqa: PLR0913, PLR0917  what a request may say
     capability: str,
     model: str | None,
     handling: HandlingInput | None,
-) -> DryRun:
-    """Where a request with this context would go. Raises GraphQLError."""
+) -> tuple[DryRun, Grounds]:
+    """Where a request with this context would go, and what that rests on. Raises GraphQLError."""
     terms = HandlingTerms() if handling is None else HandlingTerms.model_validate(vars(handling))
     wanted = Extension(question=question, entities=tuple(map(str, entities)), handling=terms)
     try:
@@ -102,13 +102,14 @@ async def _dry_run(  # noqa: PLR0913, PLR0917  what a request may say
         raise GraphQLError(str(error)) from error
     requirement = Requirement(found.handling, capability, model, sites=service.handlings.sites(found.facts))
     placed = place(requirement, service.mesh.snapshot())
-    return DryRun(
+    dry_run = DryRun(
         node=placed.node.name if placed.node else None,
         refusal=placed.refusal(found.nodes),
         handling=types.handling_of(found.handling),
         facts=[strawberry.ID(fact.id) for fact in found.facts],
         verdicts=types.verdicts_of(placed, found.nodes),
     )
+    return dry_run, found
 
 
 def _shown(node: MeshNode, visible: Collection[str]) -> bool:
@@ -167,7 +168,11 @@ class MeshQueries:
     ) -> DryRun:
         info.context.require("ask")
         service, asker = info.context.service, info.context.asker
-        return await _dry_run(service, asker, question, entities, capability, model, handling)
+        made, found = await _dry_run(service, asker, question, entities, capability, model, handling)
+        info.context.revisions.append(found.revision)
+        if found.embedding is not None:
+            info.context.placements.append(("embedding", found.embedding, found.nodes))
+        return made
 
 
 @strawberry.type

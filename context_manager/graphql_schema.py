@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
@@ -18,6 +18,7 @@ from strawberry.extensions import (
     QueryDepthLimiter,
     SchemaExtension,
 )
+from strawberry.types.graphql import OperationType
 
 from context_manager import ask as asking
 from context_manager import graphql_types as types
@@ -27,7 +28,10 @@ from context_manager.graphql_access import AccessQueries
 from context_manager.graphql_identity import IdentityQueries
 from context_manager.graphql_mesh import MeshQueries
 from context_manager.graphql_mutations import Mutation
-from graph.joined import joined_entity, joined_neighbours
+from context_manager.graphql_quarantine import QuarantineQueries
+from graph.contradictions import contradictions
+from graph.facts import Stated
+from graph.joined import joined_claims, joined_entity, joined_neighbours
 from graph.past import PRESENT, PastReadError, When
 from graph.reads import Asker, EntityView, Neighbour, View
 from graph.revision_token import RevisionTokenError, RevisionTokens
@@ -58,6 +62,7 @@ class RequestContext:
         self.placements: list[tuple[str, Placement, frozenset[str]]] = []
         """For what, where, and the nodes that the asker may see."""
         self._neighbours: DataLoader[tuple[str, int, When], tuple[Neighbour, ...]] = DataLoader(self._load)
+        self._claims: DataLoader[tuple[str, When], tuple[Stated, ...]] = DataLoader(self._load_claims)
 
     def require(self, action: str) -> None:
         """Raises GraphQLError where the request's token is not for the action."""
@@ -105,12 +110,14 @@ class RequestContext:
     async def neighbours(self, id_: str, first: int, when: When) -> list[types.Related]:
         found = await self._neighbours.load((id_, page_size(first), when))
         relationships = self.service.ontology.relationships
-        return [
-            types.related_of(
-                self.labels, relationships[n.type].label, relationships[n.type].inverse_label, n, when
-            )
-            for n in found
-        ]
+        return [types.related_of(self.labels, relationships[n.type], id_, n, when) for n in found]
+
+    async def claims(self, fact: str, when: When) -> list[types.Claim]:
+        return [types.claim_of(self.labels, one) for one in await self._claims.load((fact, when))]
+
+    async def conflicts(self, id_: str, when: When) -> list[types.Conflict]:
+        found = contradictions(self.service.ontology, await self._claims.load((id_, when)))
+        return [types.conflict_of(self.labels, one) for one in found]
 
     async def ask(self, question: str, about: str | None = None, when: When = PRESENT) -> types.Answer:
         self.require("ask")
@@ -129,7 +136,7 @@ class RequestContext:
             raise GraphQLError(str(error)) from error
         self._note(found, None)
         return types.Context(
-            facts=[types.fact_of(match) for match in found.context.facts],
+            facts=[types.fact_of(match, when) for match in found.context.facts],
             handling=types.handling_of(found.handling),
         )
 
@@ -169,6 +176,18 @@ class RequestContext:
             found |= {(id_, first, when): beside for (id_, first), beside in read.items()}
         return [found.get(key, ()) for key in keys]
 
+    async def _load_claims(self, keys: list[tuple[str, When]]) -> list[tuple[Stated, ...]]:
+        found: dict[tuple[str, When], tuple[Stated, ...]] = {}
+        for when in {when for _, when in keys}:
+            facts = [fact for fact, each in keys if each == when]
+
+            async def work(view: View, facts: list[str] = facts) -> Mapping[str, tuple[Stated, ...]]:
+                return await joined_claims(view, facts)
+
+            read = await self.read(work, when=when)
+            found |= {(fact, when): stated for fact, stated in read.items()}
+        return [found.get(key, ()) for key in keys]
+
 
 Info = strawberry.Info[RequestContext, None]
 AsOf = Annotated[
@@ -200,7 +219,7 @@ def page_size(first: int) -> int:
 
 
 @strawberry.type(description="What the asker may see, and answers made from that alone.")
-class Query(AccessQueries, MeshQueries, IdentityQueries):
+class Query(AccessQueries, MeshQueries, IdentityQueries, QuarantineQueries):
     @strawberry.field(description="The classes of the ontology.")
     async def classes(
         self, info: Info, as_of: AsOf = None, valid_at: ValidAt = None
@@ -283,6 +302,15 @@ def build_schema(tokens: RevisionTokens) -> strawberry.Schema:
 
     class ReadExtension(SchemaExtension):
         """Tells the revision that was read, as an opaque token, and where inference ran."""
+
+        async def on_execute(self) -> AsyncIterator[None]:
+            context: RequestContext = self.execution_context.context
+            before = await context.service.reader.revision()
+            yield
+            if self.execution_context.operation_type is OperationType.MUTATION:
+                context.revisions = [await context.service.reader.revision()]  # with what it wrote
+            elif not context.revisions:
+                context.revisions = [before]
 
         def get_results(self) -> dict[str, Any]:
             context: RequestContext = self.execution_context.context

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import Enum
 from typing import Annotated
@@ -10,15 +10,25 @@ from typing import Annotated
 import strawberry
 
 from context_manager import ask as asking
+from context_manager import facts
 from context_manager.facts import plain
 from context_manager.relevance import Match
 from graph import handling as graph_handling
+from graph.claims import EntityClaim, Value
+from graph.contradictions import Contradiction
+from graph.facts import Stated
 from graph.past import PRESENT, When
 from graph.reads import EntityView, Neighbour
 from inference.nodes import LOCAL_NODE_ID
 from inference.placement import Placement as Placed
+from ontologies.ontology import RelationshipType
 
 MAX_PAGE = 100
+
+_CLAIMS = (
+    "What each source says of it, who is believed first. Claims are of the present alone: of the past this "
+    "is null, with an error."
+)
 
 strawberry.enum(asking.Outcome, description="How an ask ended.")
 
@@ -38,6 +48,37 @@ class EntityValue:
     )
 
 
+@strawberry.type(description="What one source says of a fact, and where it says so.")
+class Claim:
+    source: str
+    evidence: str = strawberry.field(description="Where in the source: a file and line, an entry, a page.")
+    confidence: float
+    trust: int = strawberry.field(
+        description="Of sources that contradict each other the highest is believed."
+    )
+    valid_from: datetime | None
+    valid_to: datetime | None
+    values: list[EntityValue] = strawberry.field(description="Of an entity; a relationship has none.")
+
+
+@strawberry.type(description="A value as a source says it.")
+class Saying:
+    value: str
+    source: str
+    trust: int
+    evidence: str
+    believed: bool
+
+
+@strawberry.type(description="A property that may have one value, and of which sources say several.")
+class Conflict:
+    name: str
+    label: str
+    sayings: list[Saying] = strawberry.field(
+        description="By the sources' trust, then by their names; the first is believed."
+    )
+
+
 @strawberry.type(description="An entity beside another, over one relationship.")
 class Related:
     relationship: str
@@ -47,6 +88,13 @@ class Related:
     derivations: list[list[str]] = strawberry.field(
         description="Where it is inferred: each list of facts (`start TYPE end`) that it follows from."
     )
+    claimed: strawberry.Private[str]
+    when: strawberry.Private[When]
+
+    @strawberry.field(description=_CLAIMS)
+    async def claims(self, info: strawberry.Info) -> list[Claim] | None:
+        found: list[Claim] = await info.context.claims(self.claimed, self.when)
+        return found
 
 
 @strawberry.type(
@@ -70,6 +118,18 @@ class Entity:
     @strawberry.field(description="Its visible neighbours, at the same point of both times.")
     async def neighbours(self, info: strawberry.Info, first: int = 50) -> list[Related]:
         found: list[Related] = await info.context.neighbours(str(self.id), first, self.when)
+        return found
+
+    @strawberry.field(description=_CLAIMS)
+    async def claims(self, info: strawberry.Info) -> list[Claim] | None:
+        found: list[Claim] = await info.context.claims(str(self.id), self.when)
+        return found
+
+    @strawberry.field(
+        description="What its sources contradict each other in, and who is believed; as claims."
+    )
+    async def conflicts(self, info: strawberry.Info) -> list[Conflict] | None:
+        found: list[Conflict] = await info.context.conflicts(str(self.id), self.when)
         return found
 
     @strawberry.field(description="Answers a question from this entity and what is, or then was, around it.")
@@ -110,6 +170,14 @@ class Fact:
     valid_to: datetime | None
     path: list[str] = strawberry.field(description="How it was found: ids and relationship types.")
     score: float = strawberry.field(description="How well it matches the question, from the two texts alone.")
+    fact: strawberry.Private[facts.Fact]
+    when: strawberry.Private[When]
+
+    @strawberry.field(description=_CLAIMS)
+    async def claims(self, info: strawberry.Info) -> list[Claim] | None:
+        found: list[Claim] = await info.context.claims(self.fact.claimed, self.when)
+        name = self.fact.value_name
+        return found if name is None else [one for one in found if any(v.name == name for v in one.values)]
 
 
 @strawberry.type(description="What is known for a question: facts that the asker may see, best first.")
@@ -160,14 +228,7 @@ def entity_of(labels: dict[str, str], view: EntityView, when: When = PRESENT) ->
         id=strawberry.ID(view.id),
         class_name=view.class_name,
         name=view.name,
-        values=[
-            EntityValue(
-                name=name,
-                label=labels[name],
-                value=[plain(v) for v in value] if isinstance(value, tuple) else [plain(value)],
-            )
-            for name, value in view.values.items()
-        ],
+        values=_values_of(labels, view.values),
         sources=list(view.sources),
         confidence=view.confidence,
         valid_from=view.valid_from,
@@ -177,7 +238,48 @@ def entity_of(labels: dict[str, str], view: EntityView, when: When = PRESENT) ->
     )
 
 
-def fact_of(match: Match) -> Fact:
+def _values_of(labels: Mapping[str, str], values: Mapping[str, Value]) -> list[EntityValue]:
+    return [
+        EntityValue(
+            name=name,
+            label=labels[name],
+            value=[plain(v) for v in value] if isinstance(value, tuple) else [plain(value)],
+        )
+        for name, value in values.items()
+    ]
+
+
+def claim_of(labels: Mapping[str, str], stated: Stated) -> Claim:
+    claim = stated.claim
+    return Claim(
+        source=stated.source,
+        evidence=claim.evidence,
+        confidence=claim.confidence,
+        trust=stated.trust,
+        valid_from=claim.valid_from,
+        valid_to=claim.valid_to,
+        values=_values_of(labels, claim.values) if isinstance(claim, EntityClaim) else [],
+    )
+
+
+def conflict_of(labels: Mapping[str, str], found: Contradiction) -> Conflict:
+    return Conflict(
+        name=found.property,
+        label=labels[found.property],
+        sayings=[
+            Saying(
+                value=plain(one.value),
+                source=one.source,
+                trust=one.trust,
+                evidence=one.evidence,
+                believed=one.value == found.sayings[0].value,
+            )
+            for one in found.sayings
+        ],
+    )
+
+
+def fact_of(match: Match, when: When) -> Fact:
     fact = match.fact
     return Fact(
         id=strawberry.ID(fact.id),
@@ -190,6 +292,8 @@ def fact_of(match: Match) -> Fact:
         valid_to=fact.valid_to,
         path=list(fact.path),
         score=round(match.score, 4),
+        fact=fact,
+        when=when,
     )
 
 
@@ -212,7 +316,7 @@ def answer_of(answer: asking.Answer) -> Answer:
         id=strawberry.ID(answer.id),
         outcome=draft.outcome,
         text=draft.text,
-        facts=[fact_of(retrieval.context.facts[i]) for i in draft.cited],
+        facts=[fact_of(retrieval.context.facts[i], retrieval.when) for i in draft.cited],
         node=draft.node,
         model=draft.model,
         handling=handling_of(retrieval.handling),
@@ -222,12 +326,16 @@ def answer_of(answer: asking.Answer) -> Answer:
 
 
 def related_of(
-    labels: dict[str, str], out_label: str, in_label: str, neighbour: Neighbour, when: When
+    labels: dict[str, str], known: RelationshipType, id: str, neighbour: Neighbour, when: When
 ) -> Related:
+    """What is beside the entity `id`, over a relationship that the ontology knows."""
+    ends = (id, neighbour.entity.id) if neighbour.outgoing else (neighbour.entity.id, id)
     return Related(
         relationship=neighbour.type,
-        label=out_label if neighbour.outgoing else in_label,
+        label=known.label if neighbour.outgoing else known.inverse_label,
         direction=Direction.OUT if neighbour.outgoing else Direction.IN,
         entity=entity_of(labels, neighbour.entity, when),
         derivations=[list(derivation) for derivation in neighbour.derivations],
+        claimed=f"{ends[0]} {neighbour.type} {ends[1]}",
+        when=when,
     )

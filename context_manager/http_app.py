@@ -13,7 +13,9 @@ from strawberry.schema import BaseSchema
 from context_manager.graphql_schema import Parts, RequestContext
 from context_manager.health import Health
 from context_manager.identity import KeySet, TokenRefused, Verifier
+from graph.feed import wait_for
 from graph.reads import Asker
+from graph.revision_token import RevisionTokenError
 
 PAGES = Path(__file__).parent / "pages"
 _PACKAGES = Path(__file__).resolve().parent.parent / "browser" / "node_modules"
@@ -33,6 +35,10 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+#: A request that names a revision by its token is answered once that is there, so that whoever was told of
+#: a write reads it.
+_REVISION_HEADER = "Orgraph-Revision"
+_WAIT_S = 10.0
 _ASKER: web.RequestKey[Asker] = web.RequestKey("asker", Asker)
 
 
@@ -66,6 +72,16 @@ def make_app(
             request[_ASKER] = await verifier.asker(bearer(request))
         except TokenRefused as error:
             return _unauthorized(str(error))
+        try:
+            await _reached(parts, request.headers.get(_REVISION_HEADER))
+        except RevisionTokenError as error:
+            return _error(400, f"{_REVISION_HEADER}: {error}")
+        except TimeoutError:
+            return _error(
+                503,
+                f"{_REVISION_HEADER}: the graph did not come to that revision within {_WAIT_S:g} s; "
+                "ask again, or without the header for what it holds now",
+            )
         return await graphql(request)
 
     app.router.add_post("/graphql", ask_graphql)
@@ -80,6 +96,12 @@ def make_app(
     if local_keys is not None:
         app.router.add_get("/.well-known/jwks.json", _json(local_keys))
     return app
+
+
+async def _reached(parts: Parts, token: str | None) -> None:
+    """Wait for the revision that the token seals. Raises RevisionTokenError, and TimeoutError."""
+    if token is not None:
+        await wait_for(parts.access.database, parts.tokens.open(token), _WAIT_S)
 
 
 @web.middleware

@@ -14,6 +14,7 @@ from context_manager.openai_request import Extension, Message
 from graph.handling import Handling, meet_all
 from graph.joined import with_members
 from graph.reads import Asker, View
+from inference.placement import Placement
 from ontologies import Ontology
 
 _NEIGHBOURS = 40
@@ -38,6 +39,8 @@ class Grounds:
     nodes: frozenset[str]
     """Ids of the mesh nodes that the asker may see."""
     revision: int
+    embedding: Placement | None
+    """Of the question that facts were looked for; None without one."""
 
     def messages(self) -> list[dict[str, str]]:
         """The facts for the model, before the application's own messages; none without facts."""
@@ -81,6 +84,7 @@ async def grounds(
     Raises ApiError for an entity that there is not, or that the asker may not see: the two look alike.
     """
     asked: tuple[Fact, ...] = ()
+    embedding = None
     if wanted.question is not None:
         try:
             retrieval = await retrieve(service, asker, wanted.question)
@@ -88,6 +92,7 @@ async def grounds(
             raise ApiError(400, "invalid_request", str(error), param="orgraph.question") from error
         if retrieval.embedding.node is None:
             raise ApiError(403, "no_permitted_node", retrieval.embedding.refusal(retrieval.nodes))
+        embedding = retrieval.embedding
         asked = tuple(match.fact for match in retrieval.context.facts)
 
     async def work(view: View) -> tuple[tuple[Fact, ...], Handling, bytes, frozenset[str]]:
@@ -109,7 +114,7 @@ async def grounds(
     whole = meet_all(
         [service.handlings.of_question, handling, wanted.handling.handling(), prior.handling(asker, messages)]
     )
-    return Grounds(facts, whole, visible, nodes, revision)
+    return Grounds(facts, whole, visible, nodes, revision, embedding)
 
 
 async def handling_now(service: Asking, asker: Asker, found: Grounds) -> Handling:

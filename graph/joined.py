@@ -13,6 +13,7 @@ from dataclasses import replace
 from graph.claims import Value
 from graph.contradictions import Contradiction, contradictions
 from graph.entity_view import EntityView, Neighbour
+from graph.facts import Stated, is_relationship
 from graph.tuples import SAME_AS
 from graph.view import View
 from ontologies.ontology import Ontology
@@ -113,9 +114,35 @@ async def joined_neighbours(
     }
 
 
+async def joined_claims(view: View, facts: Collection[str]) -> Mapping[str, tuple[Stated, ...]]:
+    """What each source says of the facts, also where it says so of those that are one with whom they are
+    about; who is believed first."""
+    of = await members(view, {end for fact in facts for end in _ends(fact)})
+    same = {fact: _variants(fact, of) for fact in facts}
+    claims = await view.claims({one for variants in same.values() for one in variants})
+    return {
+        fact: tuple(
+            sorted((one for each in variants for one in claims.get(each, ())), key=lambda one: one.rank)
+        )
+        for fact, variants in same.items()
+    }
+
+
 async def joined_contradictions(view: View, ontology: Ontology, id: str) -> tuple[Contradiction, ...]:
     """What the sources of all that are one contradict each other in, with where each says it."""
-    return contradictions(ontology, await view.stated((await members(view, [id]))[id]))
+    return contradictions(ontology, (await joined_claims(view, [id]))[id])
+
+
+def _ends(fact: str) -> list[str]:
+    return fact.split(" ")[::2]
+
+
+def _variants(fact: str, of: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """The fact as it would be of each that is one with whom it is about."""
+    if not is_relationship(fact):
+        return list(of[fact])
+    start, type_, end = fact.split(" ")
+    return [f"{one} {type_} {other}" for one in of[start] for other in of[end]]
 
 
 def _distinct(

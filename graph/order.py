@@ -13,7 +13,7 @@ from neo4j import AsyncManagedTransaction
 
 from graph.audiences import rested_on
 from graph.bulk import counted, needy
-from graph.claims import Violation
+from graph.claims import EntityClaim, Violation
 from graph.facts import (
     IN_COLLECTION,
     Stated,
@@ -56,16 +56,20 @@ class Refused:
     """Whether it comes in place of what its source claimed before of the fact."""
 
     def to_row(self) -> dict[str, Any]:
-        evidence = self.stated.claim.evidence.encode(errors="replace").decode()
-        place = {"key": self.key, "scope": self.stated.scope, "evidence": evidence, "digest": self.digest()}
-        return place | asdict(self.violation)
+        return self._told() | {"key": self.key, "scope": self.stated.scope, "digest": self.digest()}
 
     def digest(self) -> bytes:
         """Of what is recorded of it."""
-        said = orjson.dumps(
-            [self.stated.claim.evidence.encode(errors="replace").decode(), asdict(self.violation)]
-        )
-        return blake2b(said, digest_size=8).digest()
+        return blake2b(orjson.dumps(self._told(), option=orjson.OPT_SORT_KEYS), digest_size=8).digest()
+
+    def _told(self) -> dict[str, Any]:
+        claim = self.stated.claim
+        ends = [claim.id] if isinstance(claim, EntityClaim) else [claim.start, claim.end]
+        return asdict(self.violation) | {
+            "evidence": _text(claim.evidence),
+            "ends": [_text(end) for end in ends],
+            "collection": _text(claim.collection) if isinstance(claim, EntityClaim) else None,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,3 +150,8 @@ def quarantine_key(stated: Stated, *, again: bool = False) -> str:
     """Of the claim's `_Quarantined` node; `again` where it contradicts an earlier one of its crawl."""
     parts = [stated.source, stated.scope, stated.fact, *(["again"] if again else [])]
     return sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
+
+
+def _text(text: str) -> str:
+    """What Neo4j can hold of it."""
+    return text.encode(errors="replace").decode()

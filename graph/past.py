@@ -303,8 +303,8 @@ class PastView(View):
         ]
         return tuple(sorted(found, key=lambda one: (one.start, one.type, one.end)))
 
-    async def stated(self, ids: Collection[str]) -> list[Stated]:
-        raise _present_alone("what sources contradict each other in")
+    async def claims(self, facts: Collection[str]) -> Mapping[str, tuple[Stated, ...]]:
+        raise _present_alone("what each source says")
 
     async def merges(self, ids: Collection[str]) -> list[tuple[str, str]]:
         """The merges that stood around the entities, as `View.merges`."""

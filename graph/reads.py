@@ -15,6 +15,7 @@ from neo4j import AsyncManagedTransaction
 from graph.audiences import VIEWER
 from graph.database import Database
 from graph.entity_view import EntityView, Neighbour, Page, RelationshipView
+from graph.feed import current_revision
 from graph.past import PRESENT, PastReadError, PastView, When, point
 from graph.token_scope import EVERYTHING, TokenScope
 from graph.view import HandlingInput, HandlingRule, View
@@ -64,6 +65,10 @@ class Reader:
         self._database = database
         self._ontology = ontology
         self._authorizer = authorizer
+
+    async def revision(self) -> int:
+        """The last committed revision; 0 before the first."""
+        return await current_revision(self._database)
 
     async def run(
         self,

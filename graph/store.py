@@ -17,7 +17,7 @@ from functools import partial
 
 from neo4j import AsyncManagedTransaction
 
-from graph.claims import SourcePolicy, Violation
+from graph.claims import SourcePolicy
 from graph.crawl import Crawl, load
 from graph.database import Database
 from graph.gate import Gate
@@ -73,19 +73,6 @@ class FactStore:
         while facts := await self.database.read_transaction(partial(due, now=self._clock(), limit=_BATCH)):
             await self.carry_out(Order("", "", recheck=facts))
         return await self.database.read_transaction(current_revision)
-
-    async def quarantined(self, source: str | None = None) -> Sequence[Violation]:
-        """What is kept out, of one source or of all."""
-        records = await self.database.read(
-            """
-            MATCH (q:_Quarantined) WHERE $source IS NULL OR q.source = $source
-            RETURN q.source AS source, q.entity AS entity, q.shape AS shape, q.value AS value,
-                   q.message AS message
-            ORDER BY source, entity, shape
-            """,
-            source=source,
-        )
-        return [Violation(**record.data()) for record in records]
 
     async def carry_out(self, order: Order) -> Outcome:
         """In one transaction, and the second step of entities that move; nothing when all is as ordered."""

@@ -14,7 +14,6 @@ from typing import Any, LiteralString
 
 from neo4j import AsyncManagedTransaction, Record
 
-from graph.contradictions import Contradiction, contradictions
 from graph.entity_view import (
     EntityView,
     Neighbour,
@@ -26,7 +25,7 @@ from graph.entity_view import (
     relationship_view,
     to_cursor,
 )
-from graph.facts import Stated
+from graph.facts import Stated, is_relationship
 from graph.handling import Handling
 from graph.inferred import STANDING
 from graph.pages import Pages
@@ -206,23 +205,39 @@ class View:
             for record in records
         )
 
-    async def contradictions(self, id: str) -> tuple[Contradiction, ...]:
-        """What the sources of the entity contradict each other in; nothing of one that is not visible.
+    async def claims(self, facts: Collection[str]) -> Mapping[str, tuple[Stated, ...]]:
+        """What each source says of the facts, who is believed first; absent ones, and those that nobody
+        claims (what is inferred, where an entity is placed), have none.
 
         All sources describe an entity where it is placed, so who sees it may see what each says.
         """
-        return contradictions(self._ontology, await self.stated([id]))
-
-    async def stated(self, ids: Collection[str]) -> list[Stated]:
-        """All claims on those of the entities that are visible."""
+        entities = [fact for fact in facts if not is_relationship(fact)]
+        relationships = [fact.split(" ") for fact in facts if is_relationship(fact)]
         records = await self._run(
             "UNWIND $ids AS id MATCH (n:Entity {id: id}) WHERE "
             + _NODE
-            + " RETURN id, coalesce(n.pages, []) AS pages",
-            ids=list(dict.fromkeys(ids)),
+            + " RETURN id AS fact, n.pages AS pages",
+            ids=entities,
         )
-        claims = await Pages(self._tx).claims_on({record["id"]: record["pages"] for record in records})
-        return [one for of_entity in claims.values() for one, _ in of_entity.values()]
+        records += await self._run(
+            """
+            UNWIND $rows AS row
+            MATCH (n:Entity {id: row[0]}) WHERE """
+            + _NODE
+            + """
+            MATCH (n)-[r]->(m:Entity {id: row[2]}) WHERE type(r) = row[1] AND """
+            + _NEIGHBOUR
+            + """
+            RETURN row[0] + ' ' + row[1] + ' ' + row[2] AS fact, r.pages AS pages
+            """,
+            rows=relationships,
+        )
+        places = {record["fact"]: record["pages"] or () for record in records}
+        claims = await Pages(self._tx).claims_on(places)
+        return {
+            fact: tuple(sorted((one for one, _ in by.values()), key=lambda one: one.rank))
+            for fact, by in claims.items()
+        }
 
     async def merges(self, ids: Collection[str]) -> list[tuple[str, str]]:
         """The merges around the entities, each from one to the one that was kept, at whatever distance,

@@ -13,6 +13,15 @@ function element(tag, properties, ...children) {
 const fragment = (name, value) => `#${new URLSearchParams({ [name]: value })}`;
 const entityLink = (entity) => element("a", { href: fragment("entity", entity.id), title: entity.id }, entity.name);
 
+const instant = (id) => ($(id).value ? new Date($(id).value).toISOString() : null);
+const isPast = () => Boolean($("as-of").value || $("valid-at").value);
+
+/** A query of the point in both times that is chosen: `AT` declares it, and each field takes `...OF`. */
+const AT = "$asOf: String, $validAt: DateTime";
+const OF = "asOf: $asOf, validAt: $validAt";
+const queryThen = (text, variables = {}) =>
+  query(text, { ...variables, asOf: instant("as-of"), validAt: instant("valid-at") });
+
 async function query(text, variables = {}) {
   const token = sessionStorage.getItem(TOKEN);
   const response = await fetch("/graphql", {
@@ -42,6 +51,7 @@ async function attempt(work) {
 /** Take away all that the last person saw and wrote. */
 function clear() {
   $("question").value = "";
+  $("when").reset();
   for (const id of ["who", "answer", "classes", "entities-title", "entities", "entity"]) $(id).replaceChildren();
   $("more").hidden = true;
 }
@@ -74,7 +84,7 @@ function mark(list, hash) {
 }
 
 async function showClasses() {
-  const { classes } = await query("{ classes { name label comment count } }");
+  const { classes } = await queryThen(`query (${AT}) { classes(${OF}) { name label comment count } }`);
   $("classes").replaceChildren(
     ...classes.map((one) =>
       element(
@@ -88,10 +98,10 @@ async function showClasses() {
 }
 
 async function showEntities(name, after = null) {
-  const { classes, entities } = await query(
-    `query ($name: String!, $after: String) {
+  const { classes, entities } = await queryThen(
+    `query ($name: String!, $after: String, ${AT}) {
        classes { name label }
-       entities(className: $name, after: $after) { totalCount endCursor items { id name } } }`,
+       entities(className: $name, after: $after, ${OF}) { totalCount endCursor items { id name } } }`,
     { name, after },
   );
   const { label } = classes.find((one) => one.name === name);
@@ -106,10 +116,13 @@ async function showEntities(name, after = null) {
 
 async function showEntity(id) {
   const asked = location.hash;
-  const { entity } = await query(
-    `query ($id: ID!, $first: Int!) { entity(id: $id) { id className name sources confidence values { name label value }
+  const { entity } = await queryThen(
+    `query ($id: ID!, $first: Int!, $present: Boolean!, ${AT}) { entity(id: $id, ${OF}) {
+       id className name sources confidence values { name label value }
+       claims @include(if: $present) { source evidence confidence }
+       conflicts @include(if: $present) { label sayings { value source evidence believed } }
        neighbours(first: $first) { label entity { id name } } } }`,
-    { id, first: NEIGHBOURS },
+    { id, first: NEIGHBOURS, present: !isPast() },
   );
   if (location.hash !== asked) return; // another was chosen meanwhile
   mark($("entities"), fragment("entity", id));
@@ -125,15 +138,27 @@ async function showEntity(id) {
     const linked = element("ul", {}, ...ones.map((one) => element("li", {}, entityLink(one.entity))));
     facts.append(element("dt", {}, label), element("dd", {}, linked));
   }
-  const sure = entity.confidence < 1 ? `, confidence ${entity.confidence}` : "";
   $("entity").replaceChildren(
     element("h3", {}, entity.name),
-    element("p", { className: "quiet" }, `${entity.className} · ${entity.id} · from ${entity.sources.join(", ")}${sure}`),
+    element("p", { className: "quiet" }, `${entity.className} · ${entity.id}`),
     facts,
+    sources(entity),
   );
   if (entity.neighbours.length === NEIGHBOURS)
     $("entity").append(element("p", { className: "quiet" }, `The first ${NEIGHBOURS} neighbours are shown.`));
   $("entity").scrollIntoView({ block: "nearest" });
+}
+
+/** Who says what is shown and where, and what they contradict each other in; of the past, who alone. */
+function sources(entity) {
+  const sure = (one) => (one.confidence < 1 ? `, confidence ${one.confidence}` : "");
+  const said = element("details", {}, element("summary", { className: "quiet" }, `from ${entity.sources.join(", ")}${sure(entity)}`));
+  const claims = (entity.claims ?? []).map((one) => element("li", {}, `${one.source}: ${one.evidence}${sure(one)}`));
+  const conflicts = (entity.conflicts ?? []).flatMap((one) => one.sayings.map((saying) =>
+    element("li", { className: "conflict" }, `${one.label}: ${saying.source} says ${saying.value} (${saying.evidence})${saying.believed ? ", which is believed" : ""}`)));
+  said.append(element("ul", {}, ...claims, ...conflicts));
+  said.open = conflicts.length > 0;
+  return said;
 }
 
 async function showAnswer(question) {
@@ -141,8 +166,8 @@ async function showAnswer(question) {
   button.disabled = true;
   $("answer").replaceChildren(element("p", { className: "quiet" }, "Asking…"));
   try {
-    const { ask } = await query(
-      `query ($question: String!) { ask(question: $question) { outcome text node model notes
+    const { ask } = await queryThen(
+      `query ($question: String!, ${AT}) { ask(question: $question, ${OF}) { outcome text node model notes
          facts { id title statement entities sources } placement { node permitted up reasons } } }`,
       { question },
     );
@@ -215,6 +240,14 @@ $("ask").onsubmit = (event) => {
   event.preventDefault();
   attempt(() => showAnswer($("question").value));
 };
+const showThen = () => attempt(async () => {
+  $("answer").replaceChildren();
+  await showClasses();
+  await route();
+});
+$("when").onchange = showThen;
+$("when").onreset = () => setTimeout(showThen); // the fields are empty once the event is over
+$("when").onsubmit = (event) => event.preventDefault();
 addEventListener("hashchange", () => attempt(route));
 attempt(async () => {
   const kept = sessionStorage.getItem(TOKEN);

@@ -14,6 +14,7 @@ from typing import IO
 from pyoxigraph import NamedNode, RdfFormat, Triple, serialize
 
 from graph.facts import IN_COLLECTION
+from graph.past import PRESENT, When
 from graph.rdf import terms
 from graph.reads import Asker, EntityView, Page, Reader, RelationshipView, View
 from ontologies.ontology import ROOT, Ontology
@@ -29,14 +30,19 @@ _PREFIXES = {
 }
 
 
-async def export(
-    reader: Reader, asker: Asker, ontology: Ontology, format: RdfFormat, output: IO[bytes]
+async def export(  # noqa: PLR0913, PLR0917  who, what and where to
+    reader: Reader,
+    asker: Asker,
+    ontology: Ontology,
+    format: RdfFormat,
+    output: IO[bytes],
+    when: When = PRESENT,
 ) -> int:
     """Write all that the asker sees; how many entities that were. What is inferred is not written.
 
-    Raises OSError where the output cannot be written.
+    Raises OSError where the output cannot be written, and PastReadError as `Reader.run`.
     """
-    pages = _pages(reader, asker)
+    pages = _pages(reader, asker, when)
     loop = asyncio.get_running_loop()
     written = 0
 
@@ -60,7 +66,7 @@ async def export(
 
 
 async def _pages(
-    reader: Reader, asker: Asker
+    reader: Reader, asker: Asker, when: When
 ) -> AsyncIterator[tuple[tuple[EntityView, ...], tuple[RelationshipView, ...]]]:
     cursor: str | None = None
 
@@ -69,7 +75,7 @@ async def _pages(
         return page, await view.outgoing([entity.id for entity in page.items])
 
     while True:
-        (page, relationships), _ = await reader.run(asker, work)
+        (page, relationships), _ = await reader.run(asker, work, when)
         yield page.items, relationships
         cursor = page.end_cursor
         if cursor is None:

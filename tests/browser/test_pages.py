@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -143,3 +144,33 @@ def test_graphiql_runs_a_query_as_the_person(window: Browser, sample: Served) ->
     shown = window.wait("return document.querySelector('.result-window .CodeMirror')?.CodeMirror.getValue()")
     classes = json.loads(shown)["data"]["classes"]
     assert {"name": "Person", "count": 60} in classes
+
+
+def choose(window: Browser, field: str, instant: str) -> None:
+    window.run(
+        "const field = document.querySelector(arguments[0]); field.value = arguments[1];"
+        "field.dispatchEvent(new Event('change', { bubbles: true }))",
+        field,
+        instant,
+    )
+
+
+def test_the_past_is_browsed_and_asked_of_like_the_present(window: Browser, sample: Served) -> None:
+    sign_in(window, sample, "priya.raman")
+    window.run("location.hash = '#entity=person:priya.raman'")
+    window.wait("return document.querySelector('#entity h3')?.textContent === 'Priya Raman'")
+    assert "directory.ldif" in window.run("return document.querySelector('#entity details').textContent")
+    choose(window, "#as-of", "1999-12-31T12:00")
+    window.wait("return document.querySelector('#error').textContent.includes('nothing was known then')")
+    later = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M")
+    choose(window, "#as-of", later)
+    window.wait(
+        "return document.querySelector('#error').hidden && !document.querySelector('#entity details li')"
+    )
+    assert "Person 60" in window.text("#classes")
+    assert "1,850" in ask(window, QUESTION)
+    choose(window, "#valid-at", "1999-12-31T12:00")  # what has no interval always held
+    window.wait("return document.querySelector('#answer').textContent === ''")
+    window.click("#when button")
+    window.wait("return document.querySelector('#entity details li')")
+    assert window.run("return document.querySelector('#as-of').value") == ""

@@ -35,13 +35,17 @@ def guide(text: str) -> Claim:
     return entity("passage:guide-1", "Passage", "all", name="Office guide", text=text, position=1)
 
 
-async def ask_graphql(door: Door, text: str, **variables: Any) -> tuple[Any, str]:  # noqa: F811
-    """The data, and the token of the revision."""
+async def graphql(door: Door, text: str, person: str = "eve", **variables: Any) -> Any:  # noqa: F811
     parts = Parts(door.api.asking, None, TOKENS)  # type: ignore[arg-type]
-    context = RequestContext(parts, Asker("account:acme/eve"))
+    context = RequestContext(parts, Asker(f"account:acme/{person}"))
     result = await build_schema(TOKENS).execute(text, variable_values=variables, context_value=context)
     assert result.errors is None, result.errors
-    assert result.extensions is not None
+    return result
+
+
+async def ask_graphql(door: Door, text: str, **variables: Any) -> tuple[Any, str]:  # noqa: F811
+    """The data, and the token of the revision."""
+    result = await graphql(door, text, **variables)
     return result.data, result.extensions["revision"]
 
 
@@ -67,6 +71,9 @@ async def test_the_past_is_answered_where_facts_of_then_and_of_now_may_be(door: 
         assert intent["revision"] == TOKENS.open(then)
     now, _ = await ask_graphql(door, ASK, q=QUESTION)
     assert (now["ask"]["text"], now["ask"]["node"]) == (ZED, "boston")
+    claims = "query ($q: String!) { context(question: $q) { facts { claims { source evidence } } } }"
+    cited, _ = await ask_graphql(door, claims, q=QUESTION)
+    assert cited["context"]["facts"] == [{"claims": [{"source": "configuration", "evidence": "test"}]}]
     [intent] = [one for one in door.records() if one["kind"] == "intent"][-1:]
     assert "as_of" not in intent
     # What may be processed more freely then is not by that now: Europe speaks of it again.
@@ -99,3 +106,24 @@ async def test_search_context_and_insight_are_of_the_point_that_is_asked_of(door
     assert "passage:guide-1" not in [one["id"] for one in now["search"]]
     assert (now["context"]["facts"], now["entity"]) == ([], None)
     assert {one["name"]: one["count"] for one in now["classes"]}["Passage"] == 0
+
+
+async def test_every_answer_carries_its_revision_and_each_inference_its_placement(door: Door) -> None:  # noqa: F811
+    revision = await door.api.asking.reader.revision()
+    question = '(question: "Who won the cup?")'
+    inferring = {
+        '{ search(text: "cup") { id } }': ["embedding"],
+        f"{{ context{question} {{ facts {{ id }} }} }}": ["embedding"],
+        f"{{ placement{question} {{ node }} }}": ["embedding"],
+        f"{{ ask{question} {{ text }} }}": ["embedding", "answer"],
+        '{ entity(id: "document:news") { name } }': [],
+        "{ nodes { name } }": [],
+        "{ __typename }": [],
+    }
+    for text, purposes in inferring.items():
+        told = (await graphql(door, text)).extensions
+        assert TOKENS.open(told["revision"]) == revision, text
+        assert [one["for"] for one in told.get("placement", ())] == purposes, text
+        assert all(one["node"] == "orgraph" for one in told.get("placement", ()) if one["for"] == "embedding")
+    drained = await graphql(door, 'mutation { drainNode(id: "mesh_node:boston") { name } }', "ada")
+    assert TOKENS.open(drained.extensions["revision"]) == revision

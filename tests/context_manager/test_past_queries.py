@@ -1,13 +1,21 @@
 """Entities, pages of them and what is beside them can be asked for at a point of the past."""
 
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
+from aiohttp.test_utils import TestServer
 from cryptography.fernet import Fernet
 
 from context_manager.graphql_schema import Parts, RequestContext, build_schema
+from context_manager.health import Health
+from context_manager.http_app import make_app
+from context_manager.identity import LOCAL_ISSUER, LocalIssuer, Verifier
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database
 from graph.reads import Asker, Reader
@@ -37,20 +45,24 @@ ACCESS: list[Claim] = [
 class Api:
     """The schema over a real graph, asked by Ada."""
 
+    asker = Asker("account:acme/ada")
+
     def __init__(self, neo4j: Database) -> None:
         self.store = FactStore(neo4j, load_shapes(), load_authorization())
         authorizer = Authorizer(neo4j, load(), load_authorization(), [SOURCE])
         self.tokens = RevisionTokens(Fernet.generate_key())
         asking = SimpleNamespace(ontology=load(), reader=Reader(neo4j, load(), authorizer))
-        self.parts = Parts(asking, None, self.tokens)  # type: ignore[arg-type]
+        desk = SimpleNamespace(database=neo4j)
+        self.parts = Parts(asking, desk, self.tokens)  # type: ignore[arg-type]
 
-    async def crawl(self, *claims: Claim) -> None:
-        async with self.store.crawl(SOURCE, "all") as crawl:
-            assert (await crawl.write([*ACCESS, *claims])).quarantined == ()
+    async def crawl(self, *claims: Claim, source: SourcePolicy = SOURCE) -> None:
+        async with self.store.crawl(source, "all") as crawl:
+            said = [*ACCESS, *claims] if source is SOURCE else claims
+            assert (await crawl.write(said)).quarantined == ()
             await crawl.complete()
 
     async def __call__(self, text: str, **variables: Any) -> Any:
-        context = RequestContext(self.parts, Asker("account:acme/ada"))
+        context = RequestContext(self.parts, self.asker)
         return await build_schema(self.tokens).execute(text, variable_values=variables, context_value=context)
 
 
@@ -94,3 +106,42 @@ async def test_what_cannot_be_asked_of_the_past_is_refused_with_its_reason(api: 
     ):
         result = await api(READ, **variables)
         assert reason in result.errors[0].message
+
+
+@pytest.fixture
+async def posted(api: Api, tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[tuple[int, Any]]]]:
+    """The same over HTTP: posts a query for what groups there are, with headers."""
+    issuer = LocalIssuer(tmp_path / "keys")
+    verifier = Verifier(LOCAL_ISSUER, "orgraph", "acme", issuer.keys)
+    app = make_app(build_schema(api.tokens), api.parts, verifier, Health(()), None)
+    async with TestServer(app) as server, ClientSession() as session:
+
+        async def post(**headers: str) -> tuple[int, Any]:
+            headers["Authorization"] = f"Bearer {issuer.mint('ada', 'orgraph')}"
+            body = {"query": '{ entities(className: "Group") { items { id } } }'}
+            async with session.post(server.make_url("/graphql"), json=body, headers=headers) as response:
+                return response.status, await response.json()
+
+        yield post
+
+
+async def test_a_request_waits_for_the_revision_that_it_names(
+    api: Api, posted: Callable[..., Awaitable[tuple[int, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.crawl()
+    _, before = await posted()
+    next_ = api.tokens.seal(api.tokens.open(before["extensions"]["revision"]) + 1)
+    waiting = asyncio.create_task(posted(**{"Orgraph-Revision": next_}))
+    done, _ = await asyncio.wait([waiting], timeout=0.3)
+    assert not done
+    await api.crawl(entity("group:a", "Group"))
+    status, answer = await waiting
+    assert (status, answer["data"]["entities"]["items"]) == (200, [{"id": "group:a"}])
+    # What has been reached long since is not waited for.
+    status, _ = await posted(**{"Orgraph-Revision": before["extensions"]["revision"]})
+    assert status == 200
+    monkeypatch.setattr("context_manager.http_app._WAIT_S", 0.2)
+    status, answer = await posted(**{"Orgraph-Revision": api.tokens.seal(10_000)})
+    assert (status, "did not come to that revision within 0.2 s" in str(answer)) == (503, True)
+    status, answer = await posted(**{"Orgraph-Revision": "7"})
+    assert (status, "was not issued by this service" in str(answer)) == (400, True)

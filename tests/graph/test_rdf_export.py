@@ -1,8 +1,9 @@
 """What a person sees leaves as RDF, and comes back as what it was."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from pyshacl import validate
@@ -12,6 +13,7 @@ from rdflib.compare import isomorphic
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database
 from graph.inferred import Reasoner
+from graph.past import PRESENT, When
 from graph.rdf import export as exporting
 from graph.rdf.export import export
 from graph.rdf.parsing import BadTriple, triples
@@ -97,10 +99,10 @@ class Registry:
             report = await crawl.write(one for one in read if not isinstance(one, BadTriple))
         return {one.entity for one in report.quarantined}
 
-    async def leave(self, login: str, format: str = "turtle") -> bytes:
+    async def leave(self, login: str, format: str = "turtle", when: When = PRESENT) -> bytes:
         output = io.BytesIO()
         asker = Asker(f"account:acme/{login}")
-        await export(self.reader, asker, load(), FORMATS[format], output)
+        await export(self.reader, asker, load(), FORMATS[format], output, when)
         return output.getvalue()
 
     async def empty(self) -> None:
@@ -189,3 +191,28 @@ async def test_what_is_inferred_is_left_to_the_reader(registry: Registry) -> Non
     [record] = await registry.database.read("MATCH ()-[r:PART_OF]->() RETURN count(r) AS count")
     assert record["count"] == 1
     assert isomorphic(parsed(before), parsed(await registry.leave("ada")))
+
+
+@pytest.mark.parametrize("format", RDFLIB)
+async def test_it_is_written_as_it_is_read(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, format: str
+) -> None:
+    """By the time that a page is read, all but the last few kilobytes of those before it are written."""
+    monkeypatch.setattr(exporting, "_PAGE", 50)
+    async with registry.store.crawl(REGISTRY, "much") as crawl:
+        many = [entity(f"document:{n:03}", "Document", "all", description="x" * 400) for n in range(400)]
+        assert (await crawl.write(many)).quarantined == ()
+    output, written = io.BytesIO(), []
+    pages = exporting._pages
+
+    async def watched(*arguments: Any) -> AsyncIterator[Any]:
+        async for page in pages(*arguments):
+            written.append(output.tell())
+            yield page
+
+    monkeypatch.setattr(exporting, "_pages", watched)
+    count = await export(registry.reader, Asker("account:acme/ada"), load(), FORMATS[format], output)
+    assert (count >= 400, len(written) >= 8) == (True, True)
+    page = output.tell() / len(written)
+    lag = [number * page - size for number, size in enumerate(written)]
+    assert max(lag) < 2 * page, written

@@ -18,6 +18,8 @@ from ontologies import load
 PREFIXES = """@prefix og: <urn:orgraph:ontology:> . @prefix ogp: <urn:orgraph:provenance:> . @prefix : <https://x.example/> .
 @prefix rdf: <http://www.w3.org/1999/02/22-rdf-syntax-ns#> . @prefix prov: <http://www.w3.org/ns/prov#> .
 """
+RDF_TYPE = "http://www.w3.org/1999/02/22-rdf-syntax-ns#type"
+PERSON = "urn:orgraph:ontology:Person"
 ADA = "person:https%3A//x.example/ada"
 
 
@@ -161,7 +163,10 @@ def test_a_file_is_read_in_bounded_memory() -> None:
 
         def readline(self, size: int = -1) -> bytes:  # type: ignore[override]
             self.left -= 1
-            text = f'<https://x.example/{self.left}> <urn:orgraph:ontology:name> "{"x" * 200}" .\n'
+            said = (
+                f'<urn:orgraph:ontology:name> "{"x" * 200}"' if self.left % 2 else f"<{RDF_TYPE}> <{PERSON}>"
+            )
+            text = f"<https://x.example/{self.left // 2}> {said} .\n"
             return text.encode() if self.left >= 0 else b""
 
     def peak(lines: int) -> int:
@@ -170,8 +175,12 @@ def test_a_file_is_read_in_bounded_memory() -> None:
             staged.add(
                 one for one in triples(Endless(lines), "file", RdfFormat.N_TRIPLES) if isinstance(one, Staged)
             )
+            made = sum(
+                isinstance(one, EntityClaim) for one in claims(staged, load(), lambda id: "collection:all")
+            )
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
+        assert made == lines // 2
         return found
 
     assert peak(60_000) < 1.5 * peak(20_000)

@@ -14,6 +14,7 @@ from discovery.configuration import all_sources
 from discovery.runner import Runner
 from discovery.sources import load_organization
 from graph.database import Database
+from graph.quarantine import quarantined
 from graph.reads import Asker, Reader
 from graph.store import FactStore
 from graph.visibility import Authorizer
@@ -252,8 +253,8 @@ async def test_its_own_classes_are_crawled_gated_and_authorized(neo4j: Database)
     runner = Runner(organization, store, neo4j)
     reports = [await runner.run(source) for source in all_sources(organization)]
     assert [report.outcome for report in reports] == ["complete", "complete"]
-    (refused,) = await store.quarantined()
-    assert (refused.entity, refused.value) == ("ward:attic", "wardCode = 'none of ours'")
+    (refused,) = await quarantined(neo4j)
+    assert (refused.violation.entity, refused.violation.value) == ("ward:attic", "wardCode = 'none of ours'")
     policies = [source.policy() for source in all_sources(organization)]
     reader = Reader(neo4j, ontology, Authorizer(neo4j, ontology, model, policies))
 
