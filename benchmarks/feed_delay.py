@@ -97,7 +97,7 @@ async def measure(database: Database, store: FactStore, seconds: float) -> Mappi
         await asyncio.gather(*(writes(source) for source in range(SOURCES)))
         took = time.perf_counter() - begun
         last = max(delays.committed)
-        while last not in delays.delivered:  # noqa: ASYNC110 - a dictionary tells nobody
+        while last not in delays.delivered and not following.done():  # noqa: ASYNC110 - a dictionary tells nobody
             await asyncio.sleep(0.01)
         following.cancel()
     measured = [n for n, at in delays.asked.items() if at >= begun + WARM_SECONDS]
