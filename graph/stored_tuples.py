@@ -123,7 +123,11 @@ async def load(database: Database, store: str) -> tuple[TupleIndex, int]:
             store=store,
         )
         async for record in result:
-            index.add(_key(record))
+            user, relation, object, condition, context = record.values()
+            if condition is None:
+                index.put(user, relation, object)
+            else:
+                index.add(TupleKey(user, relation, object, condition, json.loads(context)))
         return index, number
 
     return await database.write_transaction(work)
@@ -239,13 +243,14 @@ def _must_come(key: TupleKey, standing: Mapping[Key, TupleKey], ignore: bool) ->
 
 
 async def _change(tx: AsyncManagedTransaction, store: str, step: Step, by: str, at: datetime) -> None:
-    await tx.run(
-        """UNWIND $keys AS key
-           MATCH (t:_StoreTuple {store: $store, object: key[0], relation: key[1], user: key[2]})
-           DELETE t""",
-        store=store,
-        keys=[list(_named(key)) for key in step.deletes],
-    )
+    if step.deletes:
+        await tx.run(
+            """UNWIND $keys AS key
+               MATCH (t:_StoreTuple {store: $store, object: key[0], relation: key[1], user: key[2]})
+               DELETE t""",
+            store=store,
+            keys=[list(_named(key)) for key in step.deletes],
+        )
     await tx.run(
         """UNWIND $rows AS row
            CREATE (t:_StoreTuple {store: $store, at: $at}) SET t += row""",

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import jwt
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from context_manager.identity import LOCAL_ISSUER, DelegatingVerifier, LocalIssuer, TokenRefused, Verifier
+from context_manager.openfga_errors import OpenFgaError
+from context_manager.openfga_http import Askers
 from graph.reads import Asker
 from graph.token_scope import EVERYTHING, TokenScope
 
@@ -160,6 +163,45 @@ async def test_a_token_nested_without_end_is_refused(issuer, verifier) -> None:
     for token in (f"{deep}.{deep}.x", f"{part({'alg': 'ES256', 'kid': 'local'})}.{deep}.x"):
         with pytest.raises(TokenRefused):
             await delegating.asker(token)
+
+
+@pytest.mark.parametrize(
+    ("times", "proven"),
+    [
+        ({"iat": 5}, True),
+        ({"iat": 60}, False),
+        ({"nbf": 5}, True),
+        ({"nbf": 60}, False),
+        ({"exp": -5}, True),
+        ({"exp": -15}, False),
+    ],
+)
+async def test_clocks_may_differ_by_ten_seconds(
+    issuer, verifier, times: dict[str, int], proven: bool
+) -> None:
+    token = _signed(issuer, **{claim: int(time.time()) + seconds for claim, seconds in times.items()})
+    if proven:
+        assert (await verifier.asker(token)).account == "account:sample/ada"
+    else:
+        with pytest.raises(TokenRefused):
+            await verifier.asker(token)
+
+
+async def test_an_agent_is_proven_at_each_request(tmp_path: Path, issuer, verifier) -> None:
+    exchange = LocalIssuer(tmp_path / "exchange", "urn:exchange")
+    may = {"quote-helper"}
+
+    async def may_act(_account: str, agent: str) -> bool:
+        return agent.partition(":")[2] in may
+
+    exchanged = Verifier(exchange.name, "orgraph", "sample", exchange.keys)
+    askers = Askers(DelegatingVerifier(verifier.issuer, "orgraph", "sample", issuer.keys, exchanged, may_act))
+    token = exchange.mint("ada", "orgraph", agent="quote-helper")
+    request = make_mocked_request("POST", "/", headers={"Authorization": f"Bearer {token}"})
+    assert (await askers.of(request)).agent == "quote-helper"
+    may.clear()
+    with pytest.raises(OpenFgaError, match="may not act"):
+        await askers.of(request)
 
 
 async def _nobody_may(_account: str, _agent: str) -> bool:

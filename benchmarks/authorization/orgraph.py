@@ -1,0 +1,78 @@
+"""Orgraph's OpenFGA API as a process of its own, over an embedded Neo4j.
+
+    python -m benchmarks.authorization.orgraph FOLDER
+
+The routes, the tokens, the store and the event loop are the service's; models and crawls are left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from aiohttp import web
+
+from context_manager.identity import LOCAL_ISSUER, LocalIssuer, Verifier
+from context_manager.openfga_access import AuthorizationService
+from context_manager.openfga_api import add_openfga
+from context_manager.openfga_organization import Organization
+from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
+from graph.database import Database, connect
+from graph.neo4j_server import embedded_neo4j
+from graph.organization_tuples import OrganizationTuples
+from graph.reads import Reader
+from graph.store import FactStore
+from graph.tuple_stores import TupleStores
+from graph.visibility import Authorizer
+from ontologies import load, load_authorization, load_shapes
+
+PERSON, ISSUER, AUDIENCE = "ada", "acme", "orgraph"
+_COLLECTION = "collection:all"
+_POLICY = SourcePolicy(
+    "configuration", frozenset({"HAS_ACCOUNT"}), frozenset({_COLLECTION}), 50, timedelta(days=1)
+)
+
+
+async def main(folder: Path) -> None:
+    """Serve until killed; the port and a token are the first line of the output."""
+    async with embedded_neo4j(folder / "neo4j") as server, connect(server.uri, server.auth) as database:
+        await database.ensure_schema()
+        await _account(database)
+        issuer = LocalIssuer(folder / "keys")
+        app = web.Application()
+        add_openfga(app, _service(database), Verifier(LOCAL_ISSUER, AUDIENCE, ISSUER, issuer.keys))
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        print(runner.addresses[0][1], issuer.mint(PERSON, AUDIENCE), flush=True)
+        await asyncio.Event().wait()
+
+
+def _service(database: Database) -> AuthorizationService:
+    ontology, model = load(), load_authorization()
+    policies = {_POLICY.name: _POLICY}
+    reader = Reader(database, ontology, Authorizer(database, ontology, model, policies.values()))
+    organization = Organization("Acme", model, OrganizationTuples(database, ontology, policies), reader)
+    return AuthorizationService(TupleStores(database), organization, policies, f"person:{PERSON}")
+
+
+async def _account(database: Database) -> None:
+    person, account = f"person:{PERSON}", f"account:{ISSUER}/{PERSON}"
+    claims: list[Claim] = [
+        EntityClaim(_COLLECTION, "Collection", _COLLECTION, {"name": "all"}, "here"),
+        EntityClaim(person, "Person", _COLLECTION, {"name": PERSON}, "here"),
+        EntityClaim(
+            account, "Account", _COLLECTION, {"name": PERSON, "issuer": ISSUER, "subject": PERSON}, "here"
+        ),
+        RelationshipClaim(person, "HAS_ACCOUNT", account, "here"),
+    ]
+    async with FactStore(database, load_shapes(), load_authorization()).crawl(_POLICY, "all") as crawl:
+        await crawl.write(claims)
+        await crawl.complete()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))
