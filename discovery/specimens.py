@@ -10,6 +10,9 @@ from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import pyarrow
+from pyarrow import parquet
+
 from discovery.conformance import MakeSpecimen, Specimen
 from discovery.connectors.table import load_point
 from discovery.sources import ConfigurationError
@@ -157,6 +160,27 @@ def _codeowners(folder: Path) -> Iterator[Specimen]:
 
 
 @contextmanager
+def _files(folder: Path) -> Iterator[Specimen]:
+    data = folder / "data"
+    (data / "2026").mkdir(parents=True)
+    (data / "2026" / "people.csv").write_text("name,phone\nAda,no value is kept\n")
+    (data / "notes.txt").write_text("text")
+    parquet.write_table(pyarrow.table({"id": [1], "name": ["no value is kept"]}), data / "2026" / "a.parquet")
+
+    def rename() -> None:
+        (data / "2026" / "people.csv").write_text("name,telephone\nAda,no value is kept\n")
+
+    yield Specimen(
+        {"url": "data"},
+        frozenset({"file:specimen/2026/people.csv", "folder:specimen/2026"}),
+        rename,
+        _moves(data / "notes.txt", data / "2026" / "notes.txt"),
+        _copies(data / "2026" / "people.csv", data / "people.csv"),
+        secrets=("no value is kept",),
+    )
+
+
+@contextmanager
 def _json_file(text: str, renamed: tuple[str, str], stays: str, folder: Path) -> Iterator[Specimen]:
     """Two files of which one is renamed within, for connectors that read each file by itself."""
     (folder / "a.json").write_text(text.replace("FILE", "a"))
@@ -188,6 +212,7 @@ SPECIMENS: Mapping[str, MakeSpecimen] = {
     "dbt": partial(_json_file, _DBT, ('"x"', '"y"'), "table:specimen/model.a.x"),
     "github-actions": partial(_json_file, _ACTIONS, ("Build", "Built"), "process:specimen/a.json"),
     "documents": _documents,
+    "files": _files,
     "ldif": _ldif,
     "mapping": _mapping,
     "openapi": partial(_json_file, _OPENAPI, ("Pets", "Animals"), "dataset:specimen/a"),
