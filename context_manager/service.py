@@ -36,6 +36,7 @@ from context_manager.mesh_operations import MeshOperations, drained
 from context_manager.openai_api import OpenAIApi, add_openai_routes
 from context_manager.part_checks import health_of
 from context_manager.running import Running, announced
+from context_manager.scim_api import add_scim
 from context_manager.settings import Settings, SettingsError
 from context_manager.token_exchange import EXCHANGE_ISSUER, TokenExchange, add_token_exchange
 from discovery.reports import RunReport
@@ -153,6 +154,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
                 audit,
             ),
         )
+        add_scim(app, core.runner)
         await add_authorization_apis(app, core, asking.reader, tuples, verifier)
         for name, work in (
             ("watching the mesh", mesh.watch),

@@ -17,6 +17,7 @@ from typing import TypeVar
 from neo4j.exceptions import DatabaseError, ServiceUnavailable, SessionExpired
 
 from discovery.connector import Connector, Incremental, Position, PositionLostError, Problem, SourceError
+from discovery.connectors.scim_push import Resources
 from discovery.connectors.table import build
 from discovery.holds import Hold, allowance, hold, lapse
 from discovery.reports import RunReport, ScopeReport
@@ -29,6 +30,7 @@ from discovery.runs import (
     remember_position,
     scopes_read,
 )
+from discovery.scim.pushed import pushed, stale
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
 from graph.claims import Claim
 from graph.crawl import Crawl
@@ -79,7 +81,8 @@ class Runner:
             if refused := self.refusal(source):
                 raise SourceError(refused)
             names = await entity_names(self.database)
-            connector = await asyncio.to_thread(build, self.organization, source, names)
+            kept = self._pushed(source, asyncio.get_running_loop())
+            connector = await asyncio.to_thread(build, self.organization, source, names, kept)
             listed = await asyncio.to_thread(connector.scopes)
             for scope in listed:
                 scopes.append(await self._scope(source, connector, scope))
@@ -97,6 +100,16 @@ class Runner:
     async def run_all(self, sources: Iterable[SourceConfig]) -> tuple[RunReport, ...]:
         """One after the other, in the order given; a failure ends only its own source."""
         return tuple([await self.run(source) for source in sources])
+
+    def _pushed(self, source: SourceConfig, loop: asyncio.AbstractEventLoop) -> Callable[[], Resources]:
+        """What was pushed to the source, for the thread that reads."""
+
+        async def read() -> Resources:
+            return Resources(
+                await pushed(self.database, source.name), await stale(self.database, source.name)
+            )
+
+        return lambda: asyncio.run_coroutine_threadsafe(read(), loop).result()
 
     async def _scope(self, source: SourceConfig, connector: Connector, scope: str) -> ScopeReport:
         reading = _ScopeReading(self, source, scope)

@@ -58,6 +58,10 @@ _SCHEMA: tuple[LiteralString, ...] = (
     "CREATE CONSTRAINT proposal_pair IF NOT EXISTS FOR (n:_Proposal) REQUIRE n.pair IS UNIQUE",
     "CREATE INDEX proposal_one IF NOT EXISTS FOR (n:_Proposal) ON (n.one)",
     "CREATE INDEX proposal_other IF NOT EXISTS FOR (n:_Proposal) ON (n.other)",
+    """CREATE CONSTRAINT scim_resource_id IF NOT EXISTS
+       FOR (n:_ScimResource) REQUIRE (n.source, n.id) IS UNIQUE""",
+    "CREATE INDEX scim_resource_kind IF NOT EXISTS FOR (n:_ScimResource) ON (n.source, n.kind)",
+    "CREATE CONSTRAINT scim_source_name IF NOT EXISTS FOR (n:_ScimSource) REQUIRE n.name IS UNIQUE",
     "CREATE CONSTRAINT position_consumer IF NOT EXISTS FOR (n:_Position) REQUIRE n.consumer IS UNIQUE",
     "CREATE CONSTRAINT tuple_store_id IF NOT EXISTS FOR (n:_TupleStore) REQUIRE n.id IS UNIQUE",
     "CREATE CONSTRAINT store_model_id IF NOT EXISTS FOR (n:_StoreModel) REQUIRE n.id IS UNIQUE",

@@ -21,6 +21,8 @@ from discovery.connectors import (
     oscal,
     postgresql,
     rdf,
+    scim,
+    scim_push,
     sql,
 )
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
@@ -42,14 +44,24 @@ CONNECTORS: Mapping[str, Callable[[OrganizationConfig, SourceConfig], Connector]
     "oscal": oscal.connect,
     "postgresql": postgresql.connect,
     "rdf": rdf.connect,
+    "scim": scim.connect,
     "sql": sql.connect,
 }
 
 
+def nothing_pushed() -> scim_push.Resources:
+    """For where nothing is pushed."""
+    return scim_push.Resources((), 0)
+
+
 def build(
-    organization: OrganizationConfig, source: SourceConfig, known_names: Mapping[str, str]
+    organization: OrganizationConfig,
+    source: SourceConfig,
+    known_names: Mapping[str, str],
+    pushed: Callable[[], scim_push.Resources] = nothing_pushed,
 ) -> Connector:
-    """The connector of a source; `known_names`, ids by full names, is for those that look into text.
+    """The connector of a source; `known_names`, ids by full names, is for those that look into text, and
+    `pushed`, what is kept of pushes, for those that are pushed to.
 
     Raises ConfigurationError for an unknown connector or options that are wrong.
     """
@@ -57,6 +69,8 @@ def build(
         return configuration.connect(organization, source)
     if source.connector == "documents":
         return documents.connect(organization, source, known_names)
+    if source.connector == "scim-push":
+        return scim_push.connect(organization, source, pushed)
     if source.connector in CONNECTORS:
         return CONNECTORS[source.connector](organization, source)
     return _registered(source)(organization, source)
@@ -64,7 +78,9 @@ def build(
 
 def names() -> Sequence[str]:
     """Of all connectors."""
-    return sorted({*CONNECTORS, "documents", *(point.name for point in entry_points(group=GROUP))})
+    return sorted(
+        {*CONNECTORS, "documents", "scim-push", *(point.name for point in entry_points(group=GROUP))}
+    )
 
 
 def _registered(source: SourceConfig) -> Callable[[OrganizationConfig, SourceConfig], Connector]:

@@ -66,8 +66,8 @@ class S3Store:
         owner = _user(found.get("Owner", {}))
         access = Access(owner, (owner,) if owner else (), writers or ((owner,) if owner else ()))
         if lists:
-            turn(f"access of {path}")
             try:
+                turn(f"access of {path}")
                 listed = self._access(
                     self.system.call_s3("get_object_acl", Bucket=self.bucket, Key=found["Key"])
                 )

@@ -24,7 +24,7 @@ def test_each_connector_conforms(name, tmp_path):
 
 
 #: Their tests bring a server, and run the suite on it.
-WITH_A_SERVER = {"ldap", "postgresql"}
+WITH_A_SERVER = {"ldap", "postgresql", "scim", "scim-push"}
 
 
 def test_each_connector_has_a_specimen():

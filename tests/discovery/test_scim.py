@@ -1,0 +1,196 @@
+"""A SCIM 2.0 service read as a client: pages, whoever is disabled, and everything that may go wrong."""
+
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from discovery.conformance import Specimen, findings
+from discovery.connector import SourceError
+from discovery.connectors.table import build
+from discovery.scim.resources import ENTERPRISE
+from discovery.sources import ConfigurationError
+
+TOKEN = "scim-token-that-stays-here"
+
+
+def user(number, **more):
+    return {
+        "id": f"id{number}",
+        "userName": f"u{number}",
+        "displayName": f"User {number}",
+        "active": True,
+        "emails": [{"value": f"home{number}@x.example"}, {"value": f"u{number}@x.example", "type": "work"}],
+        **more,
+    }
+
+
+@contextmanager
+def scim_server(users, groups, change=lambda path, start, page: (200, page)):
+    """Serves the two lists; `change` may answer otherwise."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            address = urlsplit(self.path)
+            query = {key: int(values[0]) for key, values in parse_qs(address.query).items()}
+            start, count = query["startIndex"], query["count"]
+            everything = users if address.path.endswith("Users") else groups
+            listed = everything[start - 1 : start - 1 + count]
+            page = {"totalResults": len(everything), "startIndex": start, "Resources": listed}
+            status, said = change(address.path, start, page)
+            if self.headers["Authorization"] != f"Bearer {TOKEN}":
+                status = 401
+            self.send_response(status)
+            if status == 302:
+                self.send_header("Location", "http://127.0.0.1:9/")
+            self.end_headers()
+            self.wfile.write(said if isinstance(said, bytes) else json.dumps(said).encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/scim/v2"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+USERS = [
+    user(1, title="Lead", name={"givenName": "One"}),
+    user(2, active=False),
+    user(3, **{ENTERPRISE: {"manager": {"value": "id1"}, "department": "Space Travel"}}),
+    {"id": "id4", "userName": "u4"},
+]
+GROUPS = [
+    {
+        "id": "g1",
+        "displayName": "crew",
+        "members": [{"value": "id1"}, {"value": "id3", "$ref": "../Users/id3"}],
+    },
+    {"id": "g2", "displayName": "everyone", "members": [{"value": "g1", "type": "Group"}]},
+]
+
+
+@pytest.fixture
+def read(say, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCIM_TOKEN", TOKEN)
+
+    def go(users=USERS, groups=GROUPS, change=lambda path, start, page: (200, page), **options):
+        with scim_server(users, groups, change) as url:
+            return say(tmp_path, "scim", {"url": url, "token": "env:SCIM_TOKEN", "page_size": 3, **options})
+
+    return go
+
+
+def test_users_accounts_and_groups_are_read_page_by_page(read):
+    said = read()
+    assert said.problems == []
+    assert said.entities["person:u1"].values["jobTitle"] == "Lead"
+    assert said.entities["person:u1"].values["email"] == "u1@x.example"
+    disabled = {claim.id for claim in said.of("Account") if claim.values["disabled"]}
+    assert disabled == {"account:acme/u2", "account:acme/u4"}  # who does not say has no access
+    assert said.typed("MEMBER_OF") == {("person:u1", "group:crew"), ("person:u3", "group:crew")}
+    assert said.typed("SUBGROUP_OF") == {("group:crew", "group:everyone")}
+    assert said.typed("REPORTS_TO") == {("person:u3", "person:u1")}
+    assert said.typed("WORKS_IN") == {("person:u3", "organizational_unit:space-travel")}
+    assert TOKEN not in repr(said)
+
+
+def test_people_and_groups_may_be_named_by_their_ids(read):
+    said = read(user_key="id", group_key="id")
+    assert said.typed("HAS_ACCOUNT") >= {("person:id1", "account:acme/id1")}
+    assert ("person:id1", "group:g1") in said.typed("MEMBER_OF")
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        (lambda path, start, page: (429, {}), "answered with 429"),
+        (lambda path, start, page: (302, {}), "answered with 302"),
+        (lambda path, start, page: (200, b"<html>"), "expected JSON"),
+        (lambda path, start, page: (200, b"[" * 100_000), "expected JSON"),
+        (lambda path, start, page: (200, {"Resources": []}), "expected totalResults"),
+        (lambda path, start, page: (200, {**page, "Resources": []}), "ends at 0 of 4"),
+    ],
+)
+def test_an_answer_that_is_no_list_fails_the_scope(read, changed, says):
+    with pytest.raises(SourceError, match=says) as error:
+        read(change=changed)
+    assert TOKEN not in str(error.value)
+
+
+def repeated(path, start, page):
+    return 200, {**page, "Resources": USERS[:1]} if path.endswith("Users") and start > 1 else page
+
+
+def shrinking(path, start, page):
+    return 200, {**page, "totalResults": page["totalResults"] + 1} if start == 1 else page
+
+
+@pytest.mark.parametrize(
+    ("change", "says"), [(repeated, "a page was repeated"), (shrinking, "their number changed")]
+)
+def test_a_list_that_is_not_whole_is_a_problem(read, change, says):
+    assert any(says in problem.message for problem in read(change=change).problems)
+
+
+@pytest.mark.parametrize(
+    ("users", "says"),
+    [
+        ([user(1), {"userName": "x"}], "a resource with an id"),
+        ([user(1), {"id": "x"}], "userName: expected a value"),
+        ([user(1), user(2, active="perhaps")], "expected true or false"),
+        ([user(1), user(2, userName="u1")], "another resource as well"),
+    ],
+)
+def test_a_user_that_cannot_be_read_is_a_problem_and_the_rest_goes_on(read, users, says):
+    said = read(users=users, groups=[])
+    assert any(says in problem.message for problem in said.problems)
+    assert "person:u1" in said.entities
+
+
+def test_a_member_who_is_not_there_is_a_problem(read):
+    said = read(groups=[{"id": "g", "displayName": "g", "members": [{"value": "gone"}]}])
+    assert "members names 'gone'" in said.problems[0].message
+    assert said.typed("MEMBER_OF") == set()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"url": "http://scim.example/v2", "token": "env:X"},
+        {"url": "https://ada:pw@scim.example", "token": "env:X"},
+        {"url": "https://scim.example", "token": "the-token-itself"},
+        {"url": "https://scim.example"},
+    ],
+)
+def test_a_token_goes_over_tls_only_and_is_named_by_reference(say, tmp_path, options):
+    with pytest.raises(ConfigurationError):
+        say(tmp_path, "scim", options)
+
+
+def test_it_conforms(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCIM_TOKEN", TOKEN)
+
+    @contextmanager
+    def specimen(folder):
+        users = [user(1), user(2), user(3)]
+        groups = [{"id": "g1", "displayName": "crew", "members": [{"value": "id1"}]}]
+        with scim_server(users, groups) as url:
+
+            def rename():
+                users[0]["displayName"] = "Another"
+
+            options = {"url": url, "token": "env:SCIM_TOKEN", "page_size": 2}
+            yield Specimen(options, frozenset({"person:u1"}), rename, secrets=(TOKEN,))
+
+    def connect(organization, source):
+        return build(organization, source.model_copy(update={"connector": "scim"}), {})
+
+    assert findings(connect, specimen, tmp_path) == []
