@@ -155,7 +155,7 @@ class _ScopeReading:
         """A digest of all beside the source and its options that claims follow from: another, and the
         scope is read whole."""
         organization = self.runner.organization.model_dump_json(exclude={"source", "folder"})
-        declared = [source.classification for source in self.runner.organization.source]
+        declared = [source.classifications() for source in self.runner.organization.source]
         source = self.source.model_dump_json(exclude={"options", "every", "max_age", "brake"})
         text = f"{version('orgraph')} {organization} {source} {declared}"
         return hashlib.sha256(text.encode()).hexdigest()

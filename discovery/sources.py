@@ -5,10 +5,11 @@ from __future__ import annotations
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from discovery.classification import LABELS
 from graph.claims import SourcePolicy, entity_id
 from graph.handling import Handling
 from graph.tuples import ADMINISTRATION, BY_HAND, CONFIGURATION, HAS_ACCOUNT, IDENTITY
@@ -154,8 +155,16 @@ class SourceConfig(_Strict):
     """Where the source's data lies; models at the same site are near to it."""
     placement: tuple[PlacementRule, ...] = ()
     classification: tuple[ClassificationRule, ...] = ()
+    classify: Literal["names", "values"] | None = None
+    """Whether classifications are proposed: by the names of columns and files, or also by values that are
+    looked at where they are, and not kept."""
     options: dict[str, Any] = {}
     """The connector's own settings; paths are relative to the file."""
+
+    def classifications(self) -> tuple[str, ...]:
+        """Keys of all that it may classify something as."""
+        proposed = LABELS if self.classify else ()
+        return tuple(dict.fromkeys((*(rule.classification for rule in self.classification), *proposed)))
 
     def policy(self) -> SourcePolicy:
         collections = {self.collection, *(rule.collection for rule in self.placement)}

@@ -146,7 +146,7 @@ class DocumentsConnector:
                 values["page"] = passage.page
             yield EntityClaim(id_, "Passage", collection, values, evidence)
             yield RelationshipClaim(document, "HAS_PASSAGE", id_, evidence)
-            yield from parts.classified(id_, evidence, name)
+            yield from parts.classified(id_, evidence, name, text=passage.text)
 
 
 def _section(passage: PassageText) -> str:

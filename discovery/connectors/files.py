@@ -18,7 +18,7 @@ from discovery.files import UnreadableError, locate
 from discovery.options import Options, parse_options
 from discovery.pages import turn
 from discovery.patterns import Parts, matches
-from discovery.schemas import FileColumn, has_schema, sample
+from discovery.schemas import Sample, has_schema, sample
 from discovery.secrets import SecretReference, read_secret
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
 from discovery.stores.entries import Entry, ListingDigest, Store
@@ -105,7 +105,7 @@ class FilesConnector:
             yield Problem(entry.path, f"cannot be read: {error}; check its permissions")
         else:
             if found is not None:
-                yield from claims.table(entry, found.columns)
+                yield from claims.table(entry, found)
 
     def _store(self) -> Store:
         """Raises SourceError where the store's address is not understood."""
@@ -160,25 +160,26 @@ class _Claims:
                 yield from self._name(name)
                 yield RelationshipClaim(self._named[name], type_name, id_, place)
 
-    def table(self, entry: Entry, columns: Sequence[FileColumn]) -> Iterator[Claim]:
+    def table(self, entry: Entry, found: Sample) -> Iterator[Claim]:
         place = f"{self._url}: {entry.path}"
         table = entity_id("table", f"{self._source}/{entry.path}")
         collection = self.parts.collection(entry.path)
         yield EntityClaim(table, "Table", collection, {"name": entry.name, "path": entry.path}, place)
         yield RelationshipClaim(table, "DERIVED_FROM", self._id(entry.path, is_folder=False), place)
         yield from self.parts.classified(table, place, entry.path)
-        for position, column in enumerate(columns, start=1):
+        for position, column in enumerate(found.columns, start=1):
             part = f"{entry.path}.{column.name}"
             id_ = entity_id("column", f"{self._source}/{entry.path}/{column.name}")
-            values: dict[str, Value] = {
+            said: dict[str, Value] = {
                 "name": column.name,
                 "dataType": column.data_type,
                 "nullable": column.nullable,
                 "position": position,
             }
-            yield EntityClaim(id_, "Column", self.parts.collection(part, entry.path), values, place)
+            yield EntityClaim(id_, "Column", self.parts.collection(part, entry.path), said, place)
             yield RelationshipClaim(table, "HAS_COLUMN", id_, place)
-            yield from self.parts.classified(id_, place, part, entry.path)
+            values = [row.get(column.name) for row in found.rows]
+            yield from self.parts.classified(id_, place, part, entry.path, values=values)
 
     def _id(self, path: str, *, is_folder: bool) -> str:
         return entity_id("folder" if is_folder else "file", f"{self._source}/{path}".rstrip("/"))

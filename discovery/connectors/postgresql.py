@@ -1,6 +1,7 @@
 """PostgreSQL by its own catalogue: schemas, tables, views, keys, policies, and which role may read what.
 
-Everything is read in one read-only snapshot, and no row of a table ever.
+Everything is read in one read-only snapshot, and no row of a table, but where the source asks for
+classifications by values: then some are looked at, and dropped.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import psycopg
-from psycopg.rows import TupleRow, namedtuple_row
+from psycopg import sql
+from psycopg.rows import TupleRow, namedtuple_row, tuple_row
 
 from discovery.addresses import is_here
 from discovery.connector import Change, Connector, Item, Position, Problem, SourceError, only_if_unchanged
@@ -21,6 +23,7 @@ from discovery.connectors.postgresql_catalogue import QUERIES, RELATIONS
 from discovery.options import Options, parse_options
 from discovery.pages import turn
 from discovery.patterns import Parts, matches
+from discovery.schemas import ROWS
 from discovery.secrets import SecretReference, read_secret
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
 from graph.claims import Claim, EntityClaim, RelationshipClaim, Value, entity_id
@@ -68,8 +71,16 @@ class PostgresqlConnector:
         catalogue = self._catalogue()
         if not catalogue["tables"]:
             yield Problem(scope, "expected at least one table, found none; check schemas and rights")
-        yield from _Database(self.organization, self.source, self.options, catalogue).claims()
-        yield Position(self._position(catalogue))
+        samples: dict[tuple[int, str], Sequence[object]] = {}
+        if self.source.classify == "values":
+            for item in self._samples(catalogue["tables"], catalogue["columns"]):
+                if isinstance(item, Problem):
+                    yield item
+                else:
+                    samples |= item
+        yield from _Database(self.organization, self.source, self.options, catalogue, samples).claims()
+        if self.source.classify != "values":  # values change without the catalogue
+            yield Position(self._position(catalogue))
 
     def changes(self, scope: str, position: str) -> Iterator[Change]:
         yield from only_if_unchanged(position, self._position(self._catalogue()))
@@ -89,10 +100,45 @@ class PostgresqlConnector:
                     found[name] = [row for row in rows if self._covers(row)]
                 return found
         except (psycopg.Error, OSError) as error:
-            raise SourceError(
-                f"{self.scopes()[0]}: the catalogue cannot be read: {str(error).strip()}; "
-                "check host, user and password"
-            ) from error
+            raise self._unreadable(error) from error
+
+    def _samples(
+        self, tables: Sequence[Any], columns: Sequence[Any]
+    ) -> Iterator[Mapping[tuple[int, str], Sequence[object]] | Problem]:
+        """Some values of each column, by its table's number and its name; table by table."""
+        names = defaultdict(list)
+        for column in columns:
+            names[column.table].append(column.name)
+        try:
+            with self._connected() as connection:
+                for table in tables:
+                    yield self._sample(connection, table, names[table.id])
+        except (psycopg.Error, OSError) as error:
+            raise self._unreadable(error) from error
+
+    def _sample(
+        self, connection: psycopg.Connection[Any], table: Any, names: Sequence[str]
+    ) -> Mapping[tuple[int, str], Sequence[object]] | Problem:
+        query = sql.SQL("SELECT {} FROM {} LIMIT {}").format(
+            sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(table.schema, table.name), ROWS
+        )
+        try:
+            turn(f"sample of {table.schema}.{table.name}")
+            with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
+                rows = cursor.execute(query).fetchall()
+        except psycopg.Error as error:
+            said = error.diag.message_primary or type(error).__name__
+            return Problem(
+                f"{self.options.database} table {table.schema}.{table.name}",
+                f"its values cannot be looked at: {said}; grant SELECT, or let it classify by names alone",
+            )
+        return {(table.id, name): [row[at] for row in rows] for at, name in enumerate(names)}
+
+    def _unreadable(self, error: Exception) -> SourceError:
+        return SourceError(
+            f"{self.scopes()[0]}: the catalogue cannot be read: {str(error).strip()}; "
+            "check host, user and password"
+        )
 
     def _covers(self, row: Any) -> bool:
         schema = getattr(row, "schema", None)
@@ -126,6 +172,7 @@ class _Database:
     source: SourceConfig
     options: PostgresqlOptions
     catalogue: Mapping[str, Sequence[Any]]
+    samples: Mapping[tuple[int, str], Sequence[object]]
 
     def claims(self) -> Iterator[Claim]:
         parts = Parts(self.organization, self.source)
@@ -213,7 +260,8 @@ class _Database:
             values["description"] = column.comment
         yield EntityClaim(id_, "Column", parts.collection(part, within), values, place)
         yield RelationshipClaim(self._table_id(table), "HAS_COLUMN", id_, place)
-        yield from parts.classified(id_, place, part, within)
+        values_of = self.samples.get((column.table, column.name), ())
+        yield from parts.classified(id_, place, part, within, values=values_of)
 
     def _grants(self, tables: Mapping[int, Any]) -> Iterator[Claim]:
         for grant in self.catalogue["grants"]:

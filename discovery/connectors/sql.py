@@ -1,4 +1,4 @@
-"""Data sets, tables, columns and foreign keys of a relational schema. Never reads a row."""
+"""Data sets, tables, columns and foreign keys of a relational schema. No value of a row is kept."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Engine, Inspector, create_engine, inspect, make_url
+from sqlalchemy import URL, ColumnClause, Engine, Inspector, column, create_engine, inspect, make_url, select
+from sqlalchemy import table as table_of
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -26,6 +28,7 @@ from discovery.files import expand, listing, locate
 from discovery.options import Options, parse_options
 from discovery.pages import turn
 from discovery.patterns import Parts
+from discovery.schemas import ROWS
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
 from graph.claims import Claim, EntityClaim, RelationshipClaim, Value, entity_id
 
@@ -157,6 +160,7 @@ class SqlConnector:
     ) -> Iterator[Claim | Problem]:
         schema, evidence = self.options.db_schema, f"{self._shown} table {table}"
         entity = entity_id("table", self._key(table))
+        sampled = self._sampled(inspector, table) if self.source.classify == "values" else ()
         columns = inspector.get_columns(table, schema)
         primary = set(inspector.get_pk_constraint(table, schema)["constrained_columns"])
         yield EntityClaim(
@@ -164,23 +168,34 @@ class SqlConnector:
         )
         yield RelationshipClaim(dataset, "HAS_TABLE", entity, evidence)
         yield from parts.classified(entity, evidence, table)
-        for position, column in enumerate(columns, start=1):
-            key, place = column["name"], f"{evidence} column {column['name']}"
+        for position, one in enumerate(columns, start=1):
+            key, place = one["name"], f"{evidence} column {one['name']}"
             part = f"{table}.{key}"
             values: dict[str, Value] = {
                 "name": key,
-                "dataType": str(column["type"]),
-                "nullable": bool(column["nullable"]),
+                "dataType": str(one["type"]),
+                "nullable": bool(one["nullable"]),
                 "position": position,
                 "primaryKey": key in primary,
             }
-            if comment := column.get("comment"):
+            if comment := one.get("comment"):
                 values["description"] = comment
             column_id = entity_id("column", self._key(table, key))
             yield EntityClaim(column_id, "Column", parts.collection(part, table), values, place)
             yield RelationshipClaim(entity, "HAS_COLUMN", column_id, place)
-            yield from parts.classified(column_id, place, part, table)
+            values_of = [row[position - 1] for row in sampled]
+            yield from parts.classified(column_id, place, part, table, values=values_of)
         yield from self._foreign_keys(inspector, table, evidence, names)
+
+    def _sampled(self, inspector: Inspector, table: str) -> Sequence[Any]:
+        """Some rows, to be looked at for what they are and dropped."""
+        turn(f"sample of {table}")
+        columns: list[ColumnClause[Any]] = [
+            column(one["name"]) for one in inspector.get_columns(table, self.options.db_schema)
+        ]
+        query = select(*columns).select_from(table_of(table, schema=self.options.db_schema)).limit(ROWS)
+        with inspector.engine.connect() as connection:
+            return connection.execute(query).fetchall()
 
     def _description(self, inspector: Inspector, table: str) -> dict[str, Value]:
         try:
@@ -205,8 +220,8 @@ class SqlConnector:
                 )
                 continue
             pairs = zip(foreign["constrained_columns"], foreign["referred_columns"], strict=True)
-            for column, referred in pairs:
+            for name, referred in pairs:
                 start, end = (
-                    entity_id("column", self._key(*key)) for key in ((table, column), (target, referred))
+                    entity_id("column", self._key(*key)) for key in ((table, name), (target, referred))
                 )
-                yield RelationshipClaim(start, "REFERENCES", end, f"{evidence} foreign key {column}")
+                yield RelationshipClaim(start, "REFERENCES", end, f"{evidence} foreign key {name}")
