@@ -26,6 +26,7 @@ from context_manager.authorization_apis import add_authorization_apis
 from context_manager.core import Core, Progress, configured, open_core, witness_file
 from context_manager.graphql_schema import Parts, build_schema
 from context_manager.handling import handlings_of
+from context_manager.hooks_api import add_hooks
 from context_manager.http_app import bearer, make_app
 from context_manager.identity import DelegatingVerifier, LocalIssuer, Verifier, write_secret
 from context_manager.identity_proposals import keep_proposals
@@ -39,9 +40,10 @@ from context_manager.running import Running, announced
 from context_manager.scim_api import add_scim
 from context_manager.settings import Settings, SettingsError
 from context_manager.token_exchange import EXCHANGE_ISSUER, TokenExchange, add_token_exchange
+from discovery.events import follow, watch
 from discovery.reports import RunReport
 from discovery.runs import last_completed, prune_runs
-from discovery.schedule import start_schedule
+from discovery.schedule import scheduled
 from graph.account_standing import account_standing
 from graph.administration import POLICY as BY_HAND
 from graph.compaction import compact
@@ -155,6 +157,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
             ),
         )
         add_scim(app, core.runner)
+        add_hooks(app, core.organization, core.database)
         await add_authorization_apis(app, core, asking.reader, tuples, verifier)
         for name, work in (
             ("watching the mesh", mesh.watch),
@@ -167,9 +170,21 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
             ("declaring the mesh", partial(_redeclare, core.database, mesh, vllm.node if vllm else None)),
         ):
             stack.push_async_callback(_cancelled, asyncio.create_task(_again(name, work)))
-        scheduler = start_schedule(core.sources, await last_completed(core.database), core.runner.run)
-        stack.callback(scheduler.shutdown, wait=False)
+        await _schedule(core, stack)
         yield Service(core, asking, issuer, app, reports)
+
+
+async def _schedule(core: Core, stack: AsyncExitStack) -> None:
+    """Crawls at their times, and when something happens at a source."""
+    completed = await last_completed(core.database)
+    schedule = await stack.enter_async_context(scheduled(core.sources, completed, core.runner.run))
+    listening = [("following events", partial(follow, core.database, schedule.now))]
+    for source in core.organization.source:
+        if source.watch:
+            work = partial(watch, core.organization, source, schedule.now)
+            listening.append((f"watching files of {source.name}", work))
+    for name, work in listening:
+        stack.push_async_callback(_cancelled, asyncio.create_task(_again(name, work)))
 
 
 async def serve(service: Service, started: Callable[[], Awaitable[None]]) -> None:

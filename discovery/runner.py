@@ -20,6 +20,8 @@ from discovery.connector import Connector, Incremental, Position, PositionLostEr
 from discovery.connectors.scim_push import Resources
 from discovery.connectors.table import build
 from discovery.holds import Hold, allowance, hold, lapse
+from discovery.pages import watched
+from discovery.rate import TokenBucket
 from discovery.reports import RunReport, ScopeReport
 from discovery.runs import (
     entity_names,
@@ -44,6 +46,10 @@ log = logging.getLogger(__name__)
 BATCH = 500
 #: Batches read ahead of the one that is written.
 _AHEAD = 4
+#: What of a source says when it is crawled, and not what it claims.
+_SCHEDULING = {
+    "options", "every", "cron", "watch", "webhook", "pages_per_second", "max_age", "brake",
+}  # fmt: skip
 _TOO_MUCH = "more than the source's brake allows"
 
 T = TypeVar("T")
@@ -71,6 +77,8 @@ class Runner:
     progress: Progress = no_progress
     refusal: Callable[[SourceConfig], str] = held_anywhere
     """Why the graph may not hold a source, which is then not read; empty when it may."""
+    buckets: dict[str, TokenBucket] = field(default_factory=dict)
+    """Of the sources that may not be asked for pages as quickly as they come."""
 
     async def run(self, source: SourceConfig) -> RunReport:
         """One crawl. Whatever goes wrong in the source is in the report, never raised."""
@@ -156,7 +164,7 @@ class _ScopeReading:
         scope is read whole."""
         organization = self.runner.organization.model_dump_json(exclude={"source", "folder"})
         declared = [source.classifications() for source in self.runner.organization.source]
-        source = self.source.model_dump_json(exclude={"options", "every", "max_age", "brake"})
+        source = self.source.model_dump_json(exclude=_SCHEDULING)
         text = f"{version('orgraph')} {organization} {source} {declared}"
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -167,7 +175,7 @@ class _ScopeReading:
         position = None
         async with (
             self.runner.store.crawl(self.source.policy(), self.scope) as crawl,
-            aclosing(_in_thread(partial(connector.read, self.scope), BATCH)) as read,
+            aclosing(self._in_thread(partial(connector.read, self.scope), BATCH)) as read,
         ):
             async for items in read:
                 claims = [item for item in items if not isinstance(item, (Problem, Position))]
@@ -192,7 +200,7 @@ class _ScopeReading:
         kept = position
         async with (
             self.runner.store.crawl(self.source.policy(), self.scope) as crawl,
-            aclosing(_in_thread(partial(connector.changes, self.scope, position), 1)) as read,
+            aclosing(self._in_thread(partial(connector.changes, self.scope, position), 1)) as read,
         ):
             async for [change] in read:
                 gone = len(change.withdrawn)
@@ -242,6 +250,17 @@ class _ScopeReading:
         if claims or withdrawn:
             reached = reading(self.configuration, position) if position else None
             self.report = self.report.plus(await crawl.write(claims, withdrawn, reached))
+
+    def _in_thread(self, iterate: Callable[[], Iterator[T]], size: int) -> AsyncGenerator[Sequence[T], None]:
+        if (rate := self.source.pages_per_second) is None:
+            return _in_thread(iterate, size)
+        bucket = self.runner.buckets.setdefault(self.source.name, TokenBucket(rate))
+
+        def slowly() -> Iterator[T]:
+            with watched(bucket.take):
+                yield from iterate()
+
+        return _in_thread(slowly, size)
 
     def _problems(self, problems: Iterable[Problem]) -> None:
         self.report = replace(self.report, problems=(*self.report.problems, *problems))

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
-
-from pydantic import Field
 
 from discovery.files import UnreadableError, locate, read_text
-from discovery.sources import ConfigurationError, OrganizationConfig
+from discovery.sources import ConfigurationError, OrganizationConfig, SecretReference
 
-SecretReference = Annotated[str, Field(pattern=r"^(env:[A-Za-z_]\w*|file:.+)$")]
-"""`env:NAME`, an environment variable, or `file:PATH`, a file beside sources.toml; never the secret."""
+__all__ = ["SecretReference", "read_secret"]
 
 _MAX_BYTES = 65_536
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from apscheduler.triggers.cron import CronTrigger
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from discovery.classification import LABELS
 from graph.claims import SourcePolicy, entity_id
@@ -19,6 +20,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 ReaderId = Annotated[str, Field(pattern=r"^(group|person):\S+$")]
 PersonId = Annotated[str, Field(pattern=r"^person:\S+$")]
 
+SecretReference = Annotated[str, Field(pattern=r"^(env:[A-Za-z_]\w*|file:.+)$")]
+"""`env:NAME`, an environment variable, or `file:PATH`, a file beside sources.toml; never the secret."""
+
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -26,6 +30,11 @@ def _duration(text: object) -> object:
     if isinstance(text, str) and text[:-1].isdigit() and text[-1:] in _UNITS:
         return timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
     raise ValueError(f"expected a duration such as '30s', '15m', '24h' or '7d', found {text!r}")
+
+
+def _crontab(text: str) -> str:
+    CronTrigger.from_crontab(text, UTC)  # raises ValueError, which says what is wrong
+    return text
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
@@ -140,6 +149,14 @@ class SourceConfig(_Strict):
     collection: Name
     """The collection of what no placement rule matches."""
     every: Duration = timedelta(hours=1)
+    cron: Annotated[str, AfterValidator(_crontab)] | None = None
+    """In place of `every`: minute, hour, day, month and day of the week, in UTC (`30 2 * * mon-fri`)."""
+    watch: tuple[str, ...] = ()
+    """Files and folders, beside the file, whose changes have it crawled at once."""
+    webhook: SecretReference | None = None
+    """What `POST /hooks/NAME` is proven by; without it there is none."""
+    pages_per_second: Annotated[float, Field(ge=0.1)] | None = None
+    """As many pages of the source are asked for at most."""
     max_age: Duration = timedelta(hours=24)
     """Grants of a source that completed no crawl for longer are suspended."""
     brake: BrakeConfig = BrakeConfig()

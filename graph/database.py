@@ -62,6 +62,7 @@ _SCHEMA: tuple[LiteralString, ...] = (
        FOR (n:_ScimResource) REQUIRE (n.source, n.id) IS UNIQUE""",
     "CREATE INDEX scim_resource_kind IF NOT EXISTS FOR (n:_ScimResource) ON (n.source, n.kind)",
     "CREATE CONSTRAINT scim_source_name IF NOT EXISTS FOR (n:_ScimSource) REQUIRE n.name IS UNIQUE",
+    "CREATE CONSTRAINT event_source IF NOT EXISTS FOR (n:_Event) REQUIRE n.source IS UNIQUE",
     "CREATE CONSTRAINT position_consumer IF NOT EXISTS FOR (n:_Position) REQUIRE n.consumer IS UNIQUE",
     "CREATE CONSTRAINT tuple_store_id IF NOT EXISTS FOR (n:_TupleStore) REQUIRE n.id IS UNIQUE",
     "CREATE CONSTRAINT store_model_id IF NOT EXISTS FOR (n:_StoreModel) REQUIRE n.id IS UNIQUE",
