@@ -93,7 +93,7 @@ class Crawls:
 
     async def until(self, condition):
         async with asyncio.timeout(30):
-            while not condition(self):
+            while not condition(self):  # noqa: ASYNC110 - of several things, and none tells of itself
                 await asyncio.sleep(0.01)
 
 
