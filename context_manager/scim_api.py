@@ -70,6 +70,10 @@ class _Scim:
             except (DriverError, Neo4jError):
                 log.exception("%s %s", request.method, request.path)
                 return _refused(ScimError("", "the graph does not answer at present; send it again", 503))
+            except Exception:
+                # Whatever goes wrong within a request stays within it, and is told to the log alone.
+                log.exception("%s %s", request.method, request.path)
+                return _refused(ScimError("", "it could not be done; send it again", 500))
 
         return handle
 

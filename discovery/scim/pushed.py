@@ -47,6 +47,15 @@ async def pushed(database: Database, source: str) -> Sequence[Pushed]:
     return [_pushed(record) for record in await database.read(query, source=source)]
 
 
+async def some(database: Database, source: str, ids: Sequence[str]) -> Mapping[str, Pushed]:
+    """Those of the resources that there are, by id."""
+    query: LiteralString = (
+        f"MATCH (r:_ScimResource {{source: $source}}) WHERE r.id IN $ids RETURN {_RETURNED}"
+    )
+    records = await database.read(query, source=source, ids=list(ids))
+    return {one.id: one for one in map(_pushed, records)}
+
+
 async def stale(database: Database, source: str) -> int:
     """How many resources were pushed before the graph was restored from a backup: what was pushed
     afterwards and is lost could have taken them away."""

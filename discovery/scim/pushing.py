@@ -12,7 +12,7 @@ from discovery.connector import Problem
 from discovery.connectors.scim_push import SCOPE, ScimPushOptions
 from discovery.options import parse_options
 from discovery.runner import Runner
-from discovery.scim.pushed import Edit, Pushed, Write, entities, remove, stale, write
+from discovery.scim.pushed import Edit, Pushed, Write, entities, remove, some, stale, write
 from discovery.scim.resources import Kind, ScimClaims, ScimError, entity_of, references
 from discovery.sources import SourceConfig
 from discovery.statements import Fact, fact_of
@@ -46,21 +46,24 @@ class Pushing:
 
     async def _carry_out(self, work: Callable[[AsyncManagedTransaction], Awaitable[Write]]) -> Write:
         async with self._turn:
-            change = await self._runner.database.write_transaction(work)
-            settled, self._settled = self._settled, False
-            if settled:
-                await self._claim(change)
-            else:
+            if not self._settled:  # before the push, so that nothing of it waits for a person
                 await self._reconcile()
+            self._settled = False
+            try:
+                change = await self._runner.database.write_transaction(work)
+            except ScimError:
+                self._settled = True  # nothing was kept
+                raise
+            await self._claim(change)
             self._settled = True
             return change
 
     async def _claim(self, change: Write) -> None:
-        before, after = await self._stated(change)
-        withdrawn = [claim for fact, claim in before.items() if fact not in after]
         for _ in range(_WAITS):
             try:
                 async with self._runner.store.crawl(self.source.policy(), SCOPE) as crawl:
+                    before, after = await self._stated(change)
+                    withdrawn = [claim for fact, claim in before.items() if fact not in after]
                     await crawl.write(after.values(), withdrawn)
                     if not await stale(self._runner.database, self.source.name):
                         await crawl.confirm()
@@ -81,18 +84,19 @@ class Pushing:
         raise _again("the claims could not be written")
 
     async def _stated(self, change: Write) -> tuple[Mapping[Fact, Claim], Mapping[Fact, Claim]]:
-        named = {id_ for side in (change.before, change.after) for one in side.values() for id_ in
-                 (one.id, *references(one.document))}  # fmt: skip
-        now = await entities(self._runner.database, self.source.name, sorted(named))
+        """What followed before, and what follows from the resources as they are now: another process may
+        have changed them again since."""
+        database, name = self._runner.database, self.source.name
+        present = await some(database, name, sorted({*change.before, *change.after}))
+        resources = [*change.before.values(), *present.values()]
+        named = {id_ for one in resources for id_ in (one.id, *references(one.document))}
+        now = await entities(database, name, sorted(named))
         then = {
-            **now,
-            **{
-                one.id: entity
-                for one in change.before.values()
-                if (entity := entity_of(one.document, one.id, one.kind, self._options))
-            },
+            one.id: entity
+            for one in change.before.values()
+            if (entity := entity_of(one.document, one.id, one.kind, self._options))
         }
-        return self._facts(change.before, then), self._facts(change.after, now)
+        return self._facts(change.before, {**now, **then}), self._facts(present, now)
 
     def _facts(self, resources: Mapping[str, Pushed], known: Mapping[str, str]) -> Mapping[Fact, Claim]:
         found: dict[Fact, Claim] = {}

@@ -215,8 +215,8 @@ def test_a_mutated_file_is_read_or_said_to_be_broken_and_its_neighbour_is_read(s
         broken = mutate(whole)
         (folder / "data" / f"zzz{kind.suffix}").write_bytes(broken)
         places, problems = crawl(kind, folder)
-    of_good = {place for place in alone if "good" in place}
-    assert of_good <= places
+    if kind.connector != "rdf":  # of which a claim may follow from triples of several files
+        assert {place for place in alone if "good" in place} <= places
     for problem in problems:
         assert problem.place
         assert 0 < len(problem.message) < 5_000
