@@ -47,7 +47,7 @@ class Sample:
 
 
 def has_schema(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
+    return name.lower().endswith(SUFFIXES)
 
 
 def sample(file: BinaryIO, name: str, rows: int = ROWS) -> Sample | None:

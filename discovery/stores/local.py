@@ -50,8 +50,8 @@ class LocalStore:
             raise SourceError(f"{self.root}: {error.strerror}; correct the folder in sources.toml") from error
         if not stat.S_ISDIR(status.st_mode):
             raise SourceError(f"{self.root}: expected a folder; correct it in sources.toml")
-        waiting = [("", _Folder(None, _permissions(self.root, status)))]
-        yield _entry("", status, _Folder(None, {EVERYONE: _SEARCH}), self.root)
+        waiting = [("", _Folder(None, _permissions(str(self.root), status)))]
+        yield _entry("", status, _Folder(None, {EVERYONE: _SEARCH}), str(self.root))
         while waiting:
             path, folder = waiting.pop()
             try:
@@ -92,10 +92,10 @@ class LocalStore:
                 yield _unreadable(inner, error)
                 continue
             if stat.S_ISDIR(status.st_mode):
-                waiting.append((inner, _Folder(folder, _permissions(Path(found.path), status))))
-                yield _entry(inner, status, folder, Path(found.path))
+                waiting.append((inner, _Folder(folder, _permissions(found.path, status))))
+                yield _entry(inner, status, folder, found.path)
             elif stat.S_ISREG(status.st_mode):
-                yield _entry(inner, status, folder, Path(found.path))
+                yield _entry(inner, status, folder, found.path)
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _group_name(id_: int) -> str:
         return f"group:{id_}"
 
 
-def _entry(path: str, status: os.stat_result, folder: _Folder, at: Path) -> Entry:
+def _entry(path: str, status: os.stat_result, folder: _Folder, at: str) -> Entry:
     is_folder = stat.S_ISDIR(status.st_mode)
     now = time.time_ns()
     # What changed just now could change again and leave size and times as they are.
@@ -178,7 +178,7 @@ def _entry(path: str, status: os.stat_result, folder: _Folder, at: Path) -> Entr
     return Entry(path, is_folder, 0 if is_folder else status.st_size, times, access)
 
 
-def _permissions(path: Path, status: os.stat_result) -> Permissions:
+def _permissions(path: str, status: os.stat_result) -> Permissions:
     mode = status.st_mode
     plain = _plain(status.st_uid, status.st_gid, mode & 0o777)
     if not hasattr(os, "getxattr"):
