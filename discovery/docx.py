@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -24,6 +26,20 @@ class DocxText:
     """`line` is the number of the paragraph."""
 
 
+#: What the reader of zip archives raises for broken ones.
+_BROKEN = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    struct.error,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+)
+
+
 def read_docx(data: bytes) -> DocxText:
     """Raises UnreadableError for what is no Word document, is encrypted, or unpacks to too much."""
     try:
@@ -31,7 +47,7 @@ def read_docx(data: bytes) -> DocxText:
             document = load_xml(_part(archive, "word/document.xml") or b"").root
             styles = _part(archive, "word/styles.xml")
             properties = _part(archive, "docProps/core.xml")
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except _BROKEN as error:
         raise UnreadableError(f"expected a Word document (.docx): {error}; save it again") from error
     body = document.find(f"{_W}body")
     if body is None:

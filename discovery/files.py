@@ -93,7 +93,12 @@ def listing(files: Iterable[tuple[Path, str] | Problem]) -> str:
 def _inside(base: Path, names: list[str]) -> Iterator[tuple[Path, str] | Problem]:
     inside = base.resolve()
     for name in names:
-        if (base / name).resolve().is_relative_to(inside):
+        try:
+            within = (base / name).resolve().is_relative_to(inside)
+        except (OSError, RuntimeError):  # a RuntimeError before Python 3.13
+            yield Problem(name, "a symbolic link leads in a circle; remove it")
+            continue
+        if within:
             yield base / name, name
         else:
             yield Problem(name, "a symbolic link leads out of the source's folder; put the file itself there")

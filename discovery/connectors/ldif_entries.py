@@ -54,13 +54,14 @@ def normal_dn(text: str) -> str:
         raise ValueError(f"expected a distinguished name of at most {_MAX_DN} characters, found {len(text)}")
     components = _SEPARATOR.findall(text)
     if ",".join(components) != text:
-        raise ValueError(f"expected a distinguished name, found {text!r}")
+        raise ValueError(f"expected a distinguished name, found {text[:200]!r}")
     normal = []
     for component in components:
         match = _COMPONENT.fullmatch(component)
         if match is None:
             raise ValueError(
-                f"expected attribute=value in the distinguished name {text!r}, found {component!r}"
+                f"expected attribute=value in the distinguished name {text[:200]!r}, "
+                f"found {component[:200]!r}"
             )
         normal.append(f"{match[1]}={match[2]}".casefold())
     return ",".join(normal)
@@ -78,7 +79,7 @@ def read_entries(path: Path, name: str) -> Iterator[Entry | Problem]:
         try:
             entry = _parse(record, place)
         except ValueError as error:
-            yield Problem(place, f"expected an LDIF entry: {error}; correct this entry (RFC 2849)")
+            yield Problem(place, f"expected an LDIF entry: {str(error)[:300]}; correct it (RFC 2849)")
         else:
             if entry is not None:
                 yield entry
