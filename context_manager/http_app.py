@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from strawberry.aiohttp.views import GraphQLView
 from strawberry.schema import BaseSchema
 
@@ -16,6 +17,7 @@ from context_manager.identity import KeySet, TokenRefused, Verifier
 from graph.feed import wait_for
 from graph.reads import Asker
 from graph.revision_token import RevisionTokenError
+from graph.service_lease import NoLeaseError
 
 PAGES = Path(__file__).parent / "pages"
 _PACKAGES = Path(__file__).resolve().parent.parent / "browser" / "node_modules"
@@ -60,11 +62,19 @@ class AuthenticatedGraphQL(GraphQLView[RequestContext, None]):
         return RequestContext(self._parts, request[_ASKER])
 
 
-def make_app(
-    schema: BaseSchema, parts: Parts, verifier: Verifier, health: Health, local_keys: KeySet | None
+def make_app(  # noqa: PLR0913, PLR0917  the parts of an application
+    schema: BaseSchema,
+    parts: Parts,
+    verifier: Verifier,
+    health: Health,
+    local_keys: KeySet | None,
+    lease: Callable[[], int],
 ) -> web.Application:
-    """The application. `local_keys` is the key set of the local issuer, where there is one."""
-    app = web.Application(client_max_size=_MAX_BODY, middlewares=[_secure])
+    """The application. `local_keys` is the key set of the local issuer, where there is one.
+
+    `lease`: as `ServiceLease.held`.
+    """
+    app = web.Application(client_max_size=_MAX_BODY, middlewares=[_secure, _leased(lease)])
     graphql = AuthenticatedGraphQL(schema, parts)
 
     async def ask_graphql(request: web.Request) -> web.StreamResponse:
@@ -117,6 +127,29 @@ async def _secure(
     if not response.prepared:
         response.headers.update(_HEADERS)
     return response
+
+
+def _leased(lease: Callable[[], int]) -> Middleware:
+    """Answers only what was begun and finished under one lease; pages, keys and health are for everybody."""
+
+    @web.middleware
+    async def leased(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if request.method == "GET" and "Authorization" not in request.headers:
+            return await handler(request)
+        try:
+            begun = lease()
+            response = await handler(request)
+            if not response.prepared and lease() != begun:
+                raise NoLeaseError("this process lost its lease while it answered; try again")
+        except NoLeaseError as error:
+            unavailable = _error(503, str(error))
+            unavailable.headers["Retry-After"] = "1"
+            return unavailable
+        return response
+
+    return leased
 
 
 def bearer(request: web.Request) -> str:

@@ -51,10 +51,12 @@ from graph.database import Database
 from graph.epoch import seen, write_witness
 from graph.feed import current_revision, wait_beyond
 from graph.inferred import keep_inferred
+from graph.leadership import Leadership
 from graph.organization_tuples import OrganizationTuples
 from graph.reads import Asker, Reader
 from graph.rebac.evaluator import Request, Search
 from graph.revision_token import RevisionTokens
+from graph.service_lease import ServiceLease
 from graph.store import FactStore
 from graph.system_reads import is_enabled, is_of_person
 from graph.tuples import CONFIGURATION, IDENTITY
@@ -73,6 +75,7 @@ log = logging.getLogger(__name__)
 _PAUSE_S = 5
 #: How late, in seconds, a fact may begin to hold; reads see by themselves that one has ended.
 _TICK_S = 1
+_SAVE_S = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,8 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
     _refuse_taken_port(settings)
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(open_core(settings, progress))
+        leadership = Leadership(core.database)
+        await stack.enter_async_context(leadership.sought())
         stack.enter_context(announced(settings.data_folder, _running(core)))
         session = await stack.enter_async_context(aiohttp.ClientSession())
         audit = AuditLog(settings.data_folder / "audit.jsonl")
@@ -121,17 +126,27 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
             stack.push_async_callback(_cancelled, starting)
             stack.push_async_callback(vllm.stop)
 
-        reports = await core.crawl_due(progress)
+        reports = await core.crawl_due(progress) if leadership.ours else ()
         await declare_nodes(core.database, mesh, vllm.node if vllm else None)
-        progress("embedding what is new")
-        await index_pending(
-            core.database, core.ontology, embedder, lambda n: progress(f"embedding what is new: {n} entities")
-        )
+        if leadership.ours:
+            progress("embedding what is new")
+            await index_pending(
+                core.database,
+                core.ontology,
+                embedder,
+                lambda n: progress(f"embedding what is new: {n} entities"),
+            )
         if starting is not None:
             await starting
         await mesh.refresh()
 
-        asking = _asking(core, embedder, mesh, engines, audit)
+        authorizer = Authorizer(
+            core.database, core.ontology, core.model, core.policies, settings.data_folder / "visibility.index"
+        )
+        lease = ServiceLease(core.database, authorizer.follow)
+        await stack.enter_async_context(lease.holding(settings.host))
+        stack.push_async_callback(authorizer.save)
+        asking = _asking(core, authorizer, embedder, mesh, engines, audit)
         tuples = OrganizationTuples(core.database, core.ontology, {p.name: p for p in core.policies})
         signer = LocalIssuer(settings.data_folder / "keys" / "exchange", EXCHANGE_ISSUER)
         verifier, issuer = _identity(core, session, tuples, signer)
@@ -143,6 +158,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
             verifier,
             health,
             issuer.key_set if issuer else None,
+            lease.held,
         )
         openai_api = OpenAIApi(asking, Gateway(engines, mesh), core.database)
         add_openai_routes(app, openai_api, verifier, bearer)
@@ -159,19 +175,35 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         add_scim(app, core.runner)
         add_hooks(app, core.organization, core.database)
         await add_authorization_apis(app, core, asking.reader, tuples, verifier)
+        leading = partial(_leading, core, embedder)
         for name, work in (
             ("watching the mesh", mesh.watch),
-            ("embedding", partial(index_forever, core.database, core.ontology, embedder)),
-            ("comparing entities", partial(keep_proposals, core.database, core.ontology, core.merges, audit)),
-            ("reasoning", partial(keep_inferred, core.database, core.ontology)),
+            ("leading", partial(leadership.lead, leading)),
             ("witnessing the graph", partial(_witness, core.database, witness_file(settings))),
-            ("telling the time", partial(_tick, core.store)),
-            ("clearing what is old", partial(_clear, core.database, timedelta(days=settings.retention_days))),
+            ("saving who may see what", partial(_save, authorizer)),
             ("declaring the mesh", partial(_redeclare, core.database, mesh, vllm.node if vllm else None)),
         ):
             stack.push_async_callback(_cancelled, asyncio.create_task(_again(name, work)))
-        await _schedule(core, stack)
         yield Service(core, asking, issuer, app, reports)
+
+
+@asynccontextmanager
+async def _leading(core: Core, embedder: Embedder) -> AsyncIterator[None]:
+    """What one process does for all that serve one graph."""
+    async with AsyncExitStack() as stack:
+        for name, work in (
+            ("embedding", partial(index_forever, core.database, core.ontology, embedder)),
+            ("comparing entities", partial(keep_proposals, core.database, core.ontology, core.merges, audit)),
+            ("reasoning", partial(keep_inferred, core.database, core.ontology)),
+            ("telling the time", partial(_tick, core.store)),
+            (
+                "clearing what is old",
+                partial(_clear, core.database, timedelta(days=core.settings.retention_days)),
+            ),
+        ):
+            stack.push_async_callback(_cancelled, asyncio.create_task(_again(name, work)))
+        await _schedule(core, stack)
+        yield
 
 
 async def _schedule(core: Core, stack: AsyncExitStack) -> None:
@@ -281,8 +313,14 @@ def _desk(core: Core, asking: Asking) -> AccessDesk:
     )
 
 
-def _asking(core: Core, embedder: Embedder, mesh: Mesh, engines: EngineClient, audit: AuditLog) -> Asking:
-    authorizer = Authorizer(core.database, core.ontology, core.model, core.policies)
+def _asking(  # noqa: PLR0913, PLR0917  the parts that it is put together from
+    core: Core,
+    authorizer: Authorizer,
+    embedder: Embedder,
+    mesh: Mesh,
+    engines: EngineClient,
+    audit: AuditLog,
+) -> Asking:
     by_name = {policy.name: policy for policy in core.policies}
 
     async def operates(asker: Asker) -> bool:
@@ -361,6 +399,13 @@ async def _witness(database: Database, path: Path) -> None:
         reached = await seen(database)
         write_witness(path, reached)
         await wait_beyond(database, reached.revision)
+
+
+async def _save(authorizer: Authorizer) -> None:
+    """Now and then, for a process that is killed; what stops by itself saves at its end."""
+    while True:
+        await asyncio.sleep(_SAVE_S)
+        await authorizer.save()
 
 
 async def _tick(store: FactStore) -> None:

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
 
 from neo4j import Record
-from neo4j.time import DateTime
 
 from graph.claims import EntityClaim
 from graph.facts import IN_COLLECTION, Stated
 from graph.pages import Page, opened
-from graph.tuples import ClaimedTuple, Scope, Transaction, bound, native
+from graph.rebac.relation_tuples import TupleKey
+from graph.tuples import ClaimedTuple, Scope, Transaction, Voucher, bound, native
 from ontologies.ontology import Binding
+
+Interval = tuple[datetime | None, datetime | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRelationship:
+    """A relationship with who vouches for it, and when its ends hold."""
+
+    start: str
+    type: str
+    end: str
+    vouchers: Sequence[Voucher]
+    start_holds: Interval
+    end_holds: Interval
+
 
 # A placement rests on the claims on its entity.
 _ASSERTED: LiteralString = """
@@ -27,53 +43,93 @@ _ASSERTED: LiteralString = """
     """
 
 
-async def load_tuples(tx: Transaction, bindings: Iterable[Binding]) -> Sequence[ClaimedTuple]:
-    """All tuples that the bindings make; each holds while its relationship and both ends do.
+async def claimed_relationships(tx: Transaction, type_: str) -> AsyncIterator[ClaimedRelationship]:
+    """All that are asserted of a type.
 
-    A source vouches for a tuple as long as its own claim holds, and no longer: that another one claims it
+    A source vouches for one as long as its own claim holds, and no longer: that another one claims it
     for longer does not count once that one is suspended.
     """
+    result = await tx.run("MATCH (p:_Page) RETURN p.number AS number, p.source AS source, p.scope AS scope")
+    scopes: dict[int, Scope] = {r["number"]: (r["source"], r["scope"]) async for r in result}
+    shared: list[Record] = []
+    async for record in await tx.run(_ASSERTED, type=type_):
+        numbers = record["pages"]
+        if len(numbers) > 1:
+            shared.append(record)
+        else:
+            scope = scopes.get(numbers[0], _NOBODY) if numbers else _NOBODY
+            yield _claimed(record, [Voucher(*scope, *_interval(record, 0))])
+    pages = await _opened(tx, {number for record in shared for number in record["pages"]})
+    for record in shared:
+        yield _claimed(record, _vouchers(record, pages))
+
+
+async def load_tuples(tx: Transaction, bindings: Iterable[Binding]) -> Sequence[ClaimedTuple]:
+    """All tuples that the bindings make; each holds while its relationship and both ends do."""
     by_relationship: dict[str, list[Binding]] = defaultdict(list)
     for binding in bindings:
         by_relationship[binding.relationship].append(binding)
-    records = [
-        record
-        for relationship in by_relationship
-        async for record in await tx.run(_ASSERTED, type=relationship)
-    ]
-    scopes = await _scopes(tx, {number for record in records for number in record["pages"]})
-    pages = await _opened(tx, {n for record in records if len(record["pages"]) > 1 for n in record["pages"]})
     loaded = []
-    for record in records:
-        vouchers = _vouchers(record, scopes, pages)
-        for binding in by_relationship[record["type"]]:
-            entry = bound(binding, record["start"], record["end"])
-            if entry is not None:
-                loaded += [ClaimedTuple(entry, *voucher) for voucher in vouchers]
+    for relationship, of_relationship in by_relationship.items():
+        async for claimed in claimed_relationships(tx, relationship):
+            for binding in of_relationship:
+                entry = bound(binding, claimed.start, claimed.end)
+                if entry is not None:
+                    loaded += [_tuple(entry, claimed, voucher) for voucher in claimed.vouchers]
     return loaded
 
 
-_Voucher = tuple[frozenset[Scope], datetime | None, datetime | None]
+_NOBODY: Scope = ("", "")
 
 
-def _vouchers(record: Record, scopes: Mapping[int, Scope], pages: Mapping[int, Page]) -> list[_Voucher]:
-    """Who claims a relationship, from when, until when."""
-    begins, ends = _instants(record["begins"]), _instants(record["ends"])
-    numbers = record["pages"]
-    if len(numbers) <= 1:
-        claimed_in = frozenset(scopes[number] for number in numbers if number in scopes)
-        return [(claimed_in, max(begins, default=None), min(ends, default=None))]
-    found = []
-    for number in numbers:
-        claim = _claim(record, pages.get(number))
-        if claim is not None:
-            own = (claim.source, claim.scope)
-            from_, to = _instants([claim.claim.valid_from]), _instants([claim.claim.valid_to])
-            found.append(
-                (frozenset({own}), max([*begins, *from_], default=None), min([*ends, *to], default=None))
-            )
+def _tuple(entry: TupleKey, claimed: ClaimedRelationship, voucher: Voucher) -> ClaimedTuple:
+    begins = (voucher.valid_from, claimed.start_holds[0], claimed.end_holds[0])
+    ends = (voucher.valid_to, claimed.start_holds[1], claimed.end_holds[1])
+    scope = voucher.source, voucher.scope
+    return ClaimedTuple(
+        entry,
+        frozenset() if scope == _NOBODY else frozenset({scope}),
+        max((at for at in begins if at is not None), default=None),
+        min((at for at in ends if at is not None), default=None),
+    )
+
+
+def _claimed(record: Record, vouchers: Sequence[Voucher]) -> ClaimedRelationship:
+    return ClaimedRelationship(
+        record["start"],
+        record["type"],
+        record["end"],
+        vouchers,
+        _interval(record, 1),
+        _interval(record, 2),
+    )
+
+
+def _interval(record: Record, at: int) -> Interval:
+    """Of the relationship, its start or its end."""
+    begin, end = record["begins"][at], record["ends"][at]
+    return (None if begin is None else native(begin)), (None if end is None else native(end))
+
+
+def _vouchers(record: Record, pages: Mapping[int, Page]) -> list[Voucher]:
+    """Who claims a relationship that several do: each within what stands of its interval."""
+    claims = [_claim(record, pages.get(number)) for number in record["pages"]]
+    found = [
+        Voucher(
+            one.source, one.scope, *within(_interval(record, 0), (one.claim.valid_from, one.claim.valid_to))
+        )
+        for one in claims
+        if one is not None
+    ]
     # Nobody that could be made out: suspended, not absent.
-    return found or [(frozenset(), max(begins, default=None), min(ends, default=None))]
+    return found or [Voucher(*_NOBODY, *_interval(record, 0))]
+
+
+def within(first: Interval, second: Interval) -> Interval:
+    """When both hold."""
+    begins = [at for at in (first[0], second[0]) if at is not None]
+    ends = [at for at in (first[1], second[1]) if at is not None]
+    return max(begins, default=None), min(ends, default=None)
 
 
 def _claim(record: Record, page: Page | None) -> Stated | None:
@@ -86,26 +142,9 @@ def _claim(record: Record, page: Page | None) -> Stated | None:
     return stated
 
 
-async def _scopes(tx: Transaction, pages: Iterable[int]) -> Mapping[int, Scope]:
-    """Whose claims each of the pages holds."""
-    result = await tx.run(
-        """
-        UNWIND $numbers AS number
-        MATCH (p:_Page {number: number})
-        RETURN number, p.source AS source, p.scope AS scope
-        """,
-        numbers=list(pages),
-    )
-    return {record["number"]: (record["source"], record["scope"]) async for record in result}
-
-
 async def _opened(tx: Transaction, numbers: Collection[int]) -> Mapping[int, Page]:
     result = await tx.run(
         "UNWIND $numbers AS number MATCH (p:_Page {number: number}) RETURN p {.*} AS row",
         numbers=list(numbers),
     )
     return {record["row"]["number"]: opened(record["row"]) async for record in result}
-
-
-def _instants(values: Iterable[DateTime | datetime | None]) -> list[datetime]:
-    return [native(value) for value in values if value is not None]

@@ -47,6 +47,8 @@ _SCHEMA: tuple[LiteralString, ...] = (
     "CREATE CONSTRAINT audience_number IF NOT EXISTS FOR (n:_Audience) REQUIRE n.number IS UNIQUE",
     "CREATE CONSTRAINT audience_place IF NOT EXISTS FOR (n:_Audience) REQUIRE n.place IS UNIQUE",
     "CREATE CONSTRAINT source_scope IF NOT EXISTS FOR (n:_Source) REQUIRE (n.name, n.scope) IS UNIQUE",
+    "CREATE CONSTRAINT service_id IF NOT EXISTS FOR (n:_Service) REQUIRE n.id IS UNIQUE",
+    "CREATE CONSTRAINT leader_one IF NOT EXISTS FOR (n:_Leader) REQUIRE n.one IS UNIQUE",
     "CREATE CONSTRAINT move_id IF NOT EXISTS FOR (n:_Move) REQUIRE n.id IS UNIQUE",
     "CREATE CONSTRAINT access_entry_id IF NOT EXISTS FOR (n:_AccessEntry) REQUIRE n.id IS UNIQUE",
     "CREATE INDEX access_entry_object IF NOT EXISTS FOR (n:_AccessEntry) ON (n.object)",

@@ -76,7 +76,8 @@ async def begin_epoch(database: Database, after_revision: int) -> Witness:
             """
             MATCH (meta:_Meta)
             WITH meta, CASE WHEN meta.revision > $after THEN meta.revision ELSE $after END + 1 AS number
-            SET meta.epoch = $epoch, meta.epochBegan = $now,
+            SET meta.earlierEpochs = coalesce(meta.earlierEpochs, []) + meta.epoch,
+                meta.epoch = $epoch, meta.epochBegan = $now, meta.epochFrom = number,
                 meta.revision = number, meta.accessRevision = number
             CREATE (:_Revision {number: number, at: $now, source: '', scope: ''})
             CREATE (:_Change {revision: number, changes: $changes})
@@ -92,13 +93,28 @@ async def begin_epoch(database: Database, after_revision: int) -> Witness:
     return await seen(database)
 
 
+async def _is_known(database: Database, before: Witness, now: Witness) -> bool:
+    """Whether the database, or the epoch that another process began in it, comes after the witness."""
+    if before.epoch == now.epoch:
+        return before.revision <= now.revision
+    [record] = await database.read(
+        """
+        MATCH (meta:_Meta)
+        RETURN $epoch IN coalesce(meta.earlierEpochs, []) AND $revision < meta.epochFrom AS known
+        """,
+        epoch=before.epoch,
+        revision=before.revision,
+    )
+    return bool(record["known"])
+
+
 async def check_epoch(database: Database, path: Path) -> bool:
     """Compare the database with the witness in the file, which then tells of the database as it is.
 
     True when it turned out to be a restored one, and has begun a new epoch. Raises WitnessError.
     """
     before, now = read_witness(path), await seen(database)
-    restored = before is not None and (before.epoch != now.epoch or before.revision > now.revision)
+    restored = before is not None and not await _is_known(database, before, now)
     if before is not None and restored:
         now = await begin_epoch(database, before.revision)
     write_witness(path, now)

@@ -127,6 +127,8 @@ class Outcome:
     passed: Collection[str] = ()
     """Keys of what is no longer quarantined."""
     last: tuple[int, int] | None = None
+    access: bool = False
+    """Whether what somebody may see can have changed."""
     moving: bool = False
     """Whether entities lost an audience that the next revision replaces."""
 

@@ -24,6 +24,7 @@ from graph.gate import Gate
 from graph.lease import lease
 from graph.live import due
 from graph.order import Order, Outcome, Schema
+from graph.service_lease import acknowledged
 from graph.together import Together
 from graph.writer import carry_out, current_revision, lock, settle
 from ontologies.authorization_model import AuthorizationModel
@@ -75,7 +76,10 @@ class FactStore:
         return await self.database.read_transaction(current_revision)
 
     async def carry_out(self, order: Order) -> Outcome:
-        """In one transaction, and the second step of entities that move; nothing when all is as ordered."""
+        """In one transaction, and the second step of entities that move; nothing when all is as ordered.
+
+        What it takes away is gone, in every process that answers, once this returns.
+        """
         if order.is_done():
             revision = await self.database.read_transaction(current_revision)
             return Outcome(revision, refused=order.refused, last=order.last)
@@ -83,6 +87,8 @@ class FactStore:
             [outcome] = await self._transaction([order])
         else:
             outcome = await self._together(order)
+        if outcome.access:
+            await acknowledged(self.database, outcome.revision)
         if outcome.moving:
             await self._settle()
         return outcome

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import LiteralString
+from typing import LiteralString, NamedTuple
 
 from neo4j import AsyncManagedTransaction, AsyncTransaction
 from neo4j.time import DateTime
@@ -36,6 +36,15 @@ SAME_AS = "SAME_AS"
 Scope = tuple[str, str]
 """A source and one of its crawl scopes: what completes, and ages, as one."""
 Transaction = AsyncTransaction | AsyncManagedTransaction
+
+
+class Voucher(NamedTuple):
+    """Who claims a relationship, from when until when; an empty source is nobody that could be made out."""
+
+    source: str
+    scope: str
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

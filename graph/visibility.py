@@ -1,35 +1,43 @@
-"""The visible set of an account: a byte for each audience number, computed from the live graph.
+"""The visible set of an account: a byte for each audience number, from an index that follows the feed.
 
-Membership, grants and denials are followed here, at each access revision, and nowhere in the
-nodes, so that changing them touches none.
+Membership, grants and denials are followed here, and nowhere in the nodes, so that changing them touches
+none.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
-from typing import LiteralString
+from pathlib import Path
+from typing import Any, LiteralString
 
-from neo4j import AsyncManagedTransaction
+import orjson
 
-from graph.audiences import Expression, from_tree, rested_on, value_of
-from graph.claimed_tuples import load_tuples
+from graph.audiences import rested_on
 from graph.claims import SourcePolicy
 from graph.database import Database
-from graph.rebac.evaluator import Request, Search
-from graph.rebac.relation_tuples import Goal, TupleIndex, type_of
-from graph.rebac.rules import Value
-from graph.tuples import Scope, Transaction, divide, live_scopes, native
+from graph.epoch import Witness
+from graph.feed import changes
+from graph.tuples import Scope, Transaction, live_scopes, native
+from graph.visible_sets.evaluation import Evaluation
+from graph.visible_sets.feeding import by_relationship, follow, load, load_audiences, load_audiences_whole
+from graph.visible_sets.index import VisibilityIndex
+from graph.visible_sets.saved import SavedIndexError, load_saved, meaning, save
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.ontology import Ontology
 
+log = logging.getLogger(__name__)
+
 #: Accounts whose visible set is kept.
 _KEPT = 256
+#: How long a revision that was read of may take until the feed has it.
+_PATIENCE_S = 10
+_PAUSE_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,34 +94,22 @@ async def standing(tx: Transaction, account: str, now: datetime) -> Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class _State:
-    """Who belongs to which audience, as it was loaded; and what tells when to load it again."""
+class _Kept:
+    """Visible sets, and what they hold for."""
 
-    access_revision: int
-    next_audience: int
-    completed: Mapping[Scope, datetime | None]
-    """Of the scopes that claim tuples."""
+    version: int
     live: frozenset[Scope]
-    """Those of them within their age."""
     until: datetime | None
-    """The next instant at which a tuple begins or ceases to hold."""
-    audiences: Mapping[int, Expression]
-    request: Request
-    visible: OrderedDict[str, bytes] = field(default_factory=OrderedDict)
-    """By account, the last used last."""
+    """The next instant at which something begins or ceases to hold."""
+    visible: OrderedDict[tuple[str, bytes], bytes] = field(default_factory=OrderedDict)
+    """By account and context, the last used last."""
 
-    def serves(self, at: Standing, live: frozenset[Scope], now: datetime) -> bool:
-        return (
-            at.access_revision <= self.access_revision
-            and at.next_audience <= self.next_audience
-            and all(at.completed.get(scope) == when for scope, when in self.completed.items())
-            and live & self.completed.keys() == self.live
-            and (self.until is None or now < self.until)
-        )
+    def serves(self, version: int, live: frozenset[Scope], now: datetime) -> bool:
+        return self.version == version and self.live == live and (self.until is None or now < self.until)
 
 
 class Authorizer:
-    """Visible sets, kept while nothing changes that they rest on."""
+    """Visible sets of accounts, of an index in memory that follows the change feed."""
 
     def __init__(
         self,
@@ -121,67 +117,106 @@ class Authorizer:
         ontology: Ontology,
         model: AuthorizationModel,
         policies: Iterable[SourcePolicy],
+        saved: Path | None = None,
     ) -> None:
-        """A source that no policy names is never live: what only it claims is suspended."""
+        """A source that no policy names is never live: what only it claims is suspended.
+
+        `saved`: the file that the index is loaded from at first, where it fits, and that `save` writes.
+        """
         self._database = database
-        self._ontology = ontology
         self._model = model
         self._policies = {policy.name: policy for policy in policies}
-        self._state: _State | None = None
-        self._loading = asyncio.Lock()
+        self._bindings = by_relationship(rested_on(ontology, model))
+        self._saved = saved
+        self._index: VisibilityIndex | None = None
+        self._epoch = ""
+        self._clock = datetime.min.replace(tzinfo=UTC)
+        self._kept: _Kept | None = None
+        self._turn = asyncio.Lock()
 
-    async def visible(self, account: str, at: Standing, now: datetime) -> bytes:
-        """1 at the numbers of the audiences that the account belongs to.
+    async def visible(
+        self, account: str, at: Standing, now: datetime, context: Mapping[str, Any] | None = None
+    ) -> bytes:
+        """1 at the numbers of the audiences that the account belongs to, in a context of conditions.
 
         At the access revision of `at`, or at a newer one: a read that it overtook repeats anyway.
         """
         if not at.enabled:
             return bytes(at.next_audience)
+        index = self._index
+        if index is None or index.revision < at.access_revision or index.next_audience < at.next_audience:
+            index = await self._followed(at.access_revision)
+        now = self._clock = max(now, self._clock)  # what has ended does not begin again with the clock
         live = live_scopes(self._policies, at.completed, now)
-        async with self._loading:
-            state = self._state
-            if state is None or not state.serves(at, live, now):
-                state = self._state = await self._database.write_transaction(partial(self._load, now=now))
-        if account not in state.visible:
-            size = state.next_audience
-            state.visible[account] = visible_set(state.request, state.audiences, size, account)
-            if len(state.visible) > _KEPT:
-                state.visible.popitem(last=False)
-        state.visible.move_to_end(account)
-        return state.visible[account]
+        if self._kept is None or not self._kept.serves(index.version, live, now):
+            self._kept = _Kept(index.version, live, index.until(now))
+        kept = self._kept.visible
+        key = account, orjson.dumps(context or {}, option=orjson.OPT_SORT_KEYS)
+        if key not in kept:
+            kept[key] = Evaluation(index, self._model, account, live, now, context or {}).visible()
+            if len(kept) > _KEPT:
+                kept.popitem(last=False)
+        kept.move_to_end(key)
+        return kept[key]
 
-    async def _load(self, tx: AsyncManagedTransaction, now: datetime) -> _State:
-        # Neo4j shows a commit piece by piece, and what is read here is kept: take the lock that
-        # a writer holds until its commit is whole. Setting and removing leaves no change.
-        await (await tx.run("MATCH (meta:_Meta) SET meta.locked = true REMOVE meta.locked")).consume()
-        at = await standing(tx, "", now)
-        result = await tx.run("MATCH (a:_Audience) RETURN a.number AS number, a.expression AS tree")
-        audiences = {record["number"]: from_tree(json.loads(record["tree"])) async for record in result}
-        bindings = rested_on(self._ontology, self._model)
-        tuples = await load_tuples(tx, bindings)
-        scopes = frozenset[Scope]().union(*(entry.claimed_in for entry in tuples))
-        live = live_scopes(self._policies, at.completed, now)
-        bounds = (bound for entry in tuples for bound in (entry.valid_from, entry.valid_to))
-        return _State(
-            at.access_revision,
-            at.next_audience,
-            {scope: at.completed.get(scope) for scope in scopes},
-            live & scopes,
-            min((bound for bound in bounds if bound is not None and bound > now), default=None),
-            audiences,
-            Request(self._model, TupleIndex(*divide(tuples, live, now)), now=now),
+    async def follow(self, revision: int) -> int:
+        """Follow the feed to the revision, and to all that is committed; the revision that was reached.
+
+        Raises TimeoutError where the feed does not go as far.
+        """
+        return (await self._followed(revision)).revision
+
+    async def _followed(self, revision: int) -> VisibilityIndex:
+        async with self._turn, asyncio.timeout(_PATIENCE_S):
+            while True:
+                index = await self._catch_up()
+                if index.revision >= revision:
+                    return index
+                await asyncio.sleep(_PAUSE_S)  # of a commit that is half shown
+
+    async def save(self) -> None:
+        """Save the index, unless nothing is known yet."""
+        if self._saved is None or self._index is None:
+            return
+        async with self._turn:
+            means = meaning(self._model, self._bindings)
+            await asyncio.to_thread(save, self._index, self._saved, self._epoch, means)
+
+    async def _catch_up(self) -> VisibilityIndex:
+        [now] = await self._database.read(
+            """
+            MATCH (meta:_Meta)
+            RETURN meta.epoch AS epoch, meta.revision AS revision, meta.nextAudience AS audiences,
+                   coalesce(meta.compactedTo, 0) AS compacted
+            """
         )
+        index = self._index or await asyncio.to_thread(
+            self._load_saved, Witness(now["epoch"], now["revision"])
+        )
+        epoch = self._epoch or now["epoch"]
+        if (
+            index is None
+            or epoch != now["epoch"]
+            or not now["compacted"] <= index.revision <= now["revision"]
+        ):
+            index = await self._database.write_transaction(partial(load, bindings=self._bindings))
+        self._index, self._epoch = index, now["epoch"]
+        while index.revision < now["revision"] and (found := await changes(self._database, index.revision)):
+            follow(index, found, self._bindings)
+        if index.next_audience < now["audiences"] and not await self._database.read_transaction(
+            partial(load_audiences, index=index)
+        ):
+            await self._database.write_transaction(partial(load_audiences_whole, index=index))
+        return index
 
-
-def visible_set(request: Request, audiences: Mapping[int, Expression], size: int, account: str) -> bytes:
-    """1 at the numbers below `size` of the audiences that the account certainly belongs to."""
-    search = Search(request, account)
-
-    def value(goal: Goal) -> Value:
-        # An audience of a relation that the model no longer has is undetermined: nobody sees it.
-        return search.value(*goal) if request.model.has(type_of(goal[0]), goal[1]) else None
-
-    visible = bytearray(size)
-    for number, expression in audiences.items():
-        visible[number] = value_of(expression, value) is True
-    return bytes(visible)
+    def _load_saved(self, now: Witness) -> VisibilityIndex | None:
+        if self._saved is None:
+            return None
+        try:
+            index = load_saved(self._saved, now.epoch, meaning(self._model, self._bindings))
+            if index is not None and index.revision > now.revision:
+                raise SavedIndexError(f"it knows revision {index.revision}, the graph is at {now.revision}")
+        except SavedIndexError as error:
+            log.warning("%s is not used, who may see what is read from the graph: %s", self._saved, error)
+            return None
+        return index

@@ -97,6 +97,7 @@ async def carry_out(
     record, last = await _put_claims(work, kept)
     passed = await _write_quarantined(tx, refused, order)
     known = [one for one in transitions if one.was_known != one.is_known]
+    access = False
     if quick or changes or known:
         access = (
             vouched
@@ -125,6 +126,7 @@ async def carry_out(
         work.gone(),
         passed,
         last,
+        access,
         moving,
     )
 

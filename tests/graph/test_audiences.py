@@ -23,7 +23,9 @@ from graph.audiences import (
 from graph.database import Database
 from graph.rebac.evaluator import Request, check
 from graph.rebac.relation_tuples import TupleIndex, TupleKey
-from graph.visibility import visible_set
+from graph.tuples import Voucher
+from graph.visible_sets.evaluation import Evaluation
+from graph.visible_sets.index import VisibilityIndex
 from ontologies import load, load_authorization
 from ontologies.authorization_model import parse_dsl
 
@@ -157,8 +159,15 @@ def test_the_visible_set_equals_check_for_every_entity_and_account(
     found = {id: place_of(MODEL, id, [t for t in held if t.object == id]) for id in entities}
     audiences = dict(enumerate(expression for expression in found.values() if expression is not None))
     numbers = {expression: number for number, expression in audiences.items()}
+    index = VisibilityIndex()
+    for source, entries in (("configuration", held), ("aged", suspended)):
+        for entry in entries:
+            index.put(entry, "", [Voucher(source, "")])
+    for number, expression in audiences.items():
+        index.define(number, expression)
+    index.next_audience = len(audiences)
     for user in ids["user"]:
-        visible = visible_set(request, audiences, len(audiences), user)
+        visible = Evaluation(index, MODEL, user, frozenset(), request.now, {}).visible()
         for id, expression in found.items():
             seen = expression is not None and visible[numbers[expression]] == 1
             assert seen == check(request, user, "viewer", id), (user, id)

@@ -113,6 +113,19 @@ async def test_no_revision_number_is_used_again_after_a_restore(store, tmp_path)
     ]
 
 
+async def test_of_two_processes_one_begins_the_epoch_after_a_restore(store, tmp_path) -> None:
+    """The other, started later, would else suspend what was crawled since."""
+    one, two = tmp_path / "one.json", tmp_path / "two.json"
+    await check_epoch(store.database, one)
+    await check_epoch(store.database, two)
+    await restored_to(store.database, await current_revision(store.database) - 1)
+    assert await check_epoch(store.database, one)
+    await crawl(store, CONFIGURATION, CONFIGURED)
+    await crawl(store, DIRECTORY, PEOPLE)
+    assert not await check_epoch(store.database, two)
+    assert await sees_somebody(store)
+
+
 async def test_another_database_than_the_one_that_was_left_is_not_believed_either(store, tmp_path) -> None:
     write_witness(tmp_path / "graph.json", Witness("of another database", 1))
     assert await check_epoch(store.database, tmp_path / "graph.json")

@@ -1,0 +1,182 @@
+"""What is taken away is gone in every process once the commit that takes it away has returned."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+
+import pytest
+
+from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
+from graph.database import Database
+from graph.leadership import Leadership
+from graph.neo4j_server import Neo4jServer
+from graph.service_lease import SECONDS, NoLeaseError, ServiceLease
+from graph.store import FactStore
+from ontologies import load_authorization, load_shapes
+from tests.conftest import ROOT
+
+COMPANY = "collection:company"
+ADA = "account:sample/ada"
+CONFIGURATION = SourcePolicy(
+    "configuration", frozenset({"MAY_VIEW"}), frozenset({COMPANY}), 100, timedelta(1)
+)
+DIRECTORY = SourcePolicy(
+    "directory", frozenset({"HAS_ACCOUNT", "MEMBER_OF"}), frozenset({COMPANY}), 90, timedelta(1)
+)
+MEMBERSHIP = RelationshipClaim("person:ada", "MEMBER_OF", "group:staff", "people.ldif")
+
+
+def entity(id: str, class_name: str, **values: str) -> EntityClaim:
+    return EntityClaim(id, class_name, COMPANY, {"name": id, **values}, "people.ldif")
+
+
+async def crawl(store: FactStore, source: SourcePolicy, scope: str, claims: list[Claim]) -> None:
+    async with store.crawl(source, scope) as crawl:
+        await crawl.write(claims)
+        await crawl.complete()
+
+
+@pytest.fixture
+async def store(neo4j: Database) -> FactStore:
+    store = FactStore(neo4j, load_shapes(), load_authorization())
+    viewers = RelationshipClaim("group:staff", "MAY_VIEW", COMPANY, "sources.toml")
+    await crawl(store, CONFIGURATION, "all", [entity(COMPANY, "Collection"), viewers])
+    people = [
+        entity("group:staff", "Group"),
+        entity("person:ada", "Person"),
+        entity(ADA, "Account", issuer="sample", subject="ada"),
+        RelationshipClaim("person:ada", "HAS_ACCOUNT", ADA, "people.ldif"),
+    ]
+    await crawl(store, DIRECTORY, "people", people)
+    return store
+
+
+@asynccontextmanager
+async def reading(server: Neo4jServer) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.reading_process", server.uri, server.auth[1], ADA, "Person",
+        cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        assert (await process.stdout.readline()).strip() == b"ready"
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def ask(process: asyncio.subprocess.Process) -> str:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"\n")
+    return (await process.stdout.readline()).decode().strip()
+
+
+async def test_no_process_answers_with_what_was_taken_away(
+    store: FactStore, neo4j_server: Neo4jServer
+) -> None:
+    """Three processes; in the end one of them is stopped for longer than its lease."""
+    server = neo4j_server
+    async with reading(server) as one, reading(server) as two, reading(server) as three:
+        processes = (one, two, three)
+        for _ in range(12):
+            await crawl(store, DIRECTORY, "memberships", [MEMBERSHIP])
+            assert await asyncio.gather(*map(ask, processes)) == ["1"] * 3
+            await crawl(store, DIRECTORY, "memberships", [])
+            assert await asyncio.gather(*map(ask, processes)) == ["0"] * 3
+
+        await crawl(store, DIRECTORY, "memberships", [MEMBERSHIP])
+        assert await ask(three) == "1"
+        os.kill(three.pid, signal.SIGSTOP)
+        late = asyncio.create_task(ask(three))
+        began = time.monotonic()
+        await crawl(store, DIRECTORY, "memberships", [])
+        waited = time.monotonic() - began
+        assert await ask(one) == await ask(two) == "0"
+        os.kill(three.pid, signal.SIGCONT)
+        assert await late in ("0", "no lease")
+        assert waited > SECONDS / 3, "it did not wait for the process that was stopped"
+        async with asyncio.timeout(60):
+            while (said := await ask(three)) != "0":
+                assert said == "no lease"
+
+
+async def test_a_process_that_ends_is_not_waited_for(store: FactStore, neo4j_server: Neo4jServer) -> None:
+    async with reading(neo4j_server) as process:
+        assert process.stdin is not None
+        process.stdin.close()
+        await process.wait()
+        assert await store.database.read("MATCH (s:_Service) RETURN s") == []
+
+
+async def test_who_lost_its_lease_follows_before_it_answers_again(neo4j: Database) -> None:
+    followed: list[int] = []
+
+    async def follow(revision: int) -> int:
+        followed.append(revision)
+        return revision
+
+    lease = ServiceLease(neo4j, follow)
+    with pytest.raises(NoLeaseError, match="no lease at present"):
+        lease.held()
+    async with lease.holding("127.0.0.1"):
+        first = lease.held()
+        assert followed
+        lease._until = 0.0  # as after a long stop
+        with pytest.raises(NoLeaseError):
+            lease.held()
+        followed.clear()
+        async with asyncio.timeout(30):
+            while True:
+                with suppress(NoLeaseError):
+                    assert lease.held() != first
+                    break
+                await asyncio.sleep(0.05)
+        assert followed
+    with pytest.raises(NoLeaseError):
+        lease.held()
+
+
+async def test_one_leads_and_another_takes_over(neo4j: Database) -> None:
+    entered: list[str] = []
+
+    def work(name: str):
+        @asynccontextmanager
+        async def works() -> AsyncIterator[None]:
+            entered.append(name)
+            yield
+
+        return works
+
+    async def expire() -> None:
+        async with neo4j.driver.session() as session:
+            query = "MATCH (l:_Leader) SET l.until = datetime() - duration('PT1S')"
+            await (await session.run(query)).consume()
+
+    first, second, third = Leadership(neo4j), Leadership(neo4j), Leadership(neo4j)
+    async with first.sought():
+        assert first.ours
+        await second._look()
+        assert not second.ours
+    async with second.sought():
+        assert second.ours
+    await first._look()  # and is gone then, without a word
+    async with third.sought():
+        assert not third.ours
+        leading = asyncio.create_task(third.lead(work("third")))
+        await asyncio.sleep(0)
+        assert entered == []
+        await expire()
+        async with asyncio.timeout(30):
+            while not entered:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        leading.cancel()
+        await first._look()
+        assert not first.ours
