@@ -74,7 +74,7 @@ def make_app(  # noqa: PLR0913, PLR0917  the parts of an application
 
     `lease`: as `ServiceLease.held`.
     """
-    app = web.Application(client_max_size=_MAX_BODY, middlewares=[_secure, _leased(lease)])
+    app = web.Application(client_max_size=_MAX_BODY, middlewares=[_secure, answering(lease)])
     graphql = AuthenticatedGraphQL(schema, parts)
 
     async def ask_graphql(request: web.Request) -> web.StreamResponse:
@@ -129,7 +129,7 @@ async def _secure(
     return response
 
 
-def _leased(lease: Callable[[], int]) -> Middleware:
+def answering(lease: Callable[[], int]) -> Middleware:
     """Answers only what was begun and finished under one lease; pages, keys and health are for everybody."""
 
     @web.middleware

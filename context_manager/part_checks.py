@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from context_manager.administration import to_review
@@ -14,17 +15,25 @@ from discovery.runs import last_completed
 from discovery.sources import SourceConfig
 from graph.access_entries import entries
 from graph.feed import current_revision
+from graph.service_lease import NoLeaseError
 from graph.tuples import CONFIGURATION
 from inference.mesh import Mesh
 
 
-def health_of(core: Core, mesh: Mesh, audit: AuditLog) -> Health:
-    """Every part of a service that runs."""
+def health_of(core: Core, mesh: Mesh, audit: AuditLog, lease: Callable[[], int]) -> Health:
+    """Every part of a service that runs; `lease` as `ServiceLease.held`."""
 
     async def graph() -> list[Part]:
         # No revision: nobody has proven who they are here, and a counter tells of hidden activity.
         await current_revision(core.database)
         return [Part("graph", True, True, "Neo4j answers")]
+
+    async def answering() -> list[Part]:
+        try:
+            lease()
+        except NoLeaseError as error:
+            return [Part("lease", False, True, str(error))]
+        return [Part("lease", True, True, "this process may answer")]
 
     async def crawls() -> list[Part]:
         completed, now = await last_completed(core.database), datetime.now(UTC)
@@ -53,6 +62,7 @@ def health_of(core: Core, mesh: Mesh, audit: AuditLog) -> Health:
     return Health(
         (
             ("graph", graph),
+            ("lease", answering),
             ("crawls", crawls),
             ("embeddings", embeddings),
             ("mesh", nodes),

@@ -150,7 +150,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         tuples = OrganizationTuples(core.database, core.ontology, {p.name: p for p in core.policies})
         signer = LocalIssuer(settings.data_folder / "keys" / "exchange", EXCHANGE_ISSUER)
         verifier, issuer = _identity(core, session, tuples, signer)
-        health = health_of(core, mesh, audit)
+        health = health_of(core, mesh, audit, lease.held)
         tokens = RevisionTokens(_secret(settings.data_folder, "revisions"))
         app = make_app(
             build_schema(tokens),

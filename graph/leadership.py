@@ -15,6 +15,7 @@ from graph.database import Database
 
 _SECONDS = 10
 _RENEW_SECONDS = 2.5
+_POLL_SECONDS = 0.5
 
 
 class Leadership:
@@ -36,8 +37,14 @@ class Leadership:
 
     @asynccontextmanager
     async def sought(self) -> AsyncIterator[None]:
-        """Take the lease, or wait for it, and keep it until the block ends."""
-        await self._look()
+        """Take the lease, now or as soon as it can be, and keep it until the block ends.
+
+        One that a dead process left is waited out first, some seconds.
+        """
+        first = held = await self._look()
+        while held is not None and held == first:
+            await asyncio.sleep(_POLL_SECONDS)
+            held = await self._look()
         keeping = asyncio.create_task(self._keep())
         try:
             yield
@@ -59,17 +66,19 @@ class Leadership:
             await asyncio.sleep(_RENEW_SECONDS)
             await self._look()
 
-    async def _look(self) -> None:
-        try:
-            ours = await self._database.write_transaction(partial(_take, holder=self._holder))
-        except (Neo4jError, DriverError):  # while Neo4j does not answer nobody leads
-            ours = False
+    async def _look(self) -> str | None:
+        """Who else holds the lease, and until when; None where nobody else does."""
+        held, ours = None, False
+        with suppress(Neo4jError, DriverError):  # while it does not answer nobody leads
+            held = await self._database.write_transaction(partial(_take, holder=self._holder))
+            ours = held is None
         now, before = (self._ours, self._lost) if ours else (self._lost, self._ours)
         now.set()
         before.clear()
+        return held
 
 
-async def _take(tx: AsyncManagedTransaction, holder: str) -> bool:
+async def _take(tx: AsyncManagedTransaction, holder: str) -> str | None:
     result = await tx.run(
         """
         MERGE (l:_Leader {one: true})
@@ -77,12 +86,13 @@ async def _take(tx: AsyncManagedTransaction, holder: str) -> bool:
         WITH l, l.holder IS NULL OR l.holder = $holder OR l.until < datetime() AS ours
         SET l.holder = CASE WHEN ours THEN $holder ELSE l.holder END,
             l.until = CASE WHEN ours THEN datetime() + duration({seconds: $seconds}) ELSE l.until END
-        RETURN ours
+        RETURN CASE WHEN ours THEN null ELSE l.holder + ' ' + toString(l.until) END AS held
         """,
         holder=holder,
         seconds=_SECONDS,
     )
-    return bool((await result.single(strict=True))["ours"])
+    held: str | None = (await result.single(strict=True))["held"]
+    return held
 
 
 async def _let_go(tx: AsyncManagedTransaction, holder: str) -> None:

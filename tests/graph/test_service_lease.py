@@ -163,20 +163,20 @@ async def test_one_leads_and_another_takes_over(neo4j: Database) -> None:
     first, second, third = Leadership(neo4j), Leadership(neo4j), Leadership(neo4j)
     async with first.sought():
         assert first.ours
-        await second._look()
-        assert not second.ours
-    async with second.sought():
-        assert second.ours
-    await first._look()  # and is gone then, without a word
-    async with third.sought():
-        assert not third.ours
-        leading = asyncio.create_task(third.lead(work("third")))
-        await asyncio.sleep(0)
-        assert entered == []
-        await expire()
-        async with asyncio.timeout(30):
-            while not entered:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        leading.cancel()
-        await first._look()
-        assert not first.ours
+        async with second.sought():
+            assert not second.ours
+    await first._look()  # and is killed then
+    leading = asyncio.create_task(third.lead(work("third")))
+    waiting = third.sought()
+    entering = asyncio.create_task(waiting.__aenter__())
+    await asyncio.sleep(1)
+    assert not third.ours
+    await expire()
+    await asyncio.wait_for(entering, 30)
+    assert third.ours
+    await asyncio.sleep(0)
+    assert entered == ["third"]
+    await first._look()
+    assert not first.ours
+    leading.cancel()
+    await waiting.__aexit__(None, None, None)

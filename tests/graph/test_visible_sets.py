@@ -17,6 +17,7 @@ from graph.rebac.rules import Value
 from graph.tuples import Voucher
 from graph.visible_sets.evaluation import Evaluation
 from graph.visible_sets.index import VisibilityIndex
+from graph.visible_sets.saved import load_saved, save
 from ontologies.authorization_model import parse_dsl
 
 MODEL = parse_dsl("""
@@ -126,15 +127,19 @@ def expected(
     st.sets(st.sampled_from([*IDS["user"], *IDS["group"], *IDS["folder"]]), max_size=2),
 )
 def test_after_every_change_each_audience_has_whom_the_evaluator_says(
-    history: list[list[tuple[TupleKey, Sequence[Voucher]]]], outside: set[str]
+    tmp_path_factory: pytest.TempPathFactory,
+    history: list[list[tuple[TupleKey, Sequence[Voucher]]]],
+    outside: set[str],
 ) -> None:
-    """Nested groups, folders moved, exclusions, cycles, conditions, intervals, sources that aged."""
+    """Nested groups, folders moved, exclusions, cycles, conditions, intervals, sources that aged; and what
+    is saved says the same."""
     index = VisibilityIndex()
     for number, expression in enumerate(AUDIENCES):
         index.define(number, expression)
     index.next_audience = len(AUDIENCES)
     for entity in outside:
         index.put_interval(entity, (None, NOW))
+    live = frozenset({(LIVE.source, LIVE.scope)})
     held = {}
     for step in history:
         for key, vouchers in step:
@@ -142,12 +147,17 @@ def test_after_every_change_each_audience_has_whom_the_evaluator_says(
             index.put(key, "", vouchers)
         for user in IDS["user"]:
             for context in ({}, {"place": "a"}):
-                live = frozenset({(LIVE.source, LIVE.scope)})
                 found = Evaluation(index, MODEL, user, live, NOW, context).visible()
-                assert [byte == 1 for byte in found] == expected(held, outside, user, context), (
-                    user,
-                    context,
-                )
+                told = user, context
+                assert [byte == 1 for byte in found] == expected(held, outside, user, context), told
+    path = tmp_path_factory.getbasetemp() / "visibility.index"
+    save(index, path, "epoch", "meaning")
+    again = load_saved(path, "epoch", "meaning")
+    assert again is not None
+    assert dict(again.expressions()) == dict(index.expressions())
+    for user in IDS["user"]:
+        of_both = [Evaluation(one, MODEL, user, live, NOW, {}).visible() for one in (index, again)]
+        assert of_both[0] == of_both[1]
 
 
 def test_what_two_relationships_say_goes_when_both_say_it_no_more() -> None:
