@@ -175,7 +175,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         add_scim(app, core.runner)
         add_hooks(app, core.organization, core.database)
         await add_authorization_apis(app, core, asking.reader, tuples, verifier)
-        leading = partial(_leading, core, embedder)
+        leading = partial(_leading, core, embedder, audit)
         for name, work in (
             ("watching the mesh", mesh.watch),
             ("leading", partial(leadership.lead, leading)),
@@ -188,7 +188,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def _leading(core: Core, embedder: Embedder) -> AsyncIterator[None]:
+async def _leading(core: Core, embedder: Embedder, audit: AuditLog) -> AsyncIterator[None]:
     """What one process does for all that serve one graph."""
     async with AsyncExitStack() as stack:
         for name, work in (
