@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from discovery.connector import Connector, Item, Problem
+from discovery.connector import Connector, Item, Problem, SourceError
 from discovery.options import parse_options
 from discovery.pages import turn
 from discovery.scim.pushed import Pushed
@@ -49,8 +49,11 @@ class ScimPushConnector:
         return (SCOPE,)
 
     def read(self, scope: str) -> Iterator[Item]:
-        turn(SCOPE)
-        kept = self.resources()
+        try:
+            turn(SCOPE)
+            kept = self.resources()
+        except OSError as error:
+            raise SourceError(f"what was pushed cannot be read: {error}; it is tried again") from error
         claims = ScimClaims(self.organization, self.source, self.options)
         known = {
             one.id: entity

@@ -3,6 +3,7 @@
 import json
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,8 +11,10 @@ import pytest
 
 from discovery.conformance import Specimen, findings
 from discovery.connector import SourceError
+from discovery.connectors import scim_push
 from discovery.connectors.table import build
-from discovery.scim.resources import ENTERPRISE
+from discovery.scim.pushed import Pushed
+from discovery.scim.resources import ENTERPRISE, checked
 from discovery.sources import ConfigurationError
 
 TOKEN = "scim-token-that-stays-here"
@@ -192,5 +195,30 @@ def test_it_conforms(tmp_path, monkeypatch):
 
     def connect(organization, source):
         return build(organization, source.model_copy(update={"connector": "scim"}), {})
+
+    assert findings(connect, specimen, tmp_path) == []
+
+
+def test_what_is_pushed_conforms(tmp_path):
+    now = datetime(2026, 11, 1, tzinfo=UTC)
+
+    def kept(id_, kind, document):
+        return Pushed(id_, kind, checked(document, kind, active=True), now, now)
+
+    @contextmanager
+    def specimen(folder):
+        del held[:]
+        held.extend(kept(f"id{n}", "User", user(n)) for n in (1, 2))
+        held.append(kept("g1", "Group", {"displayName": "crew", "members": [{"value": "id1"}]}))
+
+        def rename():
+            held[0] = kept("id1", "User", user(1, displayName="Another"))
+
+        yield Specimen({"token": "env:SCIM_TOKEN"}, frozenset({"person:u1"}), rename)
+
+    held = []
+
+    def connect(organization, source):
+        return scim_push.connect(organization, source, lambda: scim_push.Resources(tuple(held), 0))
 
     assert findings(connect, specimen, tmp_path) == []
