@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 
 #: Accounts whose visible set is kept.
 _KEPT = 256
-#: How long a revision that was read of may take until the feed has it.
-_PATIENCE_S = 10
+#: How often the feed is looked at for a revision that was read of.
+_LOOKS = 500
 _PAUSE_S = 0.01
 
 
@@ -167,12 +167,13 @@ class Authorizer:
         return (await self._followed(revision)).revision
 
     async def _followed(self, revision: int) -> VisibilityIndex:
-        async with self._turn, asyncio.timeout(_PATIENCE_S):
-            while True:
+        async with self._turn:
+            for _ in range(_LOOKS):
                 index = await self._catch_up()
                 if index.revision >= revision:
                     return index
                 await asyncio.sleep(_PAUSE_S)  # of a commit that is half shown
+        raise TimeoutError(f"the change feed does not go on to revision {revision}, which was read of")
 
     async def save(self) -> None:
         """Save the index, unless nothing is known yet."""
