@@ -17,6 +17,7 @@ from rich.table import Table
 from context_manager.cli_access import add_access
 from context_manager.cli_authorization import add_authorization
 from context_manager.cli_connectors import connector_app, held_app
+from context_manager.cli_erasure import add_erasure
 from context_manager.cli_export import export_command
 from context_manager.cli_identity import app as identity_app
 from context_manager.cli_nodes import nodes_app, placement_app
@@ -58,6 +59,7 @@ app.add_typer(nodes_app, name="nodes")
 app.add_typer(placement_app, name="placement")
 add_authorization(app)
 add_access(app)
+add_erasure(app)
 
 
 @app.callback()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from context_manager.cli_support import AsJson, fail, load_settings_or_exit, out
+from context_manager.cli_support import AsJson, err, fail, load_settings_or_exit, out, run
+from context_manager.display import progress
+from context_manager.ontology_migration import migrate_ontology
 from discovery.sources import ConfigurationError, load_organization
 from ontologies.finding import Finding
 from ontologies.loader import Parts, assemble
@@ -42,6 +45,24 @@ def check(
         _show(parts, findings)
     if findings:
         raise typer.Exit(1)
+
+
+@ontology_commands.command()
+def migrate(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only try it on a copy.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the facts to the ontology's present version: tried on a copy first. While none serves."""
+    with progress(err) as step:
+        chains = run(migrate_ontology(load_settings_or_exit(), step, dry_run=dry_run))
+    done = [one for chain in chains for one in chain]
+    if as_json:
+        typer.echo(json.dumps([{"module": m.module, "from": m.before, "to": m.after} for m in done]))
+        return
+    for one in done:
+        out.print(f"{one.module}: {one.before} to {one.after}, {len(one.steps)} steps", highlight=False)
+    said = "It fits: run it without --dry-run." if dry_run else "All facts are of the present version."
+    out.print(said if done or not dry_run else "There is nothing to migrate.")
 
 
 def all_findings(parts: Parts) -> list[Finding]:

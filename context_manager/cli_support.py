@@ -20,8 +20,11 @@ from discovery.sources import ConfigurationError
 from graph.database import DatabaseError
 from graph.epoch import WitnessError
 from graph.journal import JournalError
+from graph.migration import MigrationError
 from graph.neo4j_jars import JarError
 from graph.neo4j_server import Neo4jEndedError, Neo4jStartError
+from graph.ontology_versions import OntologyVersionError
+from graph.tombstones import PseudonymKeyError
 from inference.embeddings import EmbeddingModelError
 from ontologies import OntologyError
 
@@ -41,6 +44,9 @@ _EXPECTED = (
     SettingsError,
     TokenRefused,
     JournalError,
+    MigrationError,
+    OntologyVersionError,
+    PseudonymKeyError,
     WitnessError,
 )
 

@@ -21,12 +21,16 @@ from discovery.sources import OrganizationConfig, SourceConfig, load_organizatio
 from graph.administration import POLICY, Administration
 from graph.claims import SourcePolicy
 from graph.database import Database, connect
+from graph.database_copy import finish_rebuild
 from graph.epoch import check_epoch, seen, write_witness
+from graph.erasure import Erasures
 from graph.journal import Journal
 from graph.merges import POLICY as MERGES
 from graph.merges import Merges
 from graph.neo4j_server import USER, embedded_neo4j
+from graph.ontology_versions import check_versions
 from graph.store import FactStore
+from graph.tombstones import open_pseudonyms
 from ontologies import AuthorizationModel, Ontology, load, load_authorization, load_shapes
 
 Progress = Callable[[str], None]
@@ -49,6 +53,8 @@ class Core:
     administration: Administration | None
     """Of access by hand; None beside a service that runs, which has it."""
     merges: Merges
+    erasures: Erasures | None
+    """Of persons; None likewise."""
 
     @property
     def sources(self) -> tuple[SourceConfig, ...]:
@@ -76,29 +82,51 @@ async def open_core(settings: Settings, progress: Progress) -> AsyncIterator[Cor
     organization = configured(settings)
     added = organization.ontology_files()
     ontology, model = load(added), load_authorization(added)
-    settings.data_folder.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        uri, auth = await _neo4j(settings, stack, progress)
-        database = await stack.enter_async_context(connect(uri, auth, settings.neo4j_database))
-        await database.ensure_schema()
+        uri, database = await open_database(settings, stack, progress)
+        await check_versions(database, ontology)
         witness = witness_file(settings)
         restored = await check_epoch(database, witness)
         if restored:
             progress("the graph was restored from a backup: grants count once they are crawled again")
-        store = FactStore(database, load_shapes(added), model)
+        pseudonyms = open_pseudonyms(settings.data_folder / "keys" / "pseudonyms")
+        store = FactStore(database, load_shapes(added), model, pseudonyms=pseudonyms)
         await store.resume()
-        administration, merges = None, Merges(store)
+        administration, erasures, merges = None, None, Merges(store)
         if running_service(settings.data_folder) is None:
             journal = Journal(settings.data_folder / "administration.jsonl")
             stack.callback(journal.close)
             administration = Administration(store, journal)
             await administration.reconcile(restored=restored)
+            index = settings.data_folder / "visibility.index"
+            erasures = Erasures(store, administration, journal, pseudonyms, index)
             await merges.reconcile()
         runner = Runner(organization, store, database, partial(_say, progress), holding(settings))
         yield Core(
-            settings, organization, uri, database, ontology, model, store, runner, administration, merges
+            settings,
+            organization,
+            uri,
+            database,
+            ontology,
+            model,
+            store,
+            runner,
+            administration,
+            merges,
+            erasures,
         )
         write_witness(witness, await seen(database))
+
+
+async def open_database(
+    settings: Settings, stack: AsyncExitStack, progress: Progress
+) -> tuple[str, Database]:
+    """Neo4j's address, and its database with all indexes, until the stack is left."""
+    settings.data_folder.mkdir(parents=True, exist_ok=True)
+    uri, auth = await _neo4j(settings, stack, progress)
+    database = await stack.enter_async_context(connect(uri, auth, settings.neo4j_database))
+    await database.ensure_schema()
+    return uri, database
 
 
 def configured(settings: Settings) -> OrganizationConfig:
@@ -131,6 +159,7 @@ async def _neo4j(
             USER,
             (settings.data_folder / "neo4j" / "password").read_text("ascii").strip(),
         )
+    finish_rebuild(settings.data_folder)
     server = await stack.enter_async_context(
         embedded_neo4j(settings.data_folder, port=settings.neo4j_port, progress=progress)
     )

@@ -17,6 +17,7 @@ from context_manager.graphql_access import (
     decision_of,
     effects_of,
 )
+from context_manager.graphql_erasure import ErasureMutations
 from context_manager.graphql_identity import IdentityMutations
 from context_manager.graphql_mesh import MeshMutations
 from graph import access_effects
@@ -35,7 +36,7 @@ class AccessOutcome:
 @strawberry.type(
     description="Decisions by hand about access, each with a reason and on record; and operating the mesh."
 )
-class Mutation(MeshMutations, IdentityMutations):
+class Mutation(MeshMutations, IdentityMutations, ErasureMutations):
     @strawberry.mutation(
         description="Let a person or group view a collection, until then or for good. Where the collection "
         "takes two, it gives nothing until a second person confirms it."

@@ -24,7 +24,9 @@ from context_manager import ask as asking
 from context_manager import graphql_types as types
 from context_manager.access_desk import AccessDesk
 from context_manager.audit import AuditError
+from context_manager.erasing import ErasureDesk
 from context_manager.graphql_access import AccessQueries
+from context_manager.graphql_erasure import ErasureQueries
 from context_manager.graphql_identity import IdentityQueries
 from context_manager.graphql_mesh import MeshQueries
 from context_manager.graphql_mutations import Mutation
@@ -48,6 +50,7 @@ class Parts:
     asking: asking.Asking
     access: AccessDesk
     tokens: RevisionTokens
+    erasure: ErasureDesk | None = None
 
 
 class RequestContext:
@@ -73,6 +76,13 @@ class RequestContext:
         """For decisions and questions about access. Raises as `require`."""
         self.require("administer")
         return self._parts.access
+
+    def erasure_desk(self) -> ErasureDesk:
+        """For erasing persons. Raises as `require`."""
+        self.require("administer")
+        if self._parts.erasure is None:
+            raise GraphQLError("nobody can be erased here: ask the service that holds the data folder")
+        return self._parts.erasure
 
     def revision(self, token: str) -> int:
         """The revision that a token seals. Raises RevisionTokenError."""
@@ -219,7 +229,7 @@ def page_size(first: int) -> int:
 
 
 @strawberry.type(description="What the asker may see, and answers made from that alone.")
-class Query(AccessQueries, MeshQueries, IdentityQueries, QuarantineQueries):
+class Query(AccessQueries, MeshQueries, IdentityQueries, QuarantineQueries, ErasureQueries):
     @strawberry.field(description="The classes of the ontology.")
     async def classes(
         self, info: Info, as_of: AsOf = None, valid_at: ValidAt = None

@@ -24,6 +24,7 @@ from context_manager.ask import Asking
 from context_manager.audit import AuditLog
 from context_manager.authorization_apis import add_authorization_apis
 from context_manager.core import Core, Progress, configured, open_core, witness_file
+from context_manager.erasing import ErasureDesk, finish
 from context_manager.graphql_schema import Parts, build_schema
 from context_manager.handling import handlings_of
 from context_manager.hooks_api import add_hooks
@@ -49,6 +50,7 @@ from graph.administration import POLICY as BY_HAND
 from graph.compaction import compact
 from graph.database import Database
 from graph.epoch import seen, write_witness
+from graph.erasure import Erasures
 from graph.feed import current_revision, wait_beyond
 from graph.inferred import keep_inferred
 from graph.leadership import Leadership
@@ -76,6 +78,8 @@ _PAUSE_S = 5
 #: How late, in seconds, a fact may begin to hold; reads see by themselves that one has ended.
 _TICK_S = 1
 _SAVE_S = 300
+#: How often erasures that could not end are gone on with, in seconds.
+_FINISH_S = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
             stack.push_async_callback(_cancelled, starting)
             stack.push_async_callback(vllm.stop)
 
-        reports = await core.crawl_due(progress) if leadership.ours else ()
+        reports = await _crawl_due(core, audit, progress) if leadership.ours else ()
         await declare_nodes(core.database, mesh, vllm.node if vllm else None)
         if leadership.ours:
             progress("embedding what is new")
@@ -154,7 +158,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         tokens = RevisionTokens(_secret(settings.data_folder, "revisions"))
         app = make_app(
             build_schema(tokens),
-            Parts(asking, _desk(core, asking), tokens),
+            Parts(asking, _desk(core, asking), tokens, ErasureDesk(_desk(core, asking), _erasures(core))),
             verifier,
             health,
             issuer.key_set if issuer else None,
@@ -187,6 +191,12 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         yield Service(core, asking, issuer, app, reports)
 
 
+async def _crawl_due(core: Core, audit: AuditLog, progress: Progress) -> tuple[RunReport, ...]:
+    """Nobody comes back whose erasure was cut off, or lost with a restored database."""
+    await finish(_erasures(core), audit)
+    return await core.crawl_due(progress)
+
+
 @asynccontextmanager
 async def _leading(core: Core, embedder: Embedder, audit: AuditLog) -> AsyncIterator[None]:
     """What one process does for all that serve one graph."""
@@ -196,6 +206,7 @@ async def _leading(core: Core, embedder: Embedder, audit: AuditLog) -> AsyncIter
             ("comparing entities", partial(keep_proposals, core.database, core.ontology, core.merges, audit)),
             ("reasoning", partial(keep_inferred, core.database, core.ontology)),
             ("telling the time", partial(_tick, core.store)),
+            ("finishing erasures", partial(_finish, _erasures(core), audit)),
             (
                 "clearing what is old",
                 partial(_clear, core.database, timedelta(days=core.settings.retention_days)),
@@ -296,9 +307,7 @@ async def _start_vllm(vllm: VllmServer, settings: Settings, progress: Progress) 
 
 def _desk(core: Core, asking: Asking) -> AccessDesk:
     if core.administration is None:
-        raise SettingsError(
-            f"another Orgraph serves on {core.settings.data_folder}: stop it, or set another data_folder"
-        )
+        raise _served_already(core)
     return AccessDesk(
         core.organization,
         partial(configured, core.settings),
@@ -310,6 +319,18 @@ def _desk(core: Core, asking: Asking) -> AccessDesk:
         asking.reader,
         asking.audit,
         core.merges,
+    )
+
+
+def _erasures(core: Core) -> Erasures:
+    if core.erasures is None:
+        raise _served_already(core)
+    return core.erasures
+
+
+def _served_already(core: Core) -> SettingsError:
+    return SettingsError(
+        f"another Orgraph serves on {core.settings.data_folder}: stop it, or set another data_folder"
     )
 
 
@@ -331,7 +352,7 @@ def _asking(  # noqa: PLR0913, PLR0917  the parts that it is put together from
 
     return Asking(
         core.ontology,
-        Reader(core.database, core.ontology, authorizer),
+        Reader(core.database, core.ontology, authorizer, _erasures(core).pseudonyms),
         embedder,
         mesh,
         engines,
@@ -413,6 +434,13 @@ async def _tick(store: FactStore) -> None:
     while True:
         await store.tick()
         await asyncio.sleep(_TICK_S)
+
+
+async def _finish(erasures: Erasures, audit: AuditLog) -> None:
+    """Go on with erasures that wait for somebody to follow."""
+    while True:
+        await asyncio.sleep(_FINISH_S)
+        await finish(erasures, audit)
 
 
 async def _clear(database: Database, keep: timedelta) -> None:

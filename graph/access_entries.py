@@ -6,7 +6,7 @@ An entry is never removed. What it decides is in force while it stands; the fact
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, LiteralString, TypeAlias
@@ -123,6 +123,17 @@ async def change(
         return [_entry(record["row"]) async for record in result]
 
     return await database.write_transaction(work)
+
+
+async def put(database: Database, changed: Iterable[AccessEntry]) -> None:
+    """Write the entries over those of the same ids."""
+    rows = [asdict(entry) for entry in changed]
+
+    async def work(tx: AsyncManagedTransaction) -> None:
+        await tx.run("UNWIND $rows AS row MATCH (e:_AccessEntry {id: row.id}) SET e = row", rows=rows)
+
+    if rows:
+        await database.write_transaction(work)
 
 
 async def entries(

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from graph.access_entries import RELATIONSHIPS, AccessEntry, change, create, entries
+from graph.access_entries import RELATIONSHIPS, AccessEntry, change, create, entries, put
 from graph.claims import Claim, RelationshipClaim, SourcePolicy
 from graph.journal import Journal, JournalError
 from graph.own_claims import keep_claims, relationship_of
@@ -22,6 +22,8 @@ from graph.store import FactStore
 from graph.tuples import ADMINISTRATION, BY_HAND
 
 _SCOPE = "by hand"
+#: Events of `graph.erasure` in the journal.
+_OF_ERASURES = frozenset({"erased", "readmitted"})
 
 #: What is decided by hand ages by its own expiry alone.
 POLICY = SourcePolicy(ADMINISTRATION, BY_HAND, frozenset(), 0, timedelta(days=365_000))
@@ -80,6 +82,32 @@ class Administration:
         closed = await change(self._store.database, [entry.id], "reviewed_at", values)
         return closed[0] if closed else None
 
+    async def rewrite(self, replaced: Callable[[Any], Any], erased: Collection[str]) -> None:
+        """Put other names into the journal and the entries; what was granted to the `erased` ends.
+
+        What they are denied stands on, about their pseudonyms. Again is as once.
+        """
+        known = await entries(self._store.database)
+        now = datetime.now(UTC)
+        values = {"ended_by": ADMINISTRATION, "ended_at": now, "ended_reason": "erased"}
+        ending = [
+            entry.id
+            for entry in known
+            if not entry.restricts and entry.subject in erased and entry.ended_at is None
+        ]
+        await change(self._store.database, ending, "ended_at", values)
+        changed = {
+            entry: new
+            for entry in await entries(self._store.database)
+            if (new := AccessEntry.from_json(replaced(entry.to_json()))) != entry
+        }
+        await asyncio.to_thread(
+            self._journal.rewrite,
+            lambda record: replaced(record) if record["event"] not in _OF_ERASURES else record,
+        )
+        await put(self._store.database, changed.values())
+        await self._follow([*changed, *changed.values()])
+
     async def reconcile(self, *, restored: bool) -> None:
         """Put the database right by the journal; called once at start, before anything is answered.
 
@@ -125,6 +153,8 @@ class Administration:
                 case {"event": "restricted", "entry": dict(row)}:
                     entry = _read(self._journal, number, row)
                     restrictions[entry.id] = entry
+                case {"event": str(event)} if event in _OF_ERASURES:
+                    pass
                 case {"event": "lifted", "entry": {"id": str(id)}}:
                     restrictions.pop(id, None)
                 case {"event": "taken back", "entry": dict(row)}:

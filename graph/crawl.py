@@ -16,6 +16,7 @@ from graph.digests import ENTRY, NOWHERE, Numbers, Table
 from graph.facts import Stated, fact_of
 from graph.gate import Gate, violation
 from graph.order import Order, Outcome, Refused, quarantine_key
+from graph.tombstones import Tombstones, kept_out
 
 #: Claims retracted in one transaction.
 _BATCH = 1_000
@@ -103,6 +104,7 @@ class Crawl:
     held: Held
     carry_out: Callable[[Order], Awaitable[Outcome]]
     mark_complete: Callable[[Order], Awaitable[int]]
+    erased: Tombstones = field(default_factory=Tombstones)
     contents: digests.Contents = field(init=False)
     kept_out: set[str] = field(default_factory=set, init=False)
     """Keys of what this crawl yielded and is quarantined."""
@@ -200,6 +202,8 @@ class Crawl:
     def _look(self, fact: str, claim: Claim, row: _Row, entry: bytes, said: _Said) -> None:
         """What is to be done about a claim that the crawl had not yielded before."""
         said.told[fact] = row.slot, row.content, row.evidence
+        if self._is_erased(claim, said):
+            return
         problem, plain = self.gate.look(fact, claim)
         if row.same and problem is None:
             said.unchanged += 1
@@ -226,7 +230,19 @@ class Crawl:
         if self.held.quarantined and (key := quarantine_key(stated)) in self.held.quarantined:
             said.passed.append(key)
 
+    def _is_erased(self, claim: Claim, said: _Said) -> bool:
+        """Whether it is about somebody who was erased; that they are listed is recorded, and no more."""
+        pseudonym = self.erased.about(claim)
+        if pseudonym is None:
+            return False
+        stated, problem = kept_out(self.policy.name, self.scope, self.policy.trust, pseudonym)
+        key = quarantine_key(stated)
+        said.refused[key] = Refused(key, stated, problem, displaces=False)
+        return True
+
     def _refuse_again(self, claim: Claim, said: _Said) -> None:
+        if self._is_erased(claim, said):
+            return
         stated = self._stated(fact_of(claim), claim)
         key = quarantine_key(stated, again=True)
         message = (

@@ -65,6 +65,8 @@ _SCHEMA: tuple[LiteralString, ...] = (
     "CREATE INDEX scim_resource_kind IF NOT EXISTS FOR (n:_ScimResource) ON (n.source, n.kind)",
     "CREATE CONSTRAINT scim_source_name IF NOT EXISTS FOR (n:_ScimSource) REQUIRE n.name IS UNIQUE",
     "CREATE CONSTRAINT event_source IF NOT EXISTS FOR (n:_Event) REQUIRE n.source IS UNIQUE",
+    "CREATE CONSTRAINT tombstone_id IF NOT EXISTS FOR (n:_Tombstone) REQUIRE n.id IS UNIQUE",
+    "CREATE CONSTRAINT erasure_id IF NOT EXISTS FOR (n:_Erasure) REQUIRE n.id IS UNIQUE",
     "CREATE CONSTRAINT position_consumer IF NOT EXISTS FOR (n:_Position) REQUIRE n.consumer IS UNIQUE",
     "CREATE CONSTRAINT tuple_store_id IF NOT EXISTS FOR (n:_TupleStore) REQUIRE n.id IS UNIQUE",
     "CREATE CONSTRAINT store_model_id IF NOT EXISTS FOR (n:_StoreModel) REQUIRE n.id IS UNIQUE",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -38,13 +38,13 @@ class FactChange:
 
     An entity is described by `class`, `collection`, `values`, `sources`, `confidence`, `validFrom` and
     `validTo`; a relationship by `start`, `type` and `end` instead of the first three; an audience by
-    `audience`. Instants are `{"dateTime": ISO 8601}`.
+    `audience`. Of what was erased only a pseudonym is told. Instants are `{"dateTime": ISO 8601}`.
 
     A relationship that decides who belongs to an audience says in `claimedIn` who vouches for it: source,
     scope, and from when until when each does. Where it does not, the revision's own source and scope do.
     """
 
-    kind: Literal["entity", "relationship", "audience"]
+    kind: Literal["entity", "relationship", "audience", "erased"]
     id: str
     before: Mapping[str, Any] | None
     after: Mapping[str, Any] | None
@@ -90,6 +90,35 @@ def _unpacked(packed: bytes) -> list[FactChange]:
     source, appeared, changes = orjson.loads(zlib.decompress(packed))
     found = [one for row in appeared for one in _appeared(source, row)]
     return [*found, *(FactChange(**change) for change in changes)]
+
+
+def facts_in(packed: bytes) -> Iterator[tuple[str, Any]]:
+    """Each fact that the packed changes tell of, with all that they hold of it."""
+    _, appeared, changes = orjson.loads(zlib.decompress(packed))
+    for row in appeared:
+        yield _fact(row), row
+    for change in changes:
+        yield change["id"], change
+
+
+def without(
+    packed: bytes, is_gone: Callable[[str], bool], pseudonym: str, replaced: Callable[[str], str]
+) -> bytes:
+    """The same without changes of facts that are gone, which leave word of that.
+
+    `replaced` is what evidence may say, which no follower is told.
+    """
+    source, appeared, changes = orjson.loads(zlib.decompress(packed))
+    kept = [[*row[:3], replaced(row[3]), *row[4:]] for row in appeared if not is_gone(_fact(row))]
+    told = [change for change in changes if not is_gone(change["id"])]
+    if len(kept) < len(appeared) or len(told) < len(changes):
+        told.append({"kind": "erased", "id": pseudonym, "before": None, "after": None})
+    return pack_changes(told, source, kept)
+
+
+def _fact(row: Sequence[Any]) -> str:
+    """What a row of what appeared is about: an entity where it has values, else a relationship."""
+    return str(row[0]) if row[4] is not None else " ".join(row[:3])
 
 
 def _appeared(source: str, row: Sequence[Any]) -> list[FactChange]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,7 @@ class Journal:
         for _record in self.records():
             pass
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync(path.parent)
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one record durably. Raises JournalError; then what it says must not be done."""
@@ -69,8 +65,39 @@ class Journal:
                     )
                 yield record
 
+    def rewrite(self, changed: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+        """Put what `changed` makes of each record in its place, all in one step. Raises JournalError."""
+        part = self.path.with_suffix(".part")
+        with self._lock:
+            records = list(self.records())
+            after = [changed(record) for record in records]
+            if after == records:
+                return
+            try:
+                with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                    for record in after:
+                        file.write(json.dumps(record, ensure_ascii=False, sort_keys=True).encode() + b"\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                part.replace(self.path)
+                _sync(self.path.parent)
+            except OSError as error:
+                raise JournalError(
+                    f"{self.path}: the journal cannot be rewritten: {error}; free the disk"
+                ) from error
+            os.close(self._fd)
+            self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND, 0o600)
+
     def close(self) -> None:
         os.close(self._fd)
+
+
+def _sync(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _repair(path: Path) -> None:

@@ -30,6 +30,8 @@ from graph.neo4j_jars import VERSION, JarError, Progress, fetch_jars
 
 HOST = "127.0.0.1"
 USER = "neo4j"
+#: The folder of an embedded Neo4j within the data folder.
+HOME = "neo4j"
 _START_SECONDS = 120.0
 _LOCK_SECONDS = 15.0
 _STOP_SECONDS = 30.0
@@ -96,7 +98,7 @@ def start(data_folder: Path, *, port: int | None = None, progress: Progress = la
     `port` is Bolt's on 127.0.0.1; any free one when None. Raises Neo4jStartError, and JarError
     when the jars cannot be had.
     """
-    home = data_folder.resolve() / "neo4j"
+    home = data_folder.resolve() / HOME
     home.mkdir(parents=True, exist_ok=True)
     port = _usable_port(port)
     _check_version(home)

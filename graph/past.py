@@ -26,6 +26,7 @@ from graph.entity_view import (
 )
 from graph.facts import Stated
 from graph.past_handling import handling_inputs_since, handling_rules_of_then
+from graph.tombstones import Pseudonyms
 from graph.tuples import SAME_AS, native
 from graph.view import HandlingInput, HandlingRule, View, full_text_queries
 from ontologies.ontology import Ontology
@@ -226,11 +227,19 @@ class PastView(View):
     what still says the same, and whoever ranks what was found by words embeds it then.
     """
 
-    def __init__(
-        self, tx: AsyncManagedTransaction, ontology: Ontology, visible: bytes, now: datetime, at: Point
+    def __init__(  # noqa: PLR0913, PLR0917  a view, and where it is
+        self,
+        tx: AsyncManagedTransaction,
+        ontology: Ontology,
+        visible: bytes,
+        now: datetime,
+        at: Point,
+        pseudonyms: Pseudonyms | None = None,
     ) -> None:
+        """Of who was erased since, their shells are told, under their `pseudonyms`."""
         super().__init__(tx, ontology, visible, now)
         self._at = at
+        self._pseudonyms = pseudonyms
 
     async def visible_among(self, ids: Collection[str]) -> frozenset[str]:
         """Those of the ids whose entities the asker may see."""
@@ -362,8 +371,10 @@ class PastView(View):
     async def _entities(self, ids: Collection[str]) -> dict[str, EntityView]:
         """Those that are visible, in the order of the ids."""
         wanted = list(dict.fromkeys(ids))
-        records = {record["id"]: record for record in await self._run(_AT, ids=wanted)}
-        return {id: self._entity(records[id]) for id in wanted if id in records}
+        erased = {} if self._pseudonyms is None else {id: self._pseudonyms.of(id) for id in wanted}
+        records = {record["id"]: record for record in await self._run(_AT, ids=[*wanted, *erased.values()])}
+        found = {id: records.get(id) or records.get(erased.get(id, "")) for id in wanted}
+        return {id: self._entity(record) for id, record in found.items() if record is not None}
 
     async def _unchanged(self, ids: Collection[str]) -> frozenset[str]:
         """Those of the ids whose live entities are as they were at the point."""

@@ -18,6 +18,7 @@ from graph.entity_view import EntityView, Neighbour, Page, RelationshipView
 from graph.feed import current_revision
 from graph.past import PRESENT, PastReadError, PastView, When, point
 from graph.token_scope import EVERYTHING, TokenScope
+from graph.tombstones import Pseudonyms
 from graph.view import HandlingInput, HandlingRule, View
 from graph.visibility import Authorizer, standing
 from ontologies.ontology import Ontology
@@ -61,7 +62,15 @@ class Asker:
 class Reader:
     """Runs reads, each with the visible set of its asker at one access revision."""
 
-    def __init__(self, database: Database, ontology: Ontology, authorizer: Authorizer) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ontology: Ontology,
+        authorizer: Authorizer,
+        pseudonyms: Pseudonyms | None = None,
+    ) -> None:
+        """`pseudonyms`: by which reads of the past know erased persons."""
+        self._pseudonyms = pseudonyms
         self._database = database
         self._ontology = ontology
         self._authorizer = authorizer
@@ -94,7 +103,7 @@ class Reader:
                 view, revision = View(tx, self._ontology, visible, now), before.revision
             else:
                 at = await point(tx, when)
-                view, revision = PastView(tx, self._ontology, visible, now, at), at.revision
+                view, revision = PastView(tx, self._ontology, visible, now, at, self._pseudonyms), at.revision
             result = await work(view)
             after = await standing(tx, asker.account, now)
             return (result, revision) if after.access == before.access else None

@@ -26,6 +26,8 @@ from graph.live import due
 from graph.order import Order, Outcome, Schema
 from graph.service_lease import acknowledged
 from graph.together import Together
+from graph.tombstones import Pseudonyms, Tombstones, tombstones
+from graph.tuples import ADMINISTRATION
 from graph.writer import carry_out, current_revision, lock, settle
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.shapes import Shapes
@@ -50,20 +52,27 @@ class FactStore:
         shapes: Shapes,
         model: AuthorizationModel,
         clock: Callable[[], datetime] = utc_now,
+        pseudonyms: Pseudonyms | None = None,
     ) -> None:
+        """`pseudonyms`: by which erased persons are known; none where nobody was ever erased."""
         self.database = database
         self.shapes = shapes
         self._schema = Schema(shapes, model)
         self._clock = clock
         self._together = Together(self._transaction, _TOGETHER)
+        self._pseudonyms = pseudonyms
 
     @asynccontextmanager
     async def crawl(self, policy: SourcePolicy, scope: str) -> AsyncIterator[Crawl]:
         """A crawl of one scope of a source. Raises CrawlBusyError while there is another."""
         async with lease(self.database, policy.name, scope) as token:
             held = await self.database.read_transaction(partial(load, policy=policy, scope=scope))
+            erased = Tombstones()  # what is decided by hand is said of pseudonyms
+            if policy.name != ADMINISTRATION:
+                work = partial(tombstones, pseudonyms=self._pseudonyms)
+                erased = await self.database.read_transaction(work)
             gate = Gate(self.shapes, policy, self._schema.needy)
-            yield Crawl(gate, policy, scope, token, held, self.carry_out, self._mark_complete)
+            yield Crawl(gate, policy, scope, token, held, self.carry_out, self._mark_complete, erased)
 
     async def resume(self) -> None:
         """Finish what a killed process left half-way: entities on the move to another audience."""

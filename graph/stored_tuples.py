@@ -6,16 +6,18 @@ Positions order both: the number of the write, and the place in it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, LiteralString
 
 from neo4j import AsyncManagedTransaction, Record
 
 from graph.database import Database
 from graph.rebac.relation_tuples import TupleIndex, TupleKey, type_of
-from graph.tuple_store_records import Page, lock
+from graph.tuple_store_records import Page, StoreGoneError, lock
 from graph.tuples import native
 
 Key = tuple[str, str, str]
@@ -133,11 +135,51 @@ async def load(database: Database, store: str) -> tuple[TupleIndex, int]:
     return await database.write_transaction(work)
 
 
-async def log(database: Database, store: str, after: int) -> Sequence[Step]:
-    """The writes that follow the number, whole and in order."""
+async def rewrite(database: Database, replaced: Callable[[Any], Any]) -> None:
+    """Put other names into the tuples, logs and assertions of all stores, and into who owns them.
 
-    async def work(tx: AsyncManagedTransaction) -> Sequence[Step]:
+    A store that changed counts as written, and its log can be followed only from there.
+    """
+    for record in await database.read(
+        "MATCH (s:_TupleStore) WHERE s.deletedAt IS NULL RETURN s.id AS id ORDER BY id"
+    ):
+        with suppress(StoreGoneError):
+            await database.write_transaction(partial(_rewrite, store=record["id"], replaced=replaced))
+
+
+async def _rewrite(tx: AsyncManagedTransaction, store: str, replaced: Callable[[Any], Any]) -> None:
+    number = await lock(tx, store)
+    result = await tx.run(
+        """MATCH (n:_StoreTuple|_StoreChange|_StoreModel|_StoreAssertions {store: $store})
+           RETURN elementId(n) AS node, properties(n) AS row
+           UNION ALL
+           MATCH (n:_TupleStore {id: $store}) RETURN elementId(n) AS node, properties(n) AS row""",
+        store=store,
+    )
+    rows = [
+        {"node": record["node"], "row": after}
+        async for record in result
+        if (after := replaced(record["row"])) != record["row"]
+    ]
+    if rows:
+        await tx.run(
+            "UNWIND $rows AS row MATCH (n) WHERE elementId(n) = row.node SET n += row.row", rows=rows
+        )
+        await tx.run(
+            "MATCH (s:_TupleStore {id: $store}) SET s.number = $number, s.rewritten = $number",
+            store=store,
+            number=number + 1,
+        )
+
+
+async def log(database: Database, store: str, after: int) -> Sequence[Step] | None:
+    """The writes that follow the number, whole and in order; None where it was rewritten since."""
+
+    async def work(tx: AsyncManagedTransaction) -> Sequence[Step] | None:
         await lock(tx, store)
+        rewritten = await tx.run("MATCH (s:_TupleStore {id: $store}) RETURN s.rewritten AS at", store=store)
+        if after < ((await rewritten.single(strict=True))["at"] or 0):
+            return None
         result = await tx.run(
             """MATCH (c:_StoreChange {store: $store}) WHERE c.number > $after
                RETURN c.number AS number, c.changes AS changes ORDER BY number""",

@@ -133,10 +133,11 @@ class TupleStores:
         async with loaded.following:
             if loaded.number >= number:
                 return
-            if loaded.number == 0:
+            steps = await stored_tuples.log(self.database, store, loaded.number) if loaded.number else None
+            if steps is None:
                 loaded.index, loaded.number = await stored_tuples.load(self.database, store)
                 return
-            for step in await stored_tuples.log(self.database, store, loaded.number):
+            for step in steps:
                 _apply(loaded.index, step)
                 loaded.number = step.number
 

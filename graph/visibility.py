@@ -203,7 +203,11 @@ class Authorizer:
             index = await self._database.write_transaction(partial(load, bindings=self._bindings))
         self._index, self._epoch = index, now["epoch"]
         while index.revision < now["revision"] and (found := await changes(self._database, index.revision)):
-            follow(index, found, self._bindings)
+            if any(change.kind == "erased" for one in found for change in one.changes):
+                index = await self._database.write_transaction(partial(load, bindings=self._bindings))
+                self._index = index  # what was erased is not told
+            else:
+                follow(index, found, self._bindings)
         if index.next_audience < now["audiences"] and not await self._database.read_transaction(
             partial(load_audiences, index=index)
         ):

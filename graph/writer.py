@@ -54,7 +54,8 @@ async def lock(tx: Transaction, order: Order, now: datetime) -> State:
     own = record["own"]
     if order.lease and [lease for lease, _ in own] != [order.lease]:
         raise LeaseLostError(
-            f"another crawl of {order.source}, scope {order.scope}, has begun; what this one wrote is kept"
+            f"another crawl of {order.source}, scope {order.scope}, has begun, or somebody was erased; "
+            "what this one wrote is kept"
         )
     at = record["at"]
     instant = now if at is None else max(now, native(at))
@@ -178,6 +179,12 @@ class Record:
 async def take_revision(tx: Transaction, order: Order, commit: Commit) -> None:
     """Record the revision with its changes."""
     await _write(tx, order, Record(commit), {})
+
+
+async def write_pages(tx: Transaction, pages: Pages) -> None:
+    """What changed of pages, outside of a crawl."""
+    rows, emptied = pages.changed()
+    await _write(tx, Order("", ""), Record(None, rows, emptied), {})
 
 
 async def _write(tx: Transaction, order: Order, record: Record, facts: dict[str, list[Any]]) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -243,3 +244,32 @@ def test_two_that_are_one_are_told_so_by_command_and_two_again_when_it_is_undone
         ADMINISTRATOR,
     )
     assert "has a person already" in would.stderr
+
+
+def test_a_person_is_erased_by_command_and_the_receipt_is_on_record(service: Served) -> None:
+    owen, why = "person:owen.castellan", ("--reason", "asked for it")
+    query = "query ($id: ID!) { entity(id: $id) { name } }"
+
+    def name() -> Any:
+        return (service.query(BROKER, query, id=owen)["data"]["entity"] or {}).get("name")
+
+    refused = orgraph(service, "erase", owen, *why, "--as", ENGINEER)
+    assert refused.exit_code == 1
+    assert "there is nothing of that name here, or it is not yours to decide" in refused.stderr
+    would = said(service, "erase", owen, *why, "--dry-run")
+    assert would["erasure"] is None
+    assert {one["place"] for one in would["found"]} >= {"entities", "relationships", "claims", "changes"}
+    assert name() == "Owen Castellan"
+    told = said(service, "erase", owen, *why)
+    assert name() is None
+    deadline = time.monotonic() + 60
+    while not (ended := [one for one in said(service, "erasures") if one["ended"]]):
+        assert time.monotonic() < deadline, "the service's own followers have followed by then"
+        time.sleep(1)
+    assert ended[-1]["erasure"] == told["erasure"]
+    assert ended[-1]["remaining"] == []
+    records = [record for record in service.audit() if "castellan" in json.dumps(record).lower()]
+    assert {record["kind"] for record in records} <= {"administration_refused"}, "and nothing of the receipt"
+    table = orgraph(service, "erasures", "--as", ADMINISTRATOR)
+    assert table.exit_code == 0, table.stderr
+    assert said(service, "readmit", owen, *why) == []

@@ -32,3 +32,20 @@ def test_a_broken_line_is_an_error_that_names_it(tmp_path: Path, line: str) -> N
         file.write(f"{line}\n")
     with pytest.raises(JournalError, match=r"journal\.jsonl:2: expected a record.*restore the file"):
         Journal(path)
+
+
+def test_it_is_rewritten_in_one_step_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append({"who": "ada"})
+    journal.append({"who": "bob"})
+
+    def full(*_arguments: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patched, pytest.raises(JournalError, match="free the disk"):
+        patched.setattr("graph.journal.os.fsync", full)
+        journal.rewrite(lambda record: {"who": "nobody"})
+    assert list(journal.records()) == [{"who": "ada"}, {"who": "bob"}]
+    journal.rewrite(lambda record: {"who": "erased"} if record["who"] == "ada" else record)
+    journal.append({"who": "cleo"})
+    assert list(Journal(journal.path).records()) == [{"who": "erased"}, {"who": "bob"}, {"who": "cleo"}]
