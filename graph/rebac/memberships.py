@@ -19,8 +19,9 @@ from ontologies.authorization_model import AuthorizationModel, Computed, Direct,
 
 #: The height of a goal that cannot be known without a request.
 OPEN = -1
-#: Users whose memberships are kept.
-_KEPT = 4_096
+#: Users whose memberships are kept, and how many they may be in all.
+_KEPT = 16_384
+_KEPT_GOALS = 2_000_000
 #: A goal over more others, by computed relations and parents, is not flattened.
 _WIDEST = 64
 #: A user with more memberships is cheaper resolved.
@@ -50,13 +51,17 @@ class Memberships:
         self._ways = ways_to(model, compiled.memberships)
         self._flat: dict[Goal, Flat | None] = {}
         self._of: OrderedDict[str, frozenset[Goal] | None] = OrderedDict()
+        #: How many goals `_of` has.
+        self._goals = 0
 
     def of(self, user: str) -> frozenset[Goal] | None:
         """The goals that the user has of those that are not OPEN, perhaps with others; None: too many."""
         if user not in self._of:
-            self._of[user] = self._up(user)
-            if len(self._of) > _KEPT:
-                self._of.popitem(last=False)
+            found = self._of[user] = self._up(user)
+            self._goals += len(found or ())
+            while len(self._of) > _KEPT or self._goals > _KEPT_GOALS:
+                self._goals -= len(self._of.popitem(last=False)[1] or ())
+            return found
         return self._of[user]
 
     def height(self, goal: Goal) -> int:
