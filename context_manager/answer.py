@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, TypedDict
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
 from context_manager.facts import Fact
 from context_manager.grounding import Sentence, Statement, missing
 from context_manager.relevance import Match
-from inference.gateway import Message
 
 _SYSTEM = (
     "Answer the question with one sentence that is copied from the facts. Name the number of the fact. "
@@ -32,8 +32,16 @@ _EXAMPLES = (
 """Questions, facts, the sentence with its fact: a small model copies a form better than it obeys a rule."""
 PROMPTED = 4
 """Facts that a model gets: a small one loses its way in more."""
+MAX_SENTENCES = 3
 _SHOWN = 5
 """Words of a dropped sentence that are told."""
+
+
+class Message(TypedDict):
+    """`role` is `system`, `user` or `assistant`."""
+
+    role: str
+    content: str
 
 
 class WrittenSentence(BaseModel):
@@ -48,7 +56,14 @@ class Written(BaseModel):
     """The form of a model's answer."""
 
     model_config = ConfigDict(extra="forbid")
-    sentences: list[WrittenSentence] = Field(min_length=1, max_length=1)
+    sentences: list[WrittenSentence] = Field(min_length=1, max_length=MAX_SENTENCES)
+
+
+FORM: dict[str, Any] = {
+    "type": "json_schema",
+    "json_schema": {"name": Written.__name__, "schema": Written.model_json_schema(), "strict": True},
+}
+"""The `response_format` of a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +89,31 @@ def _request(question: str, facts: Sequence[str]) -> Message:
     return {"role": "user", "content": f"Facts:\n{listed}\n\nQuestion: {question}"}
 
 
-def check(written: Written, facts: Sequence[Fact]) -> Checked:
+def written_so_far(text: str) -> tuple[WrittenSentence, ...]:
+    """The sentences that are whole at the beginning of an answer that is still being written.
+
+    One that is not of the form ends them.
+    """
+    try:
+        found, whole = from_json(text), True
+    except ValueError:
+        try:
+            found, whole = from_json(text, allow_partial=True), False
+        except ValueError:
+            return ()
+    listed = found.get("sentences") if isinstance(found, dict) else None
+    if not isinstance(listed, list):
+        return ()
+    sentences: list[WrittenSentence] = []
+    for one in (listed if whole else listed[:-1])[:MAX_SENTENCES]:
+        try:
+            sentences.append(WrittenSentence.model_validate(one))
+        except ValidationError:
+            break
+    return tuple(sentences)
+
+
+def check(written: Sequence[WrittenSentence], facts: Sequence[Fact]) -> Checked:
     """Keep the sentences whose every name, number, date and content word stands in one fact.
 
     Where it is not the fact that the model named, the citation is set right; where there is none, the
@@ -82,7 +121,7 @@ def check(written: Written, facts: Sequence[Fact]) -> Checked:
     """
     statements = [Statement(fact.title, fact.statement) for fact in facts]
     kept, dropped = [], []
-    for one in written.sentences:
+    for one in written:
         text = one.text.strip()
         named = [number - 1 for number in one.facts if number <= len(facts)]
         places = dict.fromkeys([*named, *range(len(facts[:PROMPTED]))])

@@ -5,83 +5,43 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from context_manager.answer import Written, check, in_plain_words, prompt
-from context_manager.audit import AuditLog
-from context_manager.context import Context, assemble, find
+from context_manager.answer import FORM, prompt
+from context_manager.answer_cache import AnswerCache, CachedAnswer, cache_key
+from context_manager.audit import AuditError, AuditLog
+from context_manager.context import Context, Retrieval, assemble, find
+from context_manager.drafting import Draft, Outcome, draft
+from context_manager.facts import Fact
 from context_manager.grounding import Sentence
 from context_manager.handling import Handlings
 from context_manager.mesh_operations import MeshOperations
-from context_manager.relevance import Match, Question, match, question_of
+from context_manager.relevance import Match, question_of
 from graph.handling import Handling
 from graph.joined import joined
 from graph.past import PRESENT, When
 from graph.reads import Asker, EntityView, Reader, View
 from inference.embeddings import Embedder
-from inference.engine_client import EngineClient, NodeAnsweredGarbage, NodeError
-from inference.gateway import ChatRequest, NoNodeAnswered, chat_on_first
 from inference.mesh import Mesh
 from inference.nodes import CHAT, EMBEDDING
 from inference.placement import Placement, place
 from inference.requirement import Requirement
-from inference.serving import cache_salt
+from inference.serving import Gateway, Job, cache_salt
 from ontologies import Ontology
 
 MAX_QUESTION = 2_000
 """Characters of a question."""
+LEFT = "left by the client"
 _MAX_TOKENS = 300
+_CHARACTERS_A_TOKEN = 4
 _NOT_KNOWN = "Not known: no fact that you may see answers this."
 
 
 class QuestionRefused(Exception):  # noqa: N818  named for what happened
     """The question cannot be asked as it is; the message says what was expected."""
-
-
-class Outcome(Enum):
-    """How an ask ended."""
-
-    ANSWERED = "answered"
-    """By sentences of the model, each grounded in the facts it cites."""
-    FACTS = "facts"
-    """By the best-matching facts in plain words, since no sentence of a model held."""
-    NOT_KNOWN = "not known"
-    REFUSED = "refused"
-    """No node that may process the facts is up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retrieval:
-    """A question's context, its handling, and where the question was embedded."""
-
-    context: Context
-    handling: Handling
-    embedding: Placement
-    question: Question | None
-    """None when it could not be embedded."""
-    nodes: frozenset[str] = frozenset()
-    """Ids of the mesh nodes that the asker may see: no other is named to them."""
-    salt: str = ""
-    """What may share an engine's prefix cache with it."""
-    when: When = PRESENT
-    """What it was asked of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What an answer will say."""
-
-    outcome: Outcome
-    text: str
-    cited: tuple[int, ...] = ()
-    """Places in the context's facts, of those that the text rests on."""
-    node: str | None = None
-    model: str | None = None
-    notes: tuple[str, ...] = ()
-    """What a reader must know: dropped sentences, nodes that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +62,7 @@ class Asking:
     ontology: Ontology
     reader: Reader
     embedder: Embedder
-    mesh: Mesh
-    engines: EngineClient
+    gateway: Gateway
     handlings: Handlings
     audit: AuditLog
     deadline_s: float
@@ -111,6 +70,13 @@ class Asking:
     operations: MeshOperations
     salt_key: bytes
     """Makes what separates the askers in an engine's prefix cache."""
+    team_of: Callable[[str], Awaitable[str | None]]
+    """Whose share of the mesh an account has; None is its own."""
+    answers: AnswerCache = field(default_factory=AnswerCache)
+
+    @property
+    def mesh(self) -> Mesh:
+        return self.gateway.mesh
 
 
 async def embed(service: Asking, text: str) -> tuple[list[float] | None, Placement]:
@@ -159,30 +125,181 @@ async def retrieve(
     return Retrieval(Context(facts, revision), handling, embedding, question, nodes, salt, when)
 
 
+async def handling_now(
+    service: Asking, asker: Asker, facts: Sequence[Fact], when: When = PRESENT
+) -> Handling:
+    """Of the same facts, by the rules and classifications that hold now."""
+    handling, _ = await service.reader.run(asker, lambda view: service.handlings.of_facts(view, facts), when)
+    return handling
+
+
 async def ask(
     service: Asking, asker: Asker, text: str, about: str | None = None, when: When = PRESENT
 ) -> Answer:
-    """Answer a question. The intent is on record before a byte goes to a node, the outcome after.
+    """The whole answer to a question. Raises as `stream`."""
+    async with aclosing(stream(service, asker, text, about, when)) as events:
+        async for event in events:
+            if isinstance(event, Answer):
+                return event
+    raise AssertionError("a stream ends with an answer")
 
-    Raises as `retrieve`, and AuditError when a record cannot be written: without the intent nothing is sent,
-    without the closing nothing is answered.
+
+async def stream(
+    service: Asking, asker: Asker, text: str, about: str | None = None, when: When = PRESENT
+) -> AsyncGenerator[Retrieval | Sentence | Answer, None]:
+    """Answer a question: what was found, each sentence as soon as it holds, and the whole.
+
+    Intent, facts and placement are on record before the first of these, and before a byte goes to a node;
+    the outcome before the last. Raises as `retrieve`, Overloaded, and AuditError when a record cannot be
+    written: without the intent nothing is sent, without the closing there is no answer. Closing the
+    generator ends the request at the engine.
     """
     retrieval = await retrieve(service, asker, text, about, when)
-    placement = await _placement(service, retrieval)
-    answer_id = str(uuid.uuid4())
-    intent = _intent(asker, text, about, retrieval, placement)
-    await asyncio.to_thread(service.audit.append, "intent", {"ask": answer_id, **intent})
-    draft = await _draft(service, text, retrieval, placement)
-    closing = _closing(retrieval, draft)
-    await asyncio.to_thread(service.audit.append, "closing", {"ask": answer_id, **closing})
-    return Answer(answer_id, retrieval, placement, draft)
+    made = _Made(service, asker, text, about, retrieval, await _placement(service, retrieval))
+    await made.begin()
+    try:
+        yield retrieval
+        if (known := made.known()) is not None:
+            for sentence in known.sentences:
+                yield sentence
+        elif made.draft is None:
+            drafting = draft(service.gateway, service.embedder, await made.job(), retrieval)
+            async with aclosing(drafting) as parts:
+                async for part in parts:
+                    if isinstance(part, Sentence):
+                        made.sentences += (part,)
+                        yield part
+                    else:
+                        made.draft = replace(part, notes=(*made.failed, *part.notes))
+    except AuditError:
+        raise
+    except BaseException as error:
+        left = isinstance(error, (asyncio.CancelledError, GeneratorExit))
+        await asyncio.shield(made.close(LEFT if left else type(error).__name__))
+        raise
+    yield await made.close()
+
+
+@dataclass(slots=True)
+class _Made:
+    """An ask as far as it has come; it puts itself on record."""
+
+    service: Asking
+    asker: Asker
+    text: str
+    about: str | None
+    retrieval: Retrieval
+    placement: Placement | None
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    draft: Draft | None = None
+    sentences: tuple[Sentence, ...] = ()
+    failed: tuple[str, ...] = ()
+    """Of the nodes that were tried before."""
+    same_as: str | None = None
+    """The ask that it has its answer from."""
+
+    async def begin(self) -> None:
+        """The intent; what needs no model is drafted at once."""
+        await self._record("intent", self._intent())
+        embedding, placement = self.retrieval.embedding, self.placement
+        if placement is None and embedding.node is not None:
+            self.draft = Draft(Outcome.NOT_KNOWN, _NOT_KNOWN)
+        elif (none := placement or embedding).node is None:
+            self.draft = Draft(Outcome.REFUSED, f"Refused: {none.refusal(self.retrieval.nodes)}")
+
+    def known(self) -> CachedAnswer | None:
+        """What the same question got lately, on the same grounds."""
+        if (key := self._key()) is None or (found := self.service.answers.get(key)) is None:
+            return None
+        self.draft, self.same_as = found.draft, found.ask
+        return found
+
+    async def job(self) -> Job:
+        """Raises ValueError where no model is needed."""
+        if self.placement is None:
+            raise ValueError("nothing was placed")
+        facts = self.retrieval.context.facts
+        return Job(
+            "/v1/chat/completions",
+            {
+                "messages": prompt(self.text, facts),
+                "max_tokens": _MAX_TOKENS,
+                "temperature": 0,
+                "response_format": FORM,
+            },
+            self.placement.requirement,
+            asyncio.get_running_loop().time() + self.service.deadline_s,
+            await self.service.team_of(self.asker.account) or self.asker.account,
+            salt=self.retrieval.salt,
+            recheck=lambda: handling_now(
+                self.service, self.asker, [match.fact for match in facts], self.retrieval.when
+            ),
+            placed=self._placed,
+        )
+
+    async def close(self, outcome: str | None = None) -> Answer:
+        """The closing; `outcome` of what was not drafted to its end."""
+        made = self.draft or Draft(Outcome.NOT_KNOWN, "")
+        closing = _closing(self.retrieval, made, outcome or made.outcome.value)
+        await self._record("closing", {**closing, "same_as": self.same_as})
+        key = self._key()
+        if key is not None and self.same_as is None and outcome is None and made.outcome is Outcome.ANSWERED:
+            self.service.answers.put(key, CachedAnswer(self.id, self.sentences, made))
+        return Answer(self.id, self.retrieval, self.placement, made)
+
+    async def _placed(self, placement: Placement) -> None:
+        """Before a byte leaves for a node: another than the intent's is on record too."""
+        before, self.placement = self.placement, placement
+        if before is None or before.node != placement.node:
+            await self._record("retry", self._intent())
+        self.failed = tuple(
+            f"{id_} failed." if id_ in self.retrieval.nodes else "A mesh node failed."
+            for id_ in sorted(placement.requirement.failed_on)
+        )
+
+    def _key(self) -> str | None:
+        """None where no model is needed, or none may be used."""
+        if self.placement is None or self.placement.node is None:
+            return None
+        return cache_key(self.asker, self.text, self.about, self.retrieval, self.placement.node)
+
+    async def _record(self, kind: str, content: dict[str, Any]) -> None:
+        await asyncio.to_thread(self.service.audit.append, kind, {"ask": self.id, **content})
+
+    def _intent(self) -> dict[str, Any]:
+        asker, retrieval, placement = self.asker, self.retrieval, self.placement
+        node = placement.node if placement else None
+        return {
+            "account": asker.account,
+            "agent": asker.agent,
+            "earlier_agents": list(asker.earlier_agents),
+            "scope": str(asker.scope),
+            "question": self.text,
+            "about": self.about,
+            "revision": retrieval.context.revision,
+            **retrieval.when.record(),
+            "facts": [match.fact.id for match in retrieval.context.facts],
+            "decision": {
+                "visible_facts": len(retrieval.context.facts),
+                "handling": retrieval.handling.record(),
+            },
+            "embedding": _placement_record(retrieval.embedding),
+            "placement": _placement_record(placement),
+            "model": node.models[0] if node and node.models else None,
+        }
 
 
 async def _placement(service: Asking, retrieval: Retrieval) -> Placement | None:
     """Where the model may run; what was found dead is looked at once more before it is called so."""
     if not retrieval.context.facts:
         return None
-    requirement = Requirement(retrieval.handling, CHAT)
+    facts = [match.fact for match in retrieval.context.facts]
+    requirement = Requirement(
+        retrieval.handling,
+        CHAT,
+        sites=service.handlings.sites(facts),
+        prompt_tokens=sum(len(fact.statement) for fact in facts) // _CHARACTERS_A_TOKEN,
+    )
     placement = place(requirement, service.mesh.snapshot())
     if placement.node is None and any(verdict.permitted for verdict in placement.verdicts):
         permitted = [verdict.node_id for verdict in placement.verdicts if verdict.permitted]
@@ -190,104 +307,9 @@ async def _placement(service: Asking, retrieval: Retrieval) -> Placement | None:
     return placement
 
 
-async def _draft(service: Asking, text: str, retrieval: Retrieval, placement: Placement | None) -> Draft:
-    if placement is None:
-        if retrieval.embedding.node is None:
-            return Draft(Outcome.REFUSED, f"Refused: {retrieval.embedding.refusal(retrieval.nodes)}")
-        return Draft(Outcome.NOT_KNOWN, _NOT_KNOWN)
-    if placement.node is None:
-        return Draft(Outcome.REFUSED, f"Refused: {placement.refusal(retrieval.nodes)}")
-    facts = [match.fact for match in retrieval.context.facts]
-    try:
-        completion = await chat_on_first(
-            service.engines,
-            placement.candidates,
-            ChatRequest(prompt(text, retrieval.context.facts), Written, _MAX_TOKENS, salt=retrieval.salt),
-            deadline=asyncio.get_running_loop().time() + service.deadline_s,
-        )
-    except NoNodeAnswered as error:
-        _mark_down(service.mesh, error.failures)
-        told = "; ".join(failure.told(retrieval.nodes) for failure in error.failures)
-        return _in_plain_words(retrieval, notes=(f"No model answered: {told}.",))
-    _mark_down(service.mesh, completion.failures)
-    checked = check(completion.answer, facts)
-    node, model = completion.node.name, completion.model
-    answering = await _answering(service, retrieval, checked.sentences)
-    aside = len(checked.sentences) - len(answering)
-    notes = (
-        *(failure.told(retrieval.nodes) for failure in completion.failures),
-        *checked.dropped,
-        *["A sentence was dropped: it is beside the question."] * aside,
-    )
-    if not answering:
-        return _in_plain_words(retrieval, node, model, notes)
-    return Draft(
-        Outcome.ANSWERED,
-        " ".join(sentence.text for sentence in answering),
-        tuple(dict.fromkeys(i for sentence in answering for i in sentence.cites)),
-        node,
-        model,
-        notes,
-    )
-
-
-def _mark_down(mesh: Mesh, failures: Sequence[NodeError]) -> None:
-    """A node that gave no whole answer gets no further question before a probe finds it up."""
-    for failure in failures:
-        if not isinstance(failure, NodeAnsweredGarbage):
-            mesh.failed(failure.node, failure.what, answered=False)
-
-
-async def _answering(service: Asking, retrieval: Retrieval, sentences: Sequence[Sentence]) -> list[Sentence]:
-    """The sentences that match the question about as well as the facts that they would stand for."""
-    question = retrieval.question
-    if question is None or not sentences:
-        return []
-    vectors = await service.embedder.embed([sentence.text for sentence in sentences])
-    bar = retrieval.context.bar()
-    answering = []
-    for sentence, vector in zip(sentences, vectors, strict=True):
-        said = replace(retrieval.context.facts[sentence.cites[0]].fact, statement=sentence.text)
-        if match(question, said, question.meaning(vector)).score >= bar:
-            answering.append(sentence)
-    return answering
-
-
-def _in_plain_words(
-    retrieval: Retrieval, node: str | None = None, model: str | None = None, notes: tuple[str, ...] = ()
-) -> Draft:
-    best = retrieval.context.best()
-    text = in_plain_words([retrieval.context.facts[i] for i in best])
-    return Draft(Outcome.FACTS, text, best, node, model, notes)
-
-
-def _intent(
-    asker: Asker, text: str, about: str | None, retrieval: Retrieval, placement: Placement | None
-) -> dict[str, Any]:
-    node = placement.node if placement else None
+def _closing(retrieval: Retrieval, draft: Draft, outcome: str) -> dict[str, Any]:
     return {
-        "account": asker.account,
-        "agent": asker.agent,
-        "earlier_agents": list(asker.earlier_agents),
-        "scope": str(asker.scope),
-        "question": text,
-        "about": about,
-        "revision": retrieval.context.revision,
-        **retrieval.when.record(),
-        "facts": [match.fact.id for match in retrieval.context.facts],
-        "decision": {
-            "visible_facts": len(retrieval.context.facts),
-            "handling": retrieval.handling.record(),
-        },
-        "embedding": _placement_record(retrieval.embedding),
-        "placement": _placement_record(placement),
-        "model": node.models[0] if node and node.models else None,
-    }
-
-
-def _closing(retrieval: Retrieval, draft: Draft) -> dict[str, Any]:
-    return {
-        "outcome": draft.outcome.value,
+        "outcome": outcome,
         "answer_sha256": hashlib.sha256(draft.text.encode()).hexdigest(),
         "cited": [retrieval.context.facts[i].fact.id for i in draft.cited],
         "node": draft.node,

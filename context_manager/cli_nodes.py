@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509 import load_pem_x509_certificate
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
@@ -17,7 +20,9 @@ from context_manager.audit import verify
 from context_manager.cli_support import AsJson, fail, issuer, load_settings_or_exit, out, run, service_url
 from context_manager.client import query
 from context_manager.core import configured
+from context_manager.node_recipes import RECIPES, joining
 from context_manager.settings import Settings
+from discovery.node_statements import LONGEST, SEVERAL, StatementRefused, sign_statement
 
 _FIELDS = """id name status why jurisdiction region certifications { name holds } clearance silicon
              models contextLength running waiting kvUse prefillRate decodeRate"""
@@ -63,6 +68,57 @@ def drain(node: NodeId, asker: As = None) -> None:
 def resume(node: NodeId, asker: As = None) -> None:
     """Send a node requests again."""
     _operate(_RESUME, node, asker)
+
+
+@nodes_app.command()
+def join(
+    name: Annotated[str, typer.Argument(help="What the node is to be called.")] = "NAME",
+    silicon: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(RECIPES)}; all of them, without.")
+    ] = None,
+) -> None:
+    """How to run vLLM on a machine and enrol it, for each kind of silicon."""
+    if silicon is not None and silicon not in RECIPES:
+        fail(f"there is no recipe for {silicon!r}; there are: {', '.join(RECIPES)}")
+    settings = load_settings_or_exit()
+    service = f"http://{settings.host}:{settings.port}"
+    for kind in RECIPES if silicon is None else (silicon,):
+        typer.echo(joining(kind, name, service))
+
+
+@nodes_app.command()
+def attest(  # noqa: PLR0913, PLR0917  what a statement says
+    name: Annotated[str, typer.Argument(help="Of the node.")],
+    fields: Annotated[
+        list[str], typer.Argument(help="As jurisdiction=EU; of several values with commas between.")
+    ],
+    attester: Annotated[str, typer.Option(help="Whose word it is, as sources.toml calls them.")],
+    key: Annotated[Path, typer.Option(help="The attester's private key (PEM).", exists=True, dir_okay=False)],
+    certificate: Annotated[
+        Path, typer.Option(help="The node's TLS certificate (PEM).", exists=True, dir_okay=False)
+    ],
+    days: Annotated[int, typer.Option(help="How long it holds.", min=1, max=LONGEST.days)] = 90,
+) -> None:
+    """Say, with an attester's key, where a node is and what it offers: the statement, on standard output."""
+    organization = configured(load_settings_or_exit())
+    try:
+        found = load_pem_x509_certificate(certificate.read_bytes())
+        said = {
+            "sub": f"mesh_node:{name}",
+            "certificate": found.fingerprint(hashes.SHA256()).hex(),
+            "node": dict(map(_field, fields)),
+        }
+        private = key.read_text(encoding="utf-8")
+        typer.echo(sign_statement(private, attester, organization.issuer, said, timedelta(days=days)))
+    except StatementRefused as error:
+        fail(str(error))
+    except (OSError, ValueError) as error:
+        fail(f"{certificate} or {key} cannot be read: {error}; expected PEM")
+
+
+def _field(text: str) -> tuple[str, str | list[str]]:
+    name, _, value = text.partition("=")
+    return name, value.split(",") if name in SEVERAL else value
 
 
 @placement_app.command()

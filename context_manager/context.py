@@ -17,9 +17,12 @@ from context_manager.facts import (
 from context_manager.grounding import split
 from context_manager.relevance import Match, Question, best_first, match, relevant, to_the_point
 from context_manager.words import stems
+from graph.handling import Handling
 from graph.joined import with_members
+from graph.past import PRESENT, When
 from graph.reads import EntityView, View
 from inference.embeddings import Embedder
+from inference.placement import Placement
 from ontologies import Ontology
 
 _BY_MEANING = 40
@@ -56,6 +59,23 @@ class Context:
     def bar(self) -> float:
         """The score of what matches about as well as the best fact."""
         return self.facts[0].score - _ABOUT if self.facts else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """A question's context, its handling, and where the question was embedded."""
+
+    context: Context
+    handling: Handling
+    embedding: Placement
+    question: Question | None
+    """None when it could not be embedded."""
+    nodes: frozenset[str] = frozenset()
+    """Ids of the mesh nodes that the asker may see: no other is named to them."""
+    salt: str = ""
+    """What may share an engine's prefix cache with it."""
+    when: When = PRESENT
+    """What it was asked of."""
 
 
 async def assemble(

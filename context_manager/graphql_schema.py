@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
@@ -24,6 +25,7 @@ from context_manager import ask as asking
 from context_manager import graphql_types as types
 from context_manager.access_desk import AccessDesk
 from context_manager.audit import AuditError
+from context_manager.context import Retrieval
 from context_manager.erasing import ErasureDesk
 from context_manager.graphql_access import AccessQueries
 from context_manager.graphql_erasure import ErasureQueries
@@ -38,6 +40,7 @@ from graph.past import PRESENT, PastReadError, When
 from graph.reads import Asker, EntityView, Neighbour, View
 from graph.revision_token import RevisionTokenError, RevisionTokens
 from graphql import GraphQLError
+from inference.admission import Overloaded
 from inference.placement import Placement
 
 T = TypeVar("T")
@@ -131,12 +134,25 @@ class RequestContext:
 
     async def ask(self, question: str, about: str | None = None, when: When = PRESENT) -> types.Answer:
         self.require("ask")
-        try:
+        with _asked():
             answer = await asking.ask(self.service, self.asker, question, about, when)
-        except (asking.QuestionRefused, AuditError, PastReadError) as error:
-            raise GraphQLError(str(error)) from error
         self._note(answer.retrieval, answer.placement)
         return types.answer_of(answer)
+
+    async def stream(self, question: str, when: When) -> AsyncGenerator[types.AnswerPart, None]:
+        self.require("ask")
+        found: Retrieval | None = None
+        with _asked():
+            async with aclosing(asking.stream(self.service, self.asker, question, when=when)) as parts:
+                async for part in parts:
+                    if isinstance(part, Retrieval):
+                        found = part
+                        yield types.context_of(part)
+                    elif isinstance(part, asking.Answer):
+                        self._note(part.retrieval, part.placement)
+                        yield types.answer_of(part)
+                    elif found is not None:
+                        yield types.sentence_of(part, found)
 
     async def context(self, question: str, when: When) -> types.Context:
         self.require("ask")
@@ -145,10 +161,7 @@ class RequestContext:
         except (asking.QuestionRefused, PastReadError) as error:
             raise GraphQLError(str(error)) from error
         self._note(found, None)
-        return types.Context(
-            facts=[types.fact_of(match, when) for match in found.context.facts],
-            handling=types.handling_of(found.handling),
-        )
+        return types.context_of(found)
 
     async def embed(self, text: str) -> list[float] | None:
         """The embedding of a text to search for, or None where no node may make it."""
@@ -160,7 +173,7 @@ class RequestContext:
         self.placements.append(("embedding", placement, frozenset()))
         return vector
 
-    def _note(self, retrieval: asking.Retrieval, placement: Placement | None) -> None:
+    def _note(self, retrieval: Retrieval, placement: Placement | None) -> None:
         self.revisions.append(retrieval.context.revision)
         self.placements.append(("embedding", retrieval.embedding, retrieval.nodes))
         if placement is not None:
@@ -307,6 +320,29 @@ class Query(AccessQueries, MeshQueries, IdentityQueries, QuarantineQueries, Eras
         return await info.context.ask(question, when=info.context.when(as_of, valid_at))
 
 
+@strawberry.type(description="What goes on while it is looked at; by WebSocket, `graphql-transport-ws`.")
+class Subscription:
+    @strawberry.subscription(description="Answers a question: first the facts, then each sentence.")
+    async def ask(
+        self, info: Info, question: str, as_of: AsOf = None, valid_at: ValidAt = None
+    ) -> AsyncGenerator[types.AnswerPart, None]:
+        async with aclosing(info.context.stream(question, info.context.when(as_of, valid_at))) as parts:
+            async for part in parts:
+                yield part
+
+
+@contextmanager
+def _asked() -> Iterator[None]:
+    """What an ask raises, for its asker."""
+    try:
+        yield
+    except (asking.QuestionRefused, AuditError, PastReadError) as error:
+        raise GraphQLError(str(error)) from error
+    except Overloaded as error:
+        extensions = {"code": "OVERLOADED", "retryAfter": error.retry_after}
+        raise GraphQLError(str(error), extensions=extensions) from error
+
+
 def build_schema(tokens: RevisionTokens) -> strawberry.Schema:
     """The schema with its limits; `tokens` seal the revisions that answers tell."""
 
@@ -335,6 +371,7 @@ def build_schema(tokens: RevisionTokens) -> strawberry.Schema:
     return strawberry.Schema(
         Query,
         Mutation,
+        Subscription,
         extensions=[
             lambda: QueryDepthLimiter(max_depth=12),
             lambda: MaxAliasesLimiter(max_alias_count=20),

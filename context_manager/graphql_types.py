@@ -10,7 +10,9 @@ from typing import Annotated
 import strawberry
 
 from context_manager import ask as asking
-from context_manager import facts
+from context_manager import facts, grounding
+from context_manager.context import Retrieval
+from context_manager.drafting import Outcome
 from context_manager.facts import plain
 from context_manager.relevance import Match
 from graph import handling as graph_handling
@@ -30,7 +32,7 @@ _CLAIMS = (
     "is null, with an error."
 )
 
-strawberry.enum(asking.Outcome, description="How an ask ended.")
+strawberry.enum(Outcome, description="How an ask ended.")
 
 
 @strawberry.enum(description="Which way a relationship points, seen from the entity.")
@@ -210,7 +212,7 @@ class Verdict:
 @strawberry.type(description="An answer with the facts it cites, where it was made and why there.")
 class Answer:
     id: strawberry.ID
-    outcome: asking.Outcome
+    outcome: Outcome
     text: str
     facts: list[Fact] = strawberry.field(description="The facts that the text rests on.")
     node: str | None
@@ -220,6 +222,20 @@ class Answer:
         description="Each node of the mesh that the asker may see, and why or why not."
     )
     notes: list[str]
+
+
+@strawberry.type(description="A sentence of an answer that is being written: each holds by what it cites.")
+class Sentence:
+    text: str
+    facts: list[strawberry.ID]
+
+
+AnswerPart = Annotated[
+    Context | Sentence | Answer,
+    strawberry.union(
+        "AnswerPart", description="First the facts that were found, then each sentence, then the whole."
+    ),
+]
 
 
 def entity_of(labels: dict[str, str], view: EntityView, when: When = PRESENT) -> Entity:
@@ -323,6 +339,18 @@ def answer_of(answer: asking.Answer) -> Answer:
         placement=verdicts_of(answer.placement, retrieval.nodes),
         notes=list(draft.notes),
     )
+
+
+def context_of(found: Retrieval) -> Context:
+    return Context(
+        facts=[fact_of(match, found.when) for match in found.context.facts],
+        handling=handling_of(found.handling),
+    )
+
+
+def sentence_of(sentence: grounding.Sentence, found: Retrieval) -> Sentence:
+    cited = [found.context.facts[i].fact.id for i in sentence.cites]
+    return Sentence(text=sentence.text, facts=[strawberry.ID(id_) for id_ in cited])
 
 
 def related_of(

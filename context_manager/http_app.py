@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 from strawberry.aiohttp.views import GraphQLView
 from strawberry.schema import BaseSchema
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.types.unset import UnsetType
 
 from context_manager.graphql_schema import Parts, RequestContext
+from context_manager.graphql_socket import (
+    HEARTBEAT_S,
+    INIT_WAIT_S,
+    MAX_OPERATIONS,
+    Connection,
+    Handler,
+    Sockets,
+)
 from context_manager.health import Health
-from context_manager.identity import KeySet, TokenRefused, Verifier
+from context_manager.identity import KeySet, TokenRefused, Verifier, bearer_token
 from graph.feed import wait_for
 from graph.reads import Asker
 from graph.revision_token import RevisionTokenError
@@ -44,22 +55,44 @@ _WAIT_S = 10.0
 _ASKER: web.RequestKey[Asker] = web.RequestKey("asker", Asker)
 
 
-class AuthenticatedGraphQL(GraphQLView[RequestContext, None]):
+class AuthenticatedGraphQL(GraphQLView[RequestContext | Connection, None]):
     """Strawberry's view, with the asker proven before anything of the query is looked at."""
 
-    def __init__(self, schema: BaseSchema, parts: Parts) -> None:
+    graphql_transport_ws_handler_class = Handler
+
+    def __init__(self, schema: BaseSchema, parts: Parts, sockets: Sockets) -> None:
         super().__init__(
             schema,
             graphql_ide=None,
             allow_queries_via_get=False,
-            subscription_protocols=(),
+            subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
+            connection_init_wait_timeout=timedelta(seconds=INIT_WAIT_S),
+            max_subscriptions_per_connection=MAX_OPERATIONS,
         )
         self._parts = parts
+        self._sockets = sockets
 
     async def get_context(
         self, request: web.Request, response: web.Response | web.WebSocketResponse
-    ) -> RequestContext:
+    ) -> RequestContext | Connection:
+        if isinstance(response, web.WebSocketResponse):
+            return Connection(self._sockets, lambda asker: RequestContext(self._parts, asker))
         return RequestContext(self._parts, request[_ASKER])
+
+    async def create_websocket_response(
+        self, request: web.Request, subprotocol: str | None
+    ) -> web.WebSocketResponse:
+        protocols = [subprotocol] if subprotocol else []
+        socket = web.WebSocketResponse(protocols=protocols, heartbeat=HEARTBEAT_S, max_msg_size=_MAX_BODY)
+        await socket.prepare(request)
+        return socket
+
+    async def on_ws_connect(
+        self, context: RequestContext | Connection
+    ) -> UnsetType | dict[str, object] | None:
+        if isinstance(context, Connection):
+            await self._sockets.begin(context)
+        return await super().on_ws_connect(context)
 
 
 def make_app(  # noqa: PLR0913, PLR0917  the parts of an application
@@ -75,7 +108,8 @@ def make_app(  # noqa: PLR0913, PLR0917  the parts of an application
     `lease`: as `ServiceLease.held`.
     """
     app = web.Application(client_max_size=_MAX_BODY, middlewares=[_secure, answering(lease)])
-    graphql = AuthenticatedGraphQL(schema, parts)
+    sockets = Sockets(verifier, lease)
+    graphql, page = AuthenticatedGraphQL(schema, parts, sockets), _page("graphiql.html")
 
     async def ask_graphql(request: web.Request) -> web.StreamResponse:
         try:
@@ -94,8 +128,16 @@ def make_app(  # noqa: PLR0913, PLR0917  the parts of an application
             )
         return await graphql(request)
 
+    async def page_or_socket(request: web.Request) -> web.StreamResponse:
+        upgrades = request.headers.get("Upgrade", "").lower() == "websocket"
+        return await (sockets.serve(request, graphql) if upgrades else page(request))
+
+    async def close_sockets(_app: web.Application) -> None:
+        await sockets.close()
+
+    app.on_shutdown.append(close_sockets)
     app.router.add_post("/graphql", ask_graphql)
-    app.router.add_get("/graphql", _page("graphiql.html"))
+    app.router.add_get("/graphql", page_or_socket)
     app.router.add_get("/", _page("index.html"))
     for name in ("index.js", "index.css", "graphiql-start.js"):
         app.router.add_get(f"/pages/{name}", _file(PAGES / name))
@@ -154,10 +196,7 @@ def answering(lease: Callable[[], int]) -> Middleware:
 
 def bearer(request: web.Request) -> str:
     """The token of a request; raises TokenRefused without one."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise TokenRefused("send `Authorization: Bearer TOKEN`; get a token with `orgraph token PERSON`")
-    return token.strip()
+    return bearer_token(request.headers.get("Authorization", ""))
 
 
 def _unauthorized(why: str) -> web.Response:

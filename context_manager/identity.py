@@ -36,6 +36,14 @@ class TokenRefused(Exception):  # noqa: N818  named for what happened
     """The token proves nobody; the message says why and what to do."""
 
 
+def bearer_token(authorization: str) -> str:
+    """The token of an `Authorization` as HTTP has it; raises TokenRefused without one."""
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise TokenRefused("send `Authorization: Bearer TOKEN`; get a token with `orgraph token PERSON`")
+    return token.strip()
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
     """What a token proves."""

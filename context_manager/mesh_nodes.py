@@ -109,6 +109,7 @@ def _node(properties: Mapping[str, Any]) -> MeshNode:
         memory=properties.get("memory"),
         engine=properties.get("engine", ""),
         endpoint=properties.get("endpoint"),
+        certificate=properties.get("certificateDigest", ""),
         models=tuple(properties.get("model", ())),
         context_length=properties.get("contextLength"),
         capabilities=frozenset(properties.get("capability", ())),

@@ -20,23 +20,20 @@ from typing import Any
 
 from aiohttp import web
 
-from context_manager.ask import Asking
+from context_manager.ask import LEFT, Asking, handling_now
 from context_manager.audit import AuditError
 from context_manager.identity import TokenRefused, Verifier
-from context_manager.openai_context import Grounds, PriorAnswers, grounds, handling_now
+from context_manager.openai_context import Grounds, PriorAnswers, grounds
 from context_manager.openai_errors import UNSERVED, ApiError, in_openais_form
 from context_manager.openai_request import ChatBody, EmbeddingsBody, read_chat, read_embeddings
-from graph.database import Database
 from graph.reads import Asker, ReadOvertakenError
-from graph.system_reads import team_of
 from inference.admission import Priority
 from inference.nodes import CHAT, EMBEDDING, LOCAL_NODE_ID, MeshNode
 from inference.placement import Placement, place
 from inference.requirement import Requirement
-from inference.serving import CutShort, Gateway, Job, Refused, cache_salt
+from inference.serving import CutShort, Job, Refused, cache_salt, text_of
 
 _CHARACTERS_A_TOKEN = 4
-LEFT = "left by the client"
 _WATCH_S = 0.1
 """How often it is looked whether the client is still there."""
 
@@ -46,8 +43,6 @@ class OpenAIApi:
     """What the API needs of the service."""
 
     asking: Asking
-    gateway: Gateway
-    database: Database
     prior: PriorAnswers = field(default_factory=PriorAnswers)
 
     async def chat(self, request: web.Request, asker: Asker) -> web.StreamResponse:
@@ -63,7 +58,7 @@ class OpenAIApi:
 
     async def _whole(self, made: _Made) -> web.StreamResponse:
         try:
-            served = await self.gateway.complete(made.job)
+            served = await self.asking.gateway.complete(made.job)
         except asyncio.CancelledError:
             await asyncio.shield(made.close(LEFT, "", None, []))
             raise
@@ -84,7 +79,7 @@ class OpenAIApi:
             least_tokens=max(len(text.split()) for text in texts),
         )
         ask_id = str(uuid.uuid4())
-        placement = place(requirement, self.gateway.mesh.snapshot())
+        placement = place(requirement, self.asking.gateway.mesh.snapshot())
         if placement.node is not None and placement.node.id == LOCAL_NODE_ID:
             record = {"door": "embeddings", **_intent(asker, texts, found, placement)}
             await self._record("intent", ask_id, record)
@@ -144,10 +139,10 @@ class OpenAIApi:
             engine_body,
             requirement,
             asyncio.get_running_loop().time() + self.asking.deadline_s,
-            await team_of(self.database, asker.account) or asker.account,
+            await self.asking.team_of(asker.account) or asker.account,
             Priority[body.orgraph.priority.upper()],
             cache_salt(self.asking.salt_key, found.visible, found.handling),
-            lambda: handling_now(self.asking, asker, found),
+            lambda: handling_now(self.asking, asker, found.facts),
             made.placed,
         )
         return made
@@ -166,7 +161,7 @@ class OpenAIApi:
         text: list[str] = []
         node: MeshNode | None = None
         try:
-            async with aclosing(self.gateway.stream(job)) as events:
+            async with aclosing(self.asking.gateway.stream(job)) as events:
                 async for event, node in events:
                     if not response.prepared:
                         await response.prepare(request)
@@ -175,7 +170,7 @@ class OpenAIApi:
                         continue
                     if not wants_usage:
                         event.pop("usage", None)
-                    text.append(_delta(event))
+                    text.append(text_of(event))
                     await response.write(_event(event))
         except CutShort as error:
             await made.close("cut short", "".join(text), node, [error.failure.told(made.grounds.nodes)])
@@ -207,13 +202,13 @@ class OpenAIApi:
             {"input": texts, "encoding_format": "float"},
             replace(requirement, failed_on=frozenset({LOCAL_NODE_ID})),
             asyncio.get_running_loop().time() + self.asking.deadline_s,
-            await team_of(self.database, asker.account) or asker.account,
+            await self.asking.team_of(asker.account) or asker.account,
             Priority[body.orgraph.priority.upper()],
             placed=placed,
         )
         with in_openais_form(found.nodes):
             try:
-                served = await self.gateway.complete(job)
+                served = await self.asking.gateway.complete(job)
             except UNSERVED as error:
                 if isinstance(error, Refused):
                     await placed(error.placement)
@@ -233,12 +228,12 @@ class OpenAIApi:
         """A model, or with the name of a capability any that has it. Raises ApiError for neither."""
         if name == capability:
             return None
-        if not any(name in node.models for node, _ in self.gateway.mesh.snapshot().members):
+        if not any(name in node.models for node, _ in self.asking.gateway.mesh.snapshot().members):
             raise self._unknown_model(name)
         return name
 
     def _models(self) -> list[str]:
-        snapshot, names = self.gateway.mesh.snapshot(), {CHAT, EMBEDDING}
+        snapshot, names = self.asking.gateway.mesh.snapshot(), {CHAT, EMBEDDING}
         for capability in (CHAT, EMBEDDING):
             placed = place(Requirement(self.asking.handlings.of_question, capability), snapshot)
             names |= {
@@ -401,13 +396,6 @@ def _text(answer: Mapping[str, Any]) -> str:
 
 def _event(content: Mapping[str, Any]) -> bytes:
     return f"data: {json.dumps(content, ensure_ascii=False)}\n\n".encode()
-
-
-def _delta(event: Mapping[str, Any]) -> str:
-    try:
-        return str(event["choices"][0]["delta"].get("content") or "")
-    except (LookupError, TypeError, AttributeError):
-        return ""
 
 
 def _base64(vector: Sequence[float]) -> str:

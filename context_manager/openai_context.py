@@ -117,12 +117,6 @@ async def grounds(
     return Grounds(facts, whole, visible, nodes, revision, embedding)
 
 
-async def handling_now(service: Asking, asker: Asker, found: Grounds) -> Handling:
-    """Of the same facts, by the rules and classifications that hold now."""
-    handling, _ = await service.reader.run(asker, lambda view: service.handlings.of_facts(view, found.facts))
-    return handling
-
-
 async def _named(view: View, ontology: Ontology, ids: Sequence[str]) -> list[Fact]:
     """What the entities themselves say, their passages, and how they stand to what is beside them."""
     facts: list[Fact] = []

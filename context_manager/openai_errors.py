@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from inference.admission import Overloaded
-from inference.gateway import NoNodeAnswered
-from inference.serving import Refused, TooLong
+from inference.serving import NoNodeAnswered, Refused, TooLong
 
 _REFUSED_BY_ENGINE = frozenset({400, 413, 422})
 

@@ -24,6 +24,7 @@ from context_manager.ask import Asking
 from context_manager.audit import AuditLog
 from context_manager.authorization_apis import add_authorization_apis
 from context_manager.core import Core, Progress, configured, open_core, witness_file
+from context_manager.enrolment import Enrolment, add_enrolment
 from context_manager.erasing import ErasureDesk, finish
 from context_manager.graphql_schema import Parts, build_schema
 from context_manager.handling import handlings_of
@@ -60,7 +61,7 @@ from graph.rebac.evaluator import Request, Search
 from graph.revision_token import RevisionTokens
 from graph.service_lease import ServiceLease
 from graph.store import FactStore
-from graph.system_reads import is_enabled, is_of_person
+from graph.system_reads import is_enabled, is_of_person, team_of
 from graph.tuples import CONFIGURATION, IDENTITY
 from graph.visibility import Authorizer
 from inference.embeddings import Embedder
@@ -150,7 +151,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         lease = ServiceLease(core.database, authorizer.follow)
         await stack.enter_async_context(lease.holding(settings.host))
         stack.push_async_callback(authorizer.save)
-        asking = _asking(core, authorizer, embedder, mesh, engines, audit)
+        asking = _asking(core, authorizer, embedder, Gateway(engines, mesh), audit)
         tuples = OrganizationTuples(core.database, core.ontology, {p.name: p for p in core.policies})
         signer = LocalIssuer(settings.data_folder / "keys" / "exchange", EXCHANGE_ISSUER)
         verifier, issuer = _identity(core, session, tuples, signer)
@@ -164,8 +165,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
             issuer.key_set if issuer else None,
             lease.held,
         )
-        openai_api = OpenAIApi(asking, Gateway(engines, mesh), core.database)
-        add_openai_routes(app, openai_api, verifier, bearer)
+        add_openai_routes(app, OpenAIApi(asking), verifier, bearer)
         add_token_exchange(
             app,
             TokenExchange(
@@ -178,6 +178,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         )
         add_scim(app, core.runner)
         add_hooks(app, core.organization, core.database)
+        add_enrolment(app, Enrolment(core.organization, core.runner.run, audit))
         await add_authorization_apis(app, core, asking.reader, tuples, verifier)
         leading = partial(_leading, core, embedder, audit)
         for name, work in (
@@ -334,13 +335,8 @@ def _served_already(core: Core) -> SettingsError:
     )
 
 
-def _asking(  # noqa: PLR0913, PLR0917  the parts that it is put together from
-    core: Core,
-    authorizer: Authorizer,
-    embedder: Embedder,
-    mesh: Mesh,
-    engines: EngineClient,
-    audit: AuditLog,
+def _asking(
+    core: Core, authorizer: Authorizer, embedder: Embedder, gateway: Gateway, audit: AuditLog
 ) -> Asking:
     by_name = {policy.name: policy for policy in core.policies}
 
@@ -354,13 +350,13 @@ def _asking(  # noqa: PLR0913, PLR0917  the parts that it is put together from
         core.ontology,
         Reader(core.database, core.ontology, authorizer, _erasures(core).pseudonyms),
         embedder,
-        mesh,
-        engines,
+        gateway,
         handlings_of(core.organization, CONFIGURATION, BY_HAND.name, IDENTITY),
         audit,
         core.settings.ask_deadline,
-        MeshOperations(mesh, audit, _draining_file(core.settings), operates),
+        MeshOperations(gateway.mesh, audit, _draining_file(core.settings), operates),
         _secret(core.settings.data_folder, "salts"),
+        partial(team_of, core.database),
     )
 
 

@@ -6,15 +6,24 @@ import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pyarrow
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from pyarrow import parquet
 
 from discovery.conformance import MakeSpecimen, Specimen
 from discovery.connectors.table import load_point
+from discovery.node_statements import sign_statement
 from discovery.sources import ConfigurationError
 
 #: Group of entry points: `name = "package.module:specimen"`.
@@ -181,6 +190,32 @@ def _files(folder: Path) -> Iterator[Specimen]:
 
 
 @contextmanager
+def _mesh_nodes(folder: Path) -> Iterator[Specimen]:
+    key = ed25519.Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (folder / "attester.pem").write_bytes(public)
+    (folder / "nodes").mkdir()
+
+    def state(name: str, region: str) -> None:
+        offered = {"jurisdiction": "EU", "region": region, "silicon": "cpu", "models": ["m"]}
+        node = {"endpoint": f"https://{name}.example:8000", **offered}
+        said = {"sub": f"mesh_node:{name}", "certificate": "ab" * 32, "node": node}
+        text = sign_statement(private, "facilities", "specimen", said, timedelta(days=1))
+        (folder / "nodes" / f"{name}.jwt").write_text(text)
+
+    state("a", "r1")
+    state("b", "r1")
+    yield Specimen(
+        {"folder": "nodes", "attesters": {"facilities": "attester.pem"}},
+        frozenset({"mesh_node:a"}),
+        partial(state, "a", "r2"),
+        _moves(folder / "nodes" / "a.jwt", folder / "nodes" / "c.jwt"),
+        _copies(folder / "nodes" / "b.jwt", folder / "nodes" / "d.jwt"),
+    )
+
+
+@contextmanager
 def _json_file(text: str, renamed: tuple[str, str], stays: str, folder: Path) -> Iterator[Specimen]:
     """Two files of which one is renamed within, for connectors that read each file by itself."""
     (folder / "a.json").write_text(text.replace("FILE", "a"))
@@ -215,6 +250,7 @@ SPECIMENS: Mapping[str, MakeSpecimen] = {
     "files": _files,
     "ldif": _ldif,
     "mapping": _mapping,
+    "mesh-nodes": _mesh_nodes,
     "openapi": partial(_json_file, _OPENAPI, ("Pets", "Animals"), "dataset:specimen/a"),
     "oscal": partial(_json_file, _OSCAL, ("Access", "Access Control"), "policy:specimen/control/a-1"),
     "rdf": _rdf,

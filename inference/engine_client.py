@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from inference.nodes import MeshNode
+from inference.tls import NotTheNode, bound_to
 
 MAX_BODY = 1 << 20
 """Bytes of a response that are read at most."""
@@ -136,6 +137,7 @@ class EngineClient:
             json=body,
             headers={"Accept-Encoding": "identity"}
             | ({} if key is None else {"Authorization": f"Bearer {key}"}),
+            ssl=bound_to(node.certificate) if node.certificate else True,
             allow_redirects=False,  # a redirect would carry the prompt to where nobody declared
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
         )
@@ -158,10 +160,8 @@ def _translated(node: MeshNode) -> Iterator[None]:
         raise NodeTimedOut(
             node, f"gave no whole answer in {waited:.1f} s", "see whether it hangs or is overloaded"
         ) from None
-    except (aiohttp.ClientSSLError, ssl.SSLError):
-        raise NodeUnreachable(
-            node, "its TLS certificate is not trusted", "install one that is, or correct its endpoint"
-        ) from None
+    except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+        raise _untrusted(node, error) from None
     except aiohttp.ClientConnectorError as error:
         why = (error.os_error.strerror or str(error.os_error)).lower()
         raise NodeUnreachable(node, _plain(why), "start its engine or correct its endpoint") from None
@@ -175,6 +175,17 @@ def _translated(node: MeshNode) -> Iterator[None]:
         ) from None
 
 
+def _untrusted(node: MeshNode, error: Exception) -> NodeUnreachable:
+    inner = getattr(error, "certificate_error", error)
+    if isinstance(inner, NotTheNode):
+        return NodeUnreachable(node, str(inner.args[0]), "enrol it with a statement of the one that it has")
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return NodeUnreachable(
+            node, "its TLS certificate is not trusted", "install one that is, or correct its endpoint"
+        )
+    return NodeUnreachable(node, "it speaks no TLS that is understood here", "correct its endpoint")
+
+
 def _endpoint(node: MeshNode) -> str:
     if node.endpoint is None:
         raise NodeUnreachable(node, "no endpoint is declared", "declare one")
@@ -186,6 +197,10 @@ def _endpoint(node: MeshNode) -> str:
         valid = bare = False
     if not (valid and bare):
         raise _invalid_endpoint(node)
+    if node.certificate and parts.scheme != "https":
+        raise NodeUnreachable(
+            node, "it is bound to a TLS certificate, but its endpoint is plain http", "declare it as https"
+        )
     return node.endpoint.rstrip("/")
 
 
@@ -236,4 +251,4 @@ def _advice(status: int) -> str:
 
 def _plain(why: str) -> str:
     """aiohttp wraps the system's words: `connect call failed ('127.0.0.1', 1)`."""
-    return "connection refused" if "connect call failed" in why else why
+    return "connection refused" if "connect call failed" in why else why or "the connection failed"

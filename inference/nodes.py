@@ -81,6 +81,8 @@ class MeshNode:
     """`vllm`, or any other that is OpenAI-compatible."""
     endpoint: str | None = None
     """Root of its OpenAI-compatible server, without `/v1`: `http://127.0.0.1:8001`. Only this is called."""
+    certificate: str = ""
+    """SHA-256 of the TLS certificate that it is bound to, in hex: nobody with another is spoken to."""
     models: tuple[str, ...] = ()
     """Served names, the preferred one first."""
     context_length: int | None = None

@@ -204,12 +204,18 @@ def _wait(requirement: Requirement, snapshot: MeshSnapshot) -> Floats:
     """Seconds to the first token of each node.
 
     A prompt waits for those ahead of it, taken to be as long as itself, and is then read, less what the
-    node still has of it.
+    node still has of it. Ahead are as many as the node told, or as are known to be there, if that is more.
     """
     compiled, loads = snapshot.compiled, snapshot.loads
     prompt = max(requirement.prompt_tokens, 1)
     read = np.full(len(compiled.nodes), float(prompt))
     warm = [compiled.position[id_] for id_ in requirement.warm if id_ in compiled.position]
     read[warm] *= 1 - snapshot.weights.affinity
-    seconds: Floats = (loads.ahead * prompt + read) / loads.prefill_rate
+    ahead = loads.ahead
+    if requirement.pending:
+        ahead = ahead.copy()
+        for id_, sent in requirement.pending.items():
+            if (position := compiled.position.get(id_)) is not None:
+                ahead[position] = max(ahead[position], sent)
+    seconds: Floats = (ahead * prompt + read) / loads.prefill_rate
     return seconds

@@ -24,5 +24,7 @@ class Requirement:
     """How many of its facts lie at each site."""
     warm: frozenset[str] = frozenset()
     """Ids of nodes that lately read its beginning, for the same audience."""
+    pending: Mapping[str, int] = field(default_factory=dict)
+    """By id of node, requests that this service itself has sent there and that go on."""
     prompt_tokens: int = 512
     """An estimate: only a model's own tokenizer knows."""

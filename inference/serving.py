@@ -10,9 +10,9 @@ import asyncio
 import hashlib
 import hmac
 import json
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections import Counter, OrderedDict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -20,7 +20,6 @@ from typing import Any
 from graph.handling import Handling
 from inference.admission import Admission, Priority
 from inference.engine_client import EngineClient, NodeAnsweredGarbage, NodeError
-from inference.gateway import NoNodeAnswered
 from inference.mesh import Mesh
 from inference.nodes import VLLM, MeshNode
 from inference.placement import Placement, place
@@ -42,6 +41,14 @@ class Refused(Exception):  # noqa: N818  named for what happened
     def __init__(self, placement: Placement) -> None:
         super().__init__("no permitted node is up")
         self.placement = placement
+
+
+class NoNodeAnswered(Exception):  # noqa: N818  named for what happened
+    """Every permitted node that is up was tried once; `failures` says what each did."""
+
+    def __init__(self, failures: Sequence[NodeError]) -> None:
+        super().__init__("; ".join(map(str, failures)))
+        self.failures = tuple(failures)
 
 
 class CutShort(Exception):  # noqa: N818  named for what happened
@@ -82,6 +89,10 @@ class Job:
     placed: Callable[[Placement], Awaitable[None]] | None = None
     """Called before a byte leaves for a node; what it raises ends the request."""
 
+    def model_on(self, node: MeshNode) -> str:
+        """The name of the model that a node is asked for."""
+        return self.requirement.model or node.models[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -102,6 +113,8 @@ class Gateway:
     mesh: Mesh
     admission: Admission = field(default_factory=Admission)
     _readers: OrderedDict[str, dict[str, None]] = field(default_factory=OrderedDict)
+    _pending: Counter[str] = field(default_factory=Counter)
+    """By id of node, what was sent there and goes on: telemetry is too old to tell."""
 
     async def complete(self, job: Job) -> Served:
         """The whole answer. Raises Overloaded, Refused, TooLong, NoNodeAnswered."""
@@ -112,9 +125,10 @@ class Gateway:
                 left = job.deadline - asyncio.get_running_loop().time()
                 share = left / max(1, len(attempt.placement.order))
                 try:
-                    answer = await self.client.post_json(
-                        node, job.path, _body(job, node), asyncio.get_running_loop().time() + share
-                    )
+                    with self._sent(node):
+                        answer = await self.client.post_json(
+                            node, job.path, _body(job, node), asyncio.get_running_loop().time() + share
+                        )
                 except NodeError as error:
                     attempt = await self._next(job, attempt, error)
                 else:
@@ -135,10 +149,11 @@ class Gateway:
                     node, job.path, _body(job, node) | {"stream": True}, self._first_by(attempt), job.deadline
                 )
                 try:
-                    async with aclosing(events):
-                        async for event in events:
-                            started = True
-                            yield event, node
+                    with self._sent(node):
+                        async with aclosing(events):
+                            async for event in events:
+                                started = True
+                                yield event, node
                     self._has_read(job, node)
                     return
                 except NodeError as error:
@@ -148,7 +163,8 @@ class Gateway:
                     attempt = await self._next(job, attempt, error)
 
     async def _first(self, job: Job, waited: bool) -> _Attempt:
-        requirement = replace(job.requirement, warm=frozenset(self._readers.get(_prefix(job), ())))
+        warm = frozenset(self._readers.get(_prefix(job), ()))
+        requirement = replace(job.requirement, warm=warm, pending=dict(self._pending))
         if waited:
             requirement = await _narrowed(job, requirement)
         placement = place(requirement, self.mesh.snapshot())
@@ -166,6 +182,14 @@ class Gateway:
         if placement.node is None or asyncio.get_running_loop().time() >= job.deadline:
             raise NoNodeAnswered(failures)
         return await _attempt(job, placement, failures)
+
+    @contextmanager
+    def _sent(self, node: MeshNode) -> Iterator[None]:
+        self._pending[node.id] += 1
+        try:
+            yield
+        finally:
+            self._pending -= Counter([node.id])
 
     def _count(self, error: NodeError) -> None:
         """What an engine refuses of a request is no failing of the engine."""
@@ -219,9 +243,16 @@ def _refuse_length(placement: Placement) -> None:
 
 
 def _body(job: Job, node: MeshNode) -> dict[str, Any]:
-    model = job.requirement.model or node.models[0]
     salt = {"cache_salt": job.salt} if job.salt and node.engine == VLLM else {}
-    return {**job.body, "model": model, **salt}
+    return {**job.body, "model": job.model_on(node), **salt}
+
+
+def text_of(event: Mapping[str, Any]) -> str:
+    """What an event of a streamed chat adds to its text."""
+    try:
+        return str(event["choices"][0]["delta"].get("content") or "")
+    except (LookupError, TypeError, AttributeError):
+        return ""
 
 
 def _prefix(job: Job) -> str:

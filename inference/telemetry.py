@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from inference.nodes import Load
 
@@ -43,6 +44,29 @@ def totals(metrics: str) -> Totals:
         if (sample := _SAMPLE.fullmatch(line)) and sample["name"] in _READ:
             values.setdefault(sample["name"], []).append(_number(sample["value"]))
     return {name: sum(v) for name, v in values.items() if all(math.isfinite(x) and x >= 0 for x in v)}
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How much an engine has computed since it started; None is unknown."""
+
+    prompt_tokens: float | None = None
+    tokens: float | None = None
+
+    def beyond(self, before: Done) -> bool:
+        """Whether it is known to have gone on."""
+        return any(
+            now is not None and past is not None and now != past
+            for now, past in (
+                (self.prompt_tokens, before.prompt_tokens),
+                (self.tokens, before.tokens),
+            )
+        )
+
+
+def done(metrics: str) -> Done:
+    found = totals(metrics)
+    return Done(found.get(_PROMPT_TOKENS), found.get(_TOKENS_BETWEEN))
 
 
 def load(now: Totals, before: Totals, known: Load) -> Load:

@@ -21,11 +21,16 @@ from inference.engine_client import EngineClient, NodeError
 from inference.model_files import Progress
 from inference.nodes import CHAT, VLLM, MeshNode
 from inference.probe import complete_one_token
+from inference.telemetry import Done, done
 
 HOST = "127.0.0.1"
 MODEL = "smollm2"
 _START_LIMIT = 600.0
 _BACK_OFF = (1.0, 5.0, 15.0, 60.0)
+_LOOK = 15.0
+_TOKEN_LIMIT = 30.0
+_MISSES = 3
+"""Seconds between looks at a running engine, and for one token; misses in a row that are a hang."""
 _STEADY = 300.0
 """Seconds up after which a crash counts as the first again."""
 _LOG_LINE = re.compile(r" INFO .*?\[\w+\.py:\d+\]\s*(.+)")
@@ -47,7 +52,7 @@ class VllmSettings:
 
 
 class VllmServer:
-    """Starts the engine, restarts it when it crashes, and stops it."""
+    """Starts the engine, restarts it when it crashes or hangs, and stops it."""
 
     def __init__(self, declared: MeshNode, settings: VllmSettings, data: Path, progress: Progress) -> None:
         """`declared` says what the node is; `self.node` is it with this engine's endpoint and model.
@@ -150,17 +155,17 @@ class VllmServer:
                 await asyncio.sleep(0.5)
 
     async def _keep(self, model_folder: Path) -> None:
-        """Restart the engine whenever it ends, each time after a longer pause."""
+        """Restart the engine whenever it ends or hangs, each time after a longer pause; never two at once."""
         loop = asyncio.get_running_loop()
         crashes, since = 0, loop.time()
         while True:
-            if self.pid is not None:
-                await asyncio.sleep(0.5)
-                continue
+            why = await self._trouble()
+            if self._child is not None:
+                await asyncio.to_thread(self._child.stop)
             crashes = 0 if loop.time() - since > _STEADY else crashes
             pause = _BACK_OFF[min(crashes, len(_BACK_OFF) - 1)]
             crashes += 1
-            self.trouble = f"vLLM ended; it is started again in {pause:.0f} s; its log is {self._log}"
+            self.trouble = f"vLLM {why}; it is started again in {pause:.0f} s; its log is {self._log}"
             self._progress(self.trouble)
             await asyncio.sleep(pause)
             try:
@@ -169,6 +174,37 @@ class VllmServer:
                 self.trouble = str(error)
                 self._progress(self.trouble)
             since = loop.time()
+
+    async def _trouble(self) -> str:
+        """Wait until the engine has ended, or computes nothing any more; which of them.
+
+        One that is only busy misses looks too, but its counters go on.
+        """
+        loop = asyncio.get_running_loop()
+        missed, done, next_look = 0, Done(), loop.time() + _LOOK
+        async with aiohttp.ClientSession() as session:
+            client = EngineClient(session, {self.node.id: self.api_key})
+            while self.pid is not None:
+                await asyncio.sleep(min(0.5, _LOOK))
+                if loop.time() < next_look:
+                    continue
+                before, done = done, await self._done(client)
+                try:
+                    await complete_one_token(client, self.node, loop.time() + _TOKEN_LIMIT)
+                    missed = 0
+                except NodeError:
+                    missed = 0 if done.beyond(before) else missed + 1
+                if missed >= _MISSES and self.pid is not None:
+                    return f"completed no token {missed} times in a row"
+                next_look = loop.time() + _LOOK
+        return "ended"
+
+    async def _done(self, client: EngineClient) -> Done:
+        try:
+            limit = asyncio.get_running_loop().time() + _TOKEN_LIMIT
+            return done(await client.get_text(self.node, "/metrics", limit))
+        except NodeError:
+            return Done()
 
     def _refuse_taken_port(self) -> None:
         with socket.socket() as probe:

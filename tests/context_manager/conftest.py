@@ -27,6 +27,7 @@ from graph.store import FactStore
 from graph.tuple_stores import TupleStores
 from graph.visibility import Authorizer
 from ontologies import load, load_authorization, load_shapes
+from tests.context_manager.door import door, embedder  # noqa: F401  fixtures
 
 GRANTS = frozenset(t for t, r in load().relationships.items() if r.access_bearing)
 COLLECTIONS = frozenset({"collection:open", "collection:secret"})

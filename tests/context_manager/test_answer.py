@@ -1,8 +1,9 @@
 """What is left of a model's answer, and what stands in when nothing is left."""
 
+import json
 from typing import Any
 
-from context_manager.answer import Written, check, in_plain_words, prompt
+from context_manager.answer import WrittenSentence, check, in_plain_words, prompt, written_so_far
 from context_manager.facts import Fact
 from context_manager.relevance import Match
 
@@ -19,8 +20,8 @@ def matches(*facts: Fact) -> list[Match]:
     return [Match(one, 0.9, 0.9, 0.9, one.statement) for one in facts]
 
 
-def written(text: str, *facts: int) -> Written:
-    return Written.model_validate({"sentences": [{"text": text, "facts": list(facts)}]})
+def written(text: str, *facts: int) -> list[WrittenSentence]:
+    return [WrittenSentence(text=text, facts=list(facts))]
 
 
 def test_a_grounded_sentence_is_kept_with_its_citation() -> None:
@@ -69,3 +70,15 @@ def test_facts_stand_in_and_say_that_they_do() -> None:
         "- Harbor PPO: Individual deductible: $1,850.",
         "Family deductible: $3,700.",
     ]
+
+
+def test_a_sentence_is_read_once_it_is_whole_and_what_is_not_of_the_form_ends_them() -> None:
+    text = '{"sentences": [{"text": "A.", "facts": [1]}, {"text": "B.", "facts": [2, 3]}]}'
+    counts = [len(written_so_far(text[:end])) for end in range(len(text) + 1)]
+    assert counts == sorted(counts)
+    assert (counts[text.index("{", 5) - 1], counts[-2], counts[-1]) == (0, 1, 2)
+    assert [s.text for s in written_so_far(text)] == ["A.", "B."]
+    for bad in ('{"sentences": [{"text": "", "facts": [1]}]}', '{"sentences": 3}', "[1]", "no", "[" * 9_000):
+        assert written_so_far(bad) == ()
+    four = {"sentences": [{"text": "A.", "facts": [1]}] * 4}
+    assert len(written_so_far(json.dumps(four))) == 3

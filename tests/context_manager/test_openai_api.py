@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,180 +14,27 @@ from aiohttp import web
 from cryptography.fernet import Fernet
 from typer.testing import CliRunner
 
-from context_manager.ask import Asking
 from context_manager.audit import AuditLog
 from context_manager.cli import app as cli
 from context_manager.graphql_schema import Parts, RequestContext, build_schema
-from context_manager.handling import Handlings
 from context_manager.http_app import bearer
-from context_manager.identity import LOCAL_ISSUER, LocalIssuer, Verifier
-from context_manager.mesh_operations import MeshOperations, drained
-from context_manager.openai_api import OpenAIApi, add_openai_routes
+from context_manager.mesh_operations import drained
+from context_manager.openai_api import add_openai_routes
 from context_manager.settings import SettingsError
-from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
-from graph.database import Database
-from graph.handling import Handling
-from graph.reads import Asker, Reader
+from graph.reads import Asker
 from graph.revision_token import RevisionTokens
-from graph.store import FactStore
 from graph.token_scope import EVERYTHING, TokenScope
-from graph.visibility import Authorizer
 from inference.admission import Admission
-from inference.embeddings import MODEL, Embedder
-from inference.engine_client import EngineClient
-from inference.mesh import Mesh
-from inference.nodes import CHAT, EMBEDDING, LOCAL_NODE_ID, VLLM, Load, MeshNode, NodeState, Status
-from inference.serving import Gateway
-from ontologies import load, load_authorization, load_shapes
+from inference.embeddings import MODEL
+from tests.context_manager.door import EU, PATH, Door
 from tests.inference.openai_server import (
     CUT,
     FAILS,
-    OpenAIServer,
-    completion,
-    openai_server,
     response,
     stream,
 )
 
-PATH = "/v1/chat/completions"
-US, EU = Handling(jurisdictions=frozenset({"US"})), Handling(jurisdictions=frozenset({"EU"}))
-WHERE = Handling(jurisdictions=frozenset({"US", "EU"}))
 HELLO: Any = [{"role": "user", "content": "Hello?"}]
-
-
-@dataclass
-class Door:
-    """The API over HTTP, with a test server behind each chat node."""
-
-    api: OpenAIApi
-    url: str
-    issuer: LocalIssuer
-    american: OpenAIServer
-    european: OpenAIServer
-    store: FactStore
-    policies: Sequence[SourcePolicy]
-
-    async def says(self, **claims: Sequence[Claim]) -> None:
-        """What sources say from now on, and nothing else."""
-        for policy in self.policies:
-            if policy.name in claims:
-                async with self.store.crawl(policy, "all") as crawl:
-                    assert (await crawl.write(claims[policy.name])).quarantined == ()
-                    await crawl.complete()
-
-    def client(self, person: str = "ada") -> openai.AsyncOpenAI:
-        return openai.AsyncOpenAI(
-            api_key=self.issuer.mint(person, "orgraph"), base_url=f"{self.url}/v1", max_retries=0
-        )
-
-    def records(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.api.asking.audit.path.read_text().splitlines()]
-
-
-def entity(id_: str, class_name: str, collection: str, **values: Any) -> EntityClaim:
-    return EntityClaim(id_, class_name, f"collection:{collection}", {"name": id_, **values}, "test")
-
-
-def relation(start: str, type_: str, end: str) -> RelationshipClaim:
-    return RelationshipClaim(start, type_, end, "test")
-
-
-CLAIMS: list[Claim] = [
-    *(entity(f"collection:{c}", "Collection", c) for c in ("all", "hr", "eu", "mesh")),
-    *(entity(f"group:{g}", "Group", "all") for g in ("staff", "hr")),
-    *(entity(f"person:{p}", "Person", "all", name=p.title()) for p in ("ada", "eve")),
-    *(entity(f"account:acme/{p}", "Account", "all", issuer="acme", subject=p) for p in ("ada", "eve")),
-    *(relation(f"person:{p}", "HAS_ACCOUNT", f"account:acme/{p}") for p in ("ada", "eve")),
-    *(relation(f"person:{p}", "MEMBER_OF", "group:staff") for p in ("ada", "eve")),
-    relation("person:ada", "MEMBER_OF", "group:hr"),
-    *(relation("group:staff", "MAY_VIEW", f"collection:{c}") for c in ("all", "eu")),
-    *(relation("group:hr", "MAY_VIEW", f"collection:{c}") for c in ("hr", "mesh")),
-    entity("compensation:eve", "Compensation", "hr", name="Pay of Eve", annualSalary=90_000),
-    entity("document:news", "Document", "all", name="News", description="We won the cup."),
-    entity("mesh_node:boston", "MeshNode", "mesh", jurisdiction=("US",)),
-    entity("mesh_node:frankfurt", "MeshNode", "mesh", jurisdiction=("EU",)),
-]
-EU_CLAIMS: list[Claim] = [
-    entity("document:roster", "Document", "eu", name="Roster", description="Swantje is ill.")
-]
-
-
-@pytest.fixture(scope="module")
-def embedder():
-    made = Embedder()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-async def door(neo4j: Database, tmp_path: Path, embedder: Embedder) -> AsyncIterator[Door]:
-    ontology, model = load(), load_authorization()
-    grants = frozenset(name for name, r in ontology.relationships.items() if r.access_bearing)
-    collections = frozenset(f"collection:{c}" for c in ("all", "hr", "eu", "mesh"))
-    policies = [
-        SourcePolicy(name, grants, collections, 50, timedelta(days=1))
-        for name in ("configuration", "european")
-    ]
-    store = FactStore(neo4j, load_shapes(), model)
-
-    async def ready(node: MeshNode) -> NodeState:
-        return NodeState(Status.READY, "", Load(0, 0, prefill_rate=1e6))
-
-    issuer = LocalIssuer(tmp_path / "keys")
-    async with openai_server() as american, openai_server() as european, aiohttp.ClientSession() as session:
-        local = MeshNode(
-            LOCAL_NODE_ID, "orgraph", "US", models=(MODEL,), capabilities=frozenset({EMBEDDING}), price=0
-        )
-        mesh = Mesh(local, ready)
-        chats = {"models": ("small",), "capabilities": frozenset({CHAT}), "engine": VLLM}
-        mesh.declare(
-            [
-                MeshNode("mesh_node:boston", "boston", "US", endpoint=american.endpoint, price=1, **chats),
-                MeshNode(
-                    "mesh_node:frankfurt",
-                    "frankfurt",
-                    "EU",
-                    endpoint=european.endpoint,
-                    price=9,
-                    context_length=50,
-                    **chats,
-                ),
-            ]
-        )
-        await mesh.refresh()
-        engines = EngineClient(session)
-        audit = AuditLog(tmp_path / "audit.jsonl")
-
-        async def is_ada(asker: Asker) -> bool:
-            return asker.account == "account:acme/ada"
-
-        asking = Asking(
-            ontology,
-            Reader(neo4j, ontology, Authorizer(neo4j, ontology, model, policies)),
-            embedder,
-            mesh,
-            engines,
-            Handlings(WHERE, {"configuration": WHERE, "european": EU}),
-            audit,
-            10.0,
-            MeshOperations(mesh, audit, tmp_path / "draining.json", is_ada),
-            b"key",
-        )
-        api = OpenAIApi(asking, Gateway(engines, mesh), neo4j)
-        app = web.Application()
-        add_openai_routes(app, api, Verifier(LOCAL_ISSUER, "orgraph", "acme", issuer.keys), bearer)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port = runner.addresses[0][1]
-        american.answers[PATH] = completion("Hello from Boston.")
-        european.answers[PATH] = completion("Hallo aus Frankfurt.")
-        made = Door(api, f"http://127.0.0.1:{port}", issuer, american, european, store, policies)
-        await made.says(configuration=CLAIMS, european=EU_CLAIMS)
-        yield made
-        await runner.cleanup()
-        asking.audit.close()
 
 
 async def test_a_chat_is_answered_with_its_usage_and_is_on_record(door: Door) -> None:
@@ -346,11 +190,11 @@ async def test_a_client_that_leaves_ends_the_request_at_the_engine_and_is_on_rec
             while door.records()[-1]["kind"] == "intent":  # noqa: ASYNC110  it is told by a file
                 await asyncio.sleep(0.02)
         assert door.records()[-1]["outcome"] == "left by the client"
-    assert door.api.gateway.admission._running == 0
+    assert door.api.asking.gateway.admission._running == 0
 
 
 async def test_who_sends_too_much_is_told_when_to_come_back(door: Door) -> None:
-    door.api.gateway.admission = Admission(slots=2, waiting=(0, 0))
+    door.api.asking.gateway.admission = Admission(slots=2, waiting=(0, 0))
     del door.american.answers[PATH]
     first = asyncio.create_task(door.client().chat.completions.create(model="chat", messages=HELLO))
     await door.american.asked.wait()

@@ -113,7 +113,7 @@ async def posted(api: Api, tmp_path: Path) -> AsyncIterator[Callable[..., Awaita
     """The same over HTTP: posts a query for what groups there are, with headers."""
     issuer = LocalIssuer(tmp_path / "keys")
     verifier = Verifier(LOCAL_ISSUER, "orgraph", "acme", issuer.keys)
-    app = make_app(build_schema(api.tokens), api.parts, verifier, Health(()), None)
+    app = make_app(build_schema(api.tokens), api.parts, verifier, Health(()), None, lambda: 0)
     async with TestServer(app) as server, ClientSession() as session:
 
         async def post(**headers: str) -> tuple[int, Any]:

@@ -5,6 +5,7 @@ It stands where no engine can be made to fail on command. Whatever an engine doe
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -104,11 +105,12 @@ class OpenAIServer:
 
 
 @asynccontextmanager
-async def openai_server() -> AsyncIterator[OpenAIServer]:
-    """A test server on a free port of loopback. It hangs until `answers` are set."""
+async def openai_server(tls: ssl.SSLContext | None = None, port: int = 0) -> AsyncIterator[OpenAIServer]:
+    """A test server on loopback, on a free port without one. It hangs until `answers` are set."""
     double = OpenAIServer("")
-    server = await asyncio.start_server(double.serve, "127.0.0.1", 0)
-    double.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(double.serve, "127.0.0.1", port, ssl=tls)
+    scheme = "http" if tls is None else "https"
+    double.endpoint = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield double
     finally:

@@ -9,11 +9,10 @@ from graph.handling import Handling
 from inference import serving
 from inference.admission import Admission
 from inference.engine_client import NodeTimedOut, NodeUnreachable
-from inference.gateway import NoNodeAnswered
 from inference.mesh import Mesh
 from inference.nodes import CHAT, Load, MeshNode, NodeState, Status
 from inference.requirement import Requirement
-from inference.serving import CutShort, Gateway, Job, Refused, TooLong, cache_salt
+from inference.serving import CutShort, Gateway, Job, NoNodeAnswered, Refused, TooLong, cache_salt
 from tests.inference import openai_server as said
 
 PATH = "/v1/chat/completions"

@@ -9,11 +9,10 @@ import pytest
 
 from inference import placement, serving
 from inference.engine_client import EngineClient
-from inference.gateway import NoNodeAnswered
 from inference.mesh import Mesh, snapshot_of
 from inference.nodes import MeshNode, NodeState
 from inference.placement import FILTERS, place
-from inference.serving import Gateway, Job, Refused, TooLong
+from inference.serving import Gateway, Job, NoNodeAnswered, Refused, TooLong
 from tests.inference import openai_server as said
 from tests.inference.meshes import allowed
 from tests.residency.cases import NOW, Case, load_cases
