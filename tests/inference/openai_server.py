@@ -61,7 +61,10 @@ DEEP = response(b"[" * 200_000)
 
 @dataclass
 class OpenAIServer:
-    """Answers each path with the bytes set for it; an unset path hangs until the client goes."""
+    """Answers each path with the bytes set for it; an unset path hangs until the client goes.
+
+    What is asked to stream gets what is set for `stream PATH`, if that is.
+    """
 
     endpoint: str
     answers: dict[str, bytes] = field(default_factory=dict)
@@ -83,6 +86,8 @@ class OpenAIServer:
             path = head[0].split()[1]
             self.requests.append((path, headers, body))
             self.asked.set()
+            if b'"stream": true' in body and f"stream {path}" in self.answers:
+                path = f"stream {path}"
             if path not in self.answers:
                 await reader.read()  # ends when the client does
                 self.left.set()

@@ -1,0 +1,108 @@
+"""No engine: a process that streams tokens as an OpenAI-compatible engine would, at a set speed.
+
+    python -m benchmarks.fake_engine PORT [--prefill-rate TOKENS_A_SECOND] [--seconds OF_AN_ANSWER]
+
+A prompt is read at the rate (at once, without one), one prompt after the other, but for the beginning that
+it has read before: all messages but the last, for one `cache_salt`. So prefix caches and queues show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections import OrderedDict
+from typing import Any
+
+from aiohttp import web
+
+TOKENS = 16
+"""Of each answer."""
+BATCH = 64
+"""Answers at once."""
+_CACHED = 16
+"""Beginnings of prompts that fit into its memory."""
+_CHUNK = b'data: {"choices": [{"index": 0, "delta": {"content": "word "}, "finish_reason": null}]}\n\n'
+_END = (
+    b'data: {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 16, "total_tokens": 23}}\n\n'
+    b"data: [DONE]\n\n"
+)
+
+
+class Engine:
+    """Reads prompts one after the other."""
+
+    def __init__(self, rate: float | None, seconds: float) -> None:
+        self._rate = rate
+        self._seconds_each = seconds
+        self._batch = asyncio.Semaphore(BATCH)
+        self._reading = asyncio.Lock()
+        self._cache: OrderedDict[str, None] = OrderedDict()
+        self._running = 0
+        self._prompts, self._seconds = 0.0, 0.0
+
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self._running += 1
+        try:
+            if self._rate is not None:
+                async with self._reading:
+                    await asyncio.sleep(self._unread(body) / self._rate)
+            if self._seconds_each:
+                async with self._batch:
+                    await asyncio.sleep(self._seconds_each)
+            if not body.get("stream"):
+                message = {"role": "assistant", "content": "word " * TOKENS}
+                choice = {"index": 0, "message": message, "finish_reason": "stop"}
+                return web.json_response({"choices": [choice]})
+            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            await response.prepare(request)
+            for _ in range(TOKENS):
+                await response.write(_CHUNK)
+            await response.write(_END)
+            return response
+        finally:
+            self._running -= 1
+
+    async def metrics(self, _request: web.Request) -> web.StreamResponse:
+        waiting = max(0, self._running - 1)
+        return web.Response(
+            text=f"vllm:num_requests_running {self._running - waiting}\n"
+            f"vllm:num_requests_waiting {waiting}\n"
+            f"vllm:prompt_tokens_total {self._prompts}\n"
+            f"vllm:time_to_first_token_seconds_sum {self._seconds}\n"
+            f"vllm:request_queue_time_seconds_sum 0\n"
+        )
+
+    def _unread(self, body: dict[str, Any]) -> int:
+        """Tokens, taken as words."""
+        messages = body["messages"]
+        beginning = json.dumps([body.get("cache_salt"), messages[:-1]])
+        known = beginning in self._cache
+        self._cache[beginning] = None
+        self._cache.move_to_end(beginning)
+        if len(self._cache) > _CACHED:
+            self._cache.popitem(last=False)
+        read = messages[-1:] if known else messages
+        tokens = sum(len(message["content"].split()) for message in read)
+        if self._rate is not None:
+            self._prompts += tokens
+            self._seconds += tokens / self._rate
+        return tokens
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument("--prefill-rate", type=float)
+    parser.add_argument("--seconds", type=float, default=0.0)
+    arguments = parser.parse_args()
+    engine = Engine(arguments.prefill_rate, arguments.seconds)
+    app = web.Application(client_max_size=1 << 24)
+    app.router.add_post("/v1/chat/completions", engine.chat)
+    app.router.add_get("/metrics", engine.metrics)
+    web.run_app(app, host="127.0.0.1", port=arguments.port, access_log=None, print=None)
+
+
+if __name__ == "__main__":
+    main()
