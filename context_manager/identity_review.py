@@ -21,11 +21,8 @@ from graph.merges import (
     decisions,
     standing_around,
 )
-from graph.proposals import Proposal, open_proposals, proposal_of
+from graph.proposals import Proposal, proposal_of
 from graph.reads import Asker, EntityView, View
-
-#: Proposals read at a time, to be cut to those that the asker may see.
-_READ = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +88,15 @@ async def proposals(desk: AccessDesk, asker: Asker, first: int, about: str | Non
 
     async def work(view: View) -> list[Proposed]:
         found: list[Proposed] = []
-        after: tuple[float, str] | None = None
-        while len(found) < first:
-            page = await open_proposals(desk.database, after, _READ, about)
-            ids = {id for one in page for id in (one.one, one.other)}
-            of = await members(view, await view.visible_among(ids))
+        page = await view.proposals(first, None, about)
+        while page and len(found) < first:
+            of = await members(view, {id for one in page for id in (one.one, one.other)})
             for one in page:
-                if one.one in of and one.other in of and one.other not in of[one.one]:
+                if one.other not in of[one.one]:
                     pair = [await view.entity(one.one), await view.entity(one.other)]
                     seen = [entity for entity in pair if entity is not None]
                     found += [Proposed(one, *seen)] if len(seen) == len(pair) else []
-            if len(page) < _READ:
-                break
-            after = page[-1].score, page[-1].pair
+            page = await view.proposals(first, page[-1], about)
         return found[:first]
 
     read, _revision = await desk.reader.run(asker, work)

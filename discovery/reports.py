@@ -40,6 +40,15 @@ class ScopeReport:
             violations=self.violations + written.quarantined,
         )
 
+    def after(self, first: ScopeReport) -> ScopeReport:
+        """The report of a scope that was read twice: what both changed, and what the last one found."""
+        return replace(
+            self,
+            added=first.added + self.added,
+            changed=first.changed + self.changed,
+            retracted=first.retracted + self.retracted,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class RunReport:

@@ -128,7 +128,12 @@ class Runner:
                     return await reading.follow(connector, position)
                 except PositionLostError as lost:
                     log.info("source %s: %s is read whole: %s", source.name, scope, lost)
-            return await reading.read(connector)
+            report = await reading.read(connector)
+            if report.outcome == "complete" and report.retracted and report.violations:
+                # What was in the way of a refused claim may be gone: a unit that moves has one place only.
+                reading = _ScopeReading(self, source, scope)
+                report = (await reading.read(connector)).after(report)
+            return report
         except Exception as failure:  # noqa: BLE001 - it must end only this scope
             return replace(reading.report, outcome="failed", why=_why(source.name, failure))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from graph.claims import Claim, EntityClaim, RelationshipClaim, Scalar, Value
@@ -226,7 +226,7 @@ def _as(datatype: str, value: Scalar) -> Scalar:
 
 def _encoded(value: Any) -> Any:
     if isinstance(value, datetime):
-        return {"dateTime": value.astimezone(UTC).isoformat()}
+        return {"dateTime": value.isoformat()}
     return [_encoded(item) for item in value] if isinstance(value, tuple) else value
 
 

@@ -6,7 +6,7 @@ stays decided until there is other evidence, in whatever order things come.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import LiteralString
@@ -129,7 +129,8 @@ async def replace_proposals(
     await database.write_transaction(work)
 
 
-_OPEN: LiteralString = """
+#: Of a proposal `p`: that it waits for a decision.
+OPEN: LiteralString = """
     NOT EXISTS {
         MATCH (d:_Merge {pair: p.pair})
         WHERE d.kind = 'merge' AND d.ended_at IS NULL OR p.digest IN d.digests
@@ -137,42 +138,16 @@ _OPEN: LiteralString = """
     """
 
 
-async def open_proposals(
-    database: Database, after: tuple[float, str] | None, limit: int, about: str | None = None
-) -> Sequence[Proposal]:
-    """Those that wait for a decision, the best first, then by pair; after a score and pair."""
-    score, pair = after if after is not None else (2.0, "")
-    start: LiteralString = (
-        "MATCH (p:_Proposal) WHERE "
-        if about is None
-        else (
-            """CALL () {
-            MATCH (p:_Proposal {one: $about}) RETURN p UNION MATCH (p:_Proposal {other: $about}) RETURN p
-        } WITH p WHERE """
-        )
-    )
-    records = await database.read(
-        start
-        + "(p.score < $score OR p.score = $score AND p.pair > $pair) AND "
-        + _OPEN
-        + "RETURN properties(p) AS row ORDER BY p.score DESC, p.pair LIMIT $limit",
-        about=about,
-        score=score,
-        pair=pair,
-        limit=limit,
-    )
-    return [_proposal(record["row"]) for record in records]
-
-
 async def proposal_of(database: Database, one: str, other: str) -> Proposal | None:
     """The proposal that the two are one, decided or not."""
     records = await database.read(
         "MATCH (p:_Proposal {pair: $pair}) RETURN properties(p) AS row", pair=pair_of(one, other)
     )
-    return _proposal(records[0]["row"]) if records else None
+    return proposal_from(records[0]["row"]) if records else None
 
 
-def _proposal(row: Mapping[str, object]) -> Proposal:
+def proposal_from(row: Mapping[str, object]) -> Proposal:
+    """From the properties of its node."""
     values = {**row, "evidence": tuple(row["evidence"])}  # type: ignore[arg-type]
     del values["pair"]
     return Proposal(**values)  # type: ignore[arg-type]

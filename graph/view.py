@@ -29,6 +29,7 @@ from graph.facts import Stated, is_relationship
 from graph.handling import Handling
 from graph.inferred import STANDING
 from graph.pages import Pages
+from graph.proposals import OPEN, Proposal, proposal_from
 from ontologies.ontology import Ontology
 
 #: A Lucene query may have 1,024 clauses, and each term becomes one for every indexed property.
@@ -255,6 +256,35 @@ class View:
             ids=list(dict.fromkeys(ids)),
         )
         return [(record["other"], record["kept"]) for record in records]
+
+    async def proposals(
+        self, limit: int, after: Proposal | None = None, about: str | None = None
+    ) -> list[Proposal]:
+        """Proposals that wait for a decision and whose two entities are visible, the best first; at most so
+        many after one of them, of all or of those about an entity."""
+        start: LiteralString = (
+            "MATCH (p:_Proposal) WHERE "
+            if about is None
+            else """CALL () {
+                MATCH (p:_Proposal {one: $about}) RETURN p UNION MATCH (p:_Proposal {other: $about}) RETURN p
+            } WITH p WHERE """
+        )
+        records = await self._run(
+            start
+            + """(p.score < $score OR p.score = $score AND p.pair > $pair)
+                AND EXISTS { (n:Entity {id: p.one}) WHERE """
+            + _NODE
+            + "} AND EXISTS { (n:Entity {id: p.other}) WHERE "
+            + _NODE
+            + "} AND "
+            + OPEN
+            + "RETURN properties(p) AS row ORDER BY p.score DESC, p.pair LIMIT $limit",
+            about=about,
+            score=2.0 if after is None else after.score,
+            pair="" if after is None else after.pair,
+            limit=limit,
+        )
+        return [proposal_from(record["row"]) for record in records]
 
     async def full_text(self, text: str) -> tuple[EntityView, ...]:
         """All entities that hold one of the words, by id.

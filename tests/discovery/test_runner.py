@@ -249,3 +249,33 @@ async def test_a_source_that_the_graph_may_not_hold_is_not_read_and_its_report_s
     assert (report.outcome, report.error) == ("failed", "people may not be held here")
     assert await names(neo4j, "Person") == []
     assert "people" not in await last_completed(neo4j)
+
+
+UNITS = """
+[[rule]]
+id = "organizational_unit:{id}"
+class = "OrganizationalUnit"
+values = { name = "id" }
+
+[[rule.relationship]]
+type = "UNIT_OF"
+end = "organizational_unit:{above}"
+"""
+
+
+async def test_what_moves_from_its_only_place_is_there_after_one_crawl(make_runner, neo4j, tmp_path):
+    """The new place is refused while the old one stands, which goes at the end of the crawl."""
+    (tmp_path / "units.toml").write_text(UNITS)
+    options = {"path": "units.csv", "mapping": "units.toml"}
+    runner = make_runner({"name": "units", "connector": "mapping", "options": options})
+    source = runner.organization.source[0]
+    for above in ("sales", "company", "sales"):
+        (tmp_path / "units.csv").write_text(f"id,above\nclaims,{above}\nsales,\ncompany,\n")
+        report = await runner.run(source)
+        assert (report.outcome, report.violations) == ("complete", ())
+        [record] = await neo4j.read(
+            "MATCH (:Entity {id: 'organizational_unit:claims'})-[:UNIT_OF]->(m) RETURN m.name AS name"
+        )
+        assert record["name"] == above
+    assert report.scopes[0].retracted == 1
+    assert report.scopes[0].added == 1

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -216,3 +216,13 @@ async def test_it_is_written_as_it_is_read(
     page = output.tell() / len(written)
     lag = [number * page - size for number, size in enumerate(written)]
     assert max(lag) < 2 * page, written
+
+
+async def test_the_past_leaves_as_it_was_then(registry: Registry) -> None:
+    then, before = datetime.now(UTC), parsed(await registry.leave("ada"))
+    async with registry.store.crawl(REGISTRY, "all") as crawl:
+        await crawl.complete()
+    assert len(facts(parsed(await registry.leave("ada")))) == 0
+    past = parsed(await registry.leave("ada", when=When(then)))
+    assert isomorphic(before, past), (before - past, past - before)
+    assert b"compensation" not in await registry.leave("eve", when=When(then))
