@@ -23,6 +23,11 @@ def shared_data() -> Path:
     return folder
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """A long text is named by its argument: some are made anew by each worker, whose tests must be the same."""
+    return argname if isinstance(val, str | bytes) and len(val) > 60 else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the shared Neo4j go to one xdist worker (--dist loadgroup), which starts it."""

@@ -92,7 +92,9 @@ async def test_what_waits_for_a_follower_ends_later_and_its_receipt_is_on_record
     assert last["ended"] is not None
 
 
-@pytest.mark.parametrize("asker", [HANA, ADA, Asker(ROOT.account, "agent:helper")], ids=str)
+@pytest.mark.parametrize(
+    "asker", [HANA, ADA, Asker(ROOT.account, "agent:helper")], ids=["hana", "ada", "an agent"]
+)
 async def test_nobody_else_can_and_it_looks_as_if_nobody_were_there(acme: Acme, asker: Asker) -> None:
     desk = desk_of(acme)
     for person in (TOM, "person:nobody"):

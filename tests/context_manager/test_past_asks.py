@@ -11,7 +11,7 @@ from context_manager.graphql_schema import Parts, RequestContext, build_schema
 from graph.claims import Claim
 from graph.reads import Asker
 from graph.revision_token import RevisionTokens
-from tests.context_manager.test_openai_api import (
+from tests.context_manager.door import (
     CLAIMS,
     EU_CLAIMS,
     PATH,
