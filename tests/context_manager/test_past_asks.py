@@ -20,7 +20,7 @@ from tests.context_manager.door import (
     embedder,  # noqa: F401  a fixture
     entity,
 )
-from tests.inference.openai_server import completion
+from tests.inference.openai_server import stream
 
 TOKENS = RevisionTokens(Fernet.generate_key())
 BOLT = "The office plants are watered by Bolt Gardening every Monday."
@@ -50,7 +50,7 @@ async def ask_graphql(door: Door, text: str, **variables: Any) -> tuple[Any, str
 
 
 def written(text: str) -> bytes:
-    return completion(json.dumps({"sentences": [{"text": text, "facts": [1]}]}))
+    return stream(json.dumps({"sentences": [{"text": text, "facts": [1]}]}))
 
 
 async def test_the_past_is_answered_where_facts_of_then_and_of_now_may_be(door: Door) -> None:  # noqa: F811
