@@ -61,8 +61,11 @@ class Request:
     def stands(self, grant: Grant, allowed: Conditions) -> bool | None:
         """Whether a tuple is one that the model permits, in its time; None where nobody vouches for it.
 
-        What the model does not permit, or no longer, is False: it is as if it were not there.
+        What the model does not permit, or no longer, is False: it is as if it were not there. Of a tuple
+        that nobody vouches for the condition is not kept, so that any which is permitted may be its own.
         """
+        if grant is None:
+            return None if allowed else False
         if not isinstance(grant, TupleKey):
             return grant if "" in allowed else False
         if grant.condition not in allowed:

@@ -101,6 +101,26 @@ def test_a_suspended_tuple_grants_nothing_and_lifts_no_denial() -> None:
     assert not check(parent, "user:ada", "viewer", "folder:x")
 
 
+def test_a_suspended_tuple_denies_also_where_tuples_have_conditions() -> None:
+    model = parse_dsl("""
+model
+  schema 1.1
+type user
+type folder
+  relations
+    define reader: [user]
+    define denied: [user with soon]
+    define viewer: reader but not denied
+condition soon(x: int) {
+  x < 1
+}
+""")
+    denied = tuples("folder:x denied user:ada")
+    request = Request(model, TupleIndex(tuples("folder:x reader user:ada"), denied))
+    assert Search(request, "user:ada").value("folder:x", "viewer") is None
+    assert not check(request, "user:ada", "viewer", "folder:x")
+
+
 def test_one_live_claim_outweighs_a_suspended_one() -> None:
     both = groups("folder:x reader user:ada", suspended=("folder:x reader user:ada",))
     assert check(both, "user:ada", "viewer", "folder:x")
