@@ -50,8 +50,7 @@ async function attempt(work) {
 
 /** Take away all that the last person saw and wrote. */
 function clear() {
-  $("question").value = "";
-  $("when").reset();
+  for (const id of ["question", "as-of", "valid-at"]) $(id).value = "";
   for (const id of ["who", "answer", "classes", "entities-title", "entities", "entity"]) $(id).replaceChildren();
   $("more").hidden = true;
 }
