@@ -13,6 +13,7 @@ from context_manager.context import Context, Retrieval
 from context_manager.grounding import Sentence
 from context_manager.relevance import match
 from inference.embeddings import Embedder
+from inference.engine_client import NodeAnsweredGarbage
 from inference.nodes import MeshNode
 from inference.serving import CutShort, Gateway, Job, NoNodeAnswered, Refused, TooLong, text_of
 
@@ -91,7 +92,8 @@ async def draft(
     except TooLong as error:
         notes.append(f"No model answered: {error}.")
     if node is not None and not read and not cut:
-        notes.append(f"{_named(node, visible)} wrote nothing in the form that it was asked for.")
+        what, todo = "wrote nothing in the form that it was asked for", "check that it enforces JSON schemas"
+        notes.append(f"No sentence is a model's: {NodeAnsweredGarbage(node, what, todo).told(visible)}.")
     made = _of_sentences(kept) if kept else _of_facts(context)
     if node is not None:
         made = replace(made, node=node.name, model=job.model_on(node))

@@ -19,12 +19,13 @@ import pytest
 
 from context_manager.identity import LocalIssuer
 from graph.neo4j_server import Neo4jServer
-from tests.inference.openai_server import FAILS, OpenAIServer, completion
+from tests.inference.openai_server import FAILS, OpenAIServer, completion, stream
 from tests.resilience.command import Orgraph, copy_of_sample, edit, facts, on, wipe
 from tests.service_process import Served, served
 from tests.vllm_fixture import MODEL_CACHE
 
 CHAT = "/v1/chat/completions"
+STREAM = f"stream {CHAT}"
 ASKER, QUESTION = "wendy.lockhart", "For how many years are claims kept?"
 DEADLINE = "10"
 
@@ -53,7 +54,8 @@ def sample(
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("needs vLLM: install the extra `cpu` (`cuda` for NVIDIA)")
     boston, oregon, stranger = engines
-    boston.answers[CHAT] = stranger.answers[CHAT] = completion("nothing of the form")
+    for engine in (boston, stranger):
+        _writes(engine, "nothing of the form")
     oregon.answers[CHAT] = FAILS
     folder, data = tmp_path_factory.mktemp("failing") / "sample", tmp_path_factory.mktemp("data")
     sources = copy_of_sample(folder)
@@ -91,7 +93,7 @@ def test_garbage_from_a_node_leaves_the_facts_in_plain_words(sample: Sample) -> 
     _holds_in_plain_words(answer)
     [note] = answer["notes"]
     assert f"mesh node boston-cpu ({sample.boston.endpoint})" in note
-    assert "wrote no valid Written" in note
+    assert "wrote nothing in the form that it was asked for" in note
     assert "check that it enforces JSON schemas" in note
     assert (intent["placement"]["node"], closing["outcome"]) == ("mesh_node:boston-cpu", "facts")
     assert closing["notes"] == answer["notes"]
@@ -107,7 +109,7 @@ def test_garbage_from_a_node_leaves_the_facts_in_plain_words(sample: Sample) -> 
 def test_planted_orders_that_a_model_obeys_change_nothing(sample: Sample, obeyed: str) -> None:
     stood, before = facts(sample.neo4j), len(sample.boston.requests)
     written = {"sentences": [{"text": obeyed, "facts": [1]}]}
-    sample.boston.answers[CHAT] = completion(json.dumps(written))
+    _writes(sample.boston, json.dumps(written))
     answer, (_, closing) = _ask(sample, "kwame.asante", "Which system notice was received from the vendor?")
     sent = b"".join(body for _, _, body in sample.boston.requests[before:])
     assert b"Ignore your rules" in sent, "the orders did not reach the model"
@@ -122,10 +124,10 @@ def test_planted_orders_that_a_model_obeys_change_nothing(sample: Sample, obeyed
 
 
 def test_a_node_that_hangs_is_left_and_asked_no_more_and_the_others_go_on(sample: Sample) -> None:
-    sample.boston.answers[CHAT] = completion("nothing of the form")
+    _writes(sample.boston, "nothing of the form")
     _ask(sample)
     before = len(sample.boston.requests)
-    del sample.boston.answers[CHAT]
+    del sample.boston.answers[CHAT], sample.boston.answers[STREAM]
     answers: list[Any] = []
     asking = threading.Thread(target=lambda: answers.append(_ask(sample)))
     asking.start()
@@ -146,7 +148,7 @@ def test_a_node_that_hangs_is_left_and_asked_no_more_and_the_others_go_on(sample
     assert "boston-cpu (gave no whole answer in" in refused["text"]
     assert (refused["facts"], closing["outcome"]) == ([], "refused")
 
-    sample.oregon.answers[CHAT] = completion("nothing of the form")
+    _writes(sample.oregon, "nothing of the form")
     elsewhere, (intent, _) = _ask(sample)
     _holds_in_plain_words(elsewhere)
     assert intent["placement"]["node"] == "mesh_node:oregon-gpu"
@@ -173,6 +175,11 @@ def test_commands_find_the_running_service(sample: Sample) -> None:
     assert json.loads(asked.stdout)["outcome"] == "NOT_KNOWN"
     for_people = sample.orgraph.invoke("ask", QUESTION, "--as", "nobody.knows")
     assert "Not known" in for_people.stdout
+
+
+def _writes(engine: OpenAIServer, text: str) -> None:
+    """To whoever asks, streamed or not: a look at the node is not."""
+    engine.answers |= {CHAT: completion(text), STREAM: stream(text)}
 
 
 def _ask(sample: Sample, asker: str = ASKER, question: str = QUESTION) -> tuple[dict[str, Any], list[Any]]:
