@@ -189,13 +189,16 @@ def test_openais_client_works_on_the_real_engine(sample: Served) -> None:
     asked: dict = {"model": "chat", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8}
     named = {"orgraph": {"entities": ["mesh_node:boston-cpu"]}}
     answer = client.chat.completions.create(**asked, extra_body=named)
-    assert answer.choices[0].message.content
-    assert answer.usage.completion_tokens == 8
+    [choice] = answer.choices
+    assert choice.message.content
+    # The limit reached the engine: it was cut at 8, or had said hello in fewer.
+    assert answer.usage.completion_tokens == 8 or choice.finish_reason == "stop"
+    assert 0 < answer.usage.completion_tokens <= 8
     told = answer.model_extra["orgraph"]
     assert told["node"] == "boston-cpu"
     assert "mesh_node:boston-cpu#silicon" in [fact["id"] for fact in told["facts"]]
     *_, last = client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
-    assert last.usage.completion_tokens == 8
+    assert 0 < last.usage.completion_tokens <= 8
     assert client.embeddings.create(model="embedding", input="hello").usage.prompt_tokens > 0
     assert "smollm2" in [model.id for model in client.models.list()]
     european = {"orgraph": {"handling": {"jurisdictions": ["EU"]}}}
