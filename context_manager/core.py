@@ -13,6 +13,7 @@ from context_manager.mesh_nodes import holding
 from context_manager.running import running_service
 from context_manager.settings import Settings, SettingsError
 from discovery.configuration import all_sources
+from discovery.readings import Reader, in_threads
 from discovery.reports import RunReport, ScopeReport
 from discovery.runner import Runner
 from discovery.runs import last_completed
@@ -101,7 +102,14 @@ async def open_core(settings: Settings, progress: Progress) -> AsyncIterator[Cor
             index = settings.data_folder / "visibility.index"
             erasures = Erasures(store, administration, journal, pseudonyms, index)
             await merges.reconcile()
-        runner = Runner(organization, store, database, partial(_say, progress), holding(settings))
+        runner = Runner(
+            organization,
+            store,
+            database,
+            partial(_say, progress),
+            holding(settings),
+            reader=await _reader(settings, stack),
+        )
         yield Core(
             settings,
             organization,
@@ -138,6 +146,20 @@ def configured(settings: Settings) -> OrganizationConfig:
     if settings.administrator is None:
         return organization
     return organization.model_copy(update={"administrator": settings.administrator})
+
+
+async def _reader(settings: Settings, stack: AsyncExitStack) -> Reader:
+    """Where sources are read. Raises SettingsError where there is no such cluster."""
+    if settings.ray_address is None:
+        return in_threads
+    try:
+        from discovery.on_ray import on_ray  # noqa: PLC0415 - an extra
+
+        return await stack.enter_async_context(on_ray(settings.ray_address))
+    except ImportError as error:
+        raise SettingsError("ray_address is set: install the extra `ray`") from error
+    except ConnectionError as error:
+        raise SettingsError(f"ray_address: {settings.ray_address}: {error}") from error
 
 
 def witness_file(settings: Settings) -> Path:

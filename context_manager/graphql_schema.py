@@ -28,6 +28,7 @@ from context_manager.audit import AuditError
 from context_manager.context import Retrieval
 from context_manager.erasing import ErasureDesk
 from context_manager.graphql_access import AccessQueries
+from context_manager.graphql_crawls import CrawlQueries, CrawlSubscriptions
 from context_manager.graphql_erasure import ErasureQueries
 from context_manager.graphql_identity import IdentityQueries
 from context_manager.graphql_mesh import MeshQueries
@@ -242,7 +243,7 @@ def page_size(first: int) -> int:
 
 
 @strawberry.type(description="What the asker may see, and answers made from that alone.")
-class Query(AccessQueries, MeshQueries, IdentityQueries, QuarantineQueries, ErasureQueries):
+class Query(AccessQueries, MeshQueries, IdentityQueries, QuarantineQueries, ErasureQueries, CrawlQueries):
     @strawberry.field(description="The classes of the ontology.")
     async def classes(
         self, info: Info, as_of: AsOf = None, valid_at: ValidAt = None
@@ -321,7 +322,7 @@ class Query(AccessQueries, MeshQueries, IdentityQueries, QuarantineQueries, Eras
 
 
 @strawberry.type(description="What goes on while it is looked at; by WebSocket, `graphql-transport-ws`.")
-class Subscription:
+class Subscription(CrawlSubscriptions):
     @strawberry.subscription(description="Answers a question: first the facts, then each sentence.")
     async def ask(
         self, info: Info, question: str, as_of: AsOf = None, valid_at: ValidAt = None

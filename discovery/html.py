@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -50,6 +51,7 @@ class _Reader(HTMLParser):
         self._table: list[list[str]] | None = None
         self._unseen: list[str] = []
         """Open elements from the first unseen one on."""
+        self._unseen_of = Counter[str]()
         self._in_title = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -58,6 +60,7 @@ class _Reader(HTMLParser):
         if self._unseen or tag in _UNSEEN or _is_hidden(attributes):
             if tag not in _VOID:
                 self._unseen.append(tag)
+                self._unseen_of[tag] += 1
             return
         if tag == "a" and (target := attributes.get("href")):
             self.links.append(target)
@@ -75,8 +78,11 @@ class _Reader(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         self._in_title = False
         if self._unseen:
-            if tag in self._unseen:
-                del self._unseen[len(self._unseen) - 1 - self._unseen[::-1].index(tag) :]
+            while self._unseen_of[tag]:
+                ended = self._unseen.pop()
+                self._unseen_of[ended] -= 1
+                if ended == tag:
+                    return
             return
         if self._table is not None:
             if tag in ("td", "th") and self._table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 #: Words. A passage is closed when the next block would take it beyond.
 MAX_WORDS = 200
@@ -71,11 +72,14 @@ def _pieces(block: Block) -> Iterator[Block]:
         yield block
         return
     sentences: list[str] = []
-    for sentence in _SENTENCE_END.split(block.text):
-        if sentences and _words(" ".join(sentences)) + _words(sentence) > MAX_WORDS:
+    words = 0
+    for sentence in filter(None, _SENTENCE_END.split(block.text)):
+        more = _words(sentence)
+        if sentences and words + more > MAX_WORDS:
             yield Block(" ".join(sentences), block.heading, block.line, block.page, False)
-            sentences = []
+            sentences, words = [], 0
         sentences.append(sentence)
+        words += more
     yield Block(" ".join(sentences), block.heading, block.line, block.page, False)
 
 
@@ -85,7 +89,7 @@ def rows(table: Sequence[Sequence[str]]) -> Iterator[str]:
     for row in table[1:]:
         cells = (
             f"{name}: {cell}" if name else cell
-            for name, cell in zip([*header, *[""] * (len(row) - len(header))], row, strict=False)
+            for name, cell in zip(chain(header, repeat("")), row, strict=False)
             if cell
         )
         if line := "; ".join(cells):

@@ -17,6 +17,13 @@ from discovery.templates import field_at, items_at
 from discovery.xml_text import load_xml
 from discovery.yaml_text import load_yaml
 
+#: Of a JSON document or a CSV file, where a short row has all that the header has: values take much more
+#: memory than their text.
+MAX_VALUES = 10_000_000
+MAX_ROWS = 1_000_000
+#: Parts of a dotted key: reading TOML takes the square of them.
+MAX_PARTS = 1_000
+
 SUFFIXES = (".yaml", ".yml", ".toml", ".json", ".xml", ".csv")
 
 
@@ -47,8 +54,11 @@ def read_document(data: bytes, name: str) -> Any:
         return list(_csv(text))
     try:
         if suffix == ".toml":
+            _check_keys(text)
             return tomllib.loads(text)
         if suffix == ".json":
+            if sum(map(text.count, ",[{")) > MAX_VALUES:
+                raise UnreadableError(f"expected at most {MAX_VALUES} values, found more; split the file")
             return json.loads(text)
     except RecursionError as error:
         raise UnreadableError(f"the {suffix[1:].upper()} is nested too deeply; flatten it") from error
@@ -57,10 +67,24 @@ def read_document(data: bytes, name: str) -> Any:
     raise UnreadableError(f"expected a name that ends in one of {', '.join(SUFFIXES)}, found {name!r}")
 
 
+def _check_keys(text: str) -> None:
+    for line in text.splitlines():
+        if max(part.count(".") for part in line.split("=")) > MAX_PARTS:
+            raise UnreadableError(
+                f"expected keys of at most {MAX_PARTS} parts, found more; shorten {line[:40]!r}"
+            )
+
+
 def _csv(text: str) -> Iterator[Mapping[str, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, restkey="_more")
     try:
-        for row in reader:
+        values = 0
+        for number, row in enumerate(reader):
+            values += len(row)
+            if number == MAX_ROWS or values > MAX_VALUES:
+                raise UnreadableError(
+                    f"expected at most {MAX_ROWS} rows with {MAX_VALUES} values, found more; split the file"
+                )
             yield {**row, "_line": reader.line_num}
     except csv.Error as error:
         raise UnreadableError(f"expected CSV: {error} in line {reader.line_num}; correct it") from error

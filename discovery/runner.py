@@ -1,29 +1,27 @@
-"""Runs sources: what a connector reads in a thread, the store writes in batches, scope by scope."""
+"""Runs sources: what is read of them, in whatever place, the store writes in batches, scope by scope."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import logging
-import threading
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from importlib.metadata import version
-from typing import TypeVar
 
 from neo4j.exceptions import DatabaseError, ServiceUnavailable, SessionExpired
 
-from discovery.connector import Connector, Incremental, Position, PositionLostError, Problem, SourceError
+from discovery.connector import Change, Position, PositionLostError, Problem, SourceError
 from discovery.connectors.scim_push import Resources
-from discovery.connectors.table import build
 from discovery.holds import Hold, allowance, hold, lapse
-from discovery.pages import watched
 from discovery.rate import TokenBucket
+from discovery.readings import Reader, Reading, Wanted, WorkerLostError, in_threads
 from discovery.reports import RunReport, ScopeReport
 from discovery.runs import (
+    UnderWay,
     entity_names,
     forget_position,
     position_of,
@@ -42,17 +40,13 @@ from graph.store import FactStore
 
 log = logging.getLogger(__name__)
 
-#: Claims in one transaction.
-BATCH = 500
-#: Batches read ahead of the one that is written.
-_AHEAD = 4
+#: How often a scope is begun again whose reader went away.
+_READERS = 3
 #: What of a source says when it is crawled, and not what it claims.
 _SCHEDULING = {
     "options", "every", "cron", "watch", "webhook", "pages_per_second", "max_age", "brake",
 }  # fmt: skip
 _TOO_MUCH = "more than the source's brake allows"
-
-T = TypeVar("T")
 
 Progress = Callable[[str, ScopeReport], None]
 """Called with the source's name and its scope so far, after each batch."""
@@ -79,6 +73,8 @@ class Runner:
     """Why the graph may not hold a source, which is then not read; empty when it may."""
     buckets: dict[str, TokenBucket] = field(default_factory=dict)
     """Of the sources that may not be asked for pages as quickly as they come."""
+    reader: Reader = in_threads
+    """Where sources are read."""
 
     async def run(self, source: SourceConfig) -> RunReport:
         """One crawl. Whatever goes wrong in the source is in the report, never raised."""
@@ -88,12 +84,14 @@ class Runner:
         try:
             if refused := self.refusal(source):
                 raise SourceError(refused)
-            names = await entity_names(self.database)
-            kept = self._pushed(source, asyncio.get_running_loop())
-            connector = await asyncio.to_thread(build, self.organization, source, names, kept)
-            listed = await asyncio.to_thread(connector.scopes)
-            for scope in listed:
-                scopes.append(await self._scope(source, connector, scope))
+            reading = await self.reader(await self._wanted(source))
+            listed = await reading.scopes()
+            places = asyncio.Semaphore(reading.at_once)
+            record = UnderWay(self.database, source.name, started)
+            tell = partial(self._tell, source.name, record)
+            scopes += await asyncio.gather(
+                *(self._scope(_ScopeCrawl(self, source, scope, tell), reading, places) for scope in listed)
+            )
             scopes += await self._left(source, listed)
         except Exception as failure:  # noqa: BLE001 - it must end only this source
             error = _why(source.name, failure)
@@ -109,6 +107,13 @@ class Runner:
         """One after the other, in the order given; a failure ends only its own source."""
         return tuple([await self.run(source) for source in sources])
 
+    async def _wanted(self, source: SourceConfig) -> Wanted:
+        names = await entity_names(self.database)
+        pushed = self._pushed(source, asyncio.get_running_loop())
+        rate = source.pages_per_second
+        bucket = None if rate is None else self.buckets.setdefault(source.name, TokenBucket(rate))
+        return Wanted(self.organization, source, names, pushed, bucket)
+
     def _pushed(self, source: SourceConfig, loop: asyncio.AbstractEventLoop) -> Callable[[], Resources]:
         """What was pushed to the source, for the thread that reads."""
 
@@ -119,45 +124,48 @@ class Runner:
 
         return lambda: asyncio.run_coroutine_threadsafe(read(), loop).result()
 
-    async def _scope(self, source: SourceConfig, connector: Connector, scope: str) -> ScopeReport:
-        reading = _ScopeReading(self, source, scope)
-        try:
-            position = await position_of(self.database, source.name, scope, reading.configuration)
-            if position is not None and isinstance(connector, Incremental):
+    async def _tell(self, source: str, record: UnderWay, scope: ScopeReport) -> None:
+        self.progress(source, scope)
+        await record.tell(scope)
+
+    async def _scope(self, crawl: _ScopeCrawl, reading: Reading, places: asyncio.Semaphore) -> ScopeReport:
+        name = crawl.source.name
+        async with places:
+            before = crawl.report
+            for _ in range(_READERS):
+                crawl = replace(crawl)
                 try:
-                    return await reading.follow(connector, position)
-                except PositionLostError as lost:
-                    log.info("source %s: %s is read whole: %s", source.name, scope, lost)
-            report = await reading.read(connector)
-            if report.outcome == "complete" and report.retracted and report.violations:
-                # What was in the way of a refused claim may be gone: a unit that moves has one place only.
-                reading = _ScopeReading(self, source, scope)
-                report = (await reading.read(connector)).after(report)
-            return report
-        except Exception as failure:  # noqa: BLE001 - it must end only this scope
-            return replace(reading.report, outcome="failed", why=_why(source.name, failure))
+                    return (await crawl.go(reading)).after(before)
+                except WorkerLostError as lost:
+                    log.warning("source %s: %s", name, lost)
+                    before = replace(crawl.report.after(before), outcome="failed", why=str(lost))
+                except Exception as failure:  # noqa: BLE001 - it must end only this scope
+                    return replace(crawl.report.after(before), outcome="failed", why=_why(name, failure))
+            return before
 
     async def _left(self, source: SourceConfig, listed: Sequence[str]) -> list[ScopeReport]:
         """Scopes that are listed no longer. A filter may have been narrowed: a person says what is gone."""
         reports = []
         for scope in sorted(await scopes_read(self.database, source.name) - set(listed)):
-            reading = _ScopeReading(self, source, scope)
+            ours = _ScopeCrawl(self, source, scope, _told_nobody)
             async with self.store.crawl(source.policy(), scope) as crawl:
                 gone, standing = await crawl.gone()
-                if gone and not await reading.held(gone, standing, "the scope is no longer listed"):
-                    await reading.complete(crawl)
+                if gone and not await ours.held(gone, standing, "the scope is no longer listed"):
+                    await ours.complete(crawl)
             if gone:
-                reports.append(reading.report)
+                reports.append(ours.report)
         return reports
 
 
 @dataclass
-class _ScopeReading:
+class _ScopeCrawl:
     """One crawl of one scope, and its report so far."""
 
     runner: Runner
     source: SourceConfig
     scope: str
+    tell: Callable[[ScopeReport], Awaitable[None]]
+    """Called after each batch."""
     report: ScopeReport = field(init=False)
 
     def __post_init__(self) -> None:
@@ -173,21 +181,36 @@ class _ScopeReading:
         text = f"{version('orgraph')} {organization} {source} {declared}"
         return hashlib.sha256(text.encode()).hexdigest()
 
-    async def read(self, connector: Connector) -> ScopeReport:
+    async def go(self, reading: Reading) -> ScopeReport:
+        """Follow it from where it was read to, where that can be, and read it whole otherwise."""
+        position = await position_of(self.runner.database, self.source.name, self.scope, self.configuration)
+        if position is not None and (changes := reading.changes(self.scope, position)) is not None:
+            try:
+                return await self.follow(changes, position)
+            except PositionLostError as lost:
+                log.info("source %s: %s is read whole: %s", self.source.name, self.scope, lost)
+        report = await self.read(reading)
+        if report.outcome == "complete" and report.retracted and report.violations:
+            # What was in the way of a refused claim may be gone: a unit that moves has one place only.
+            self.report = ScopeReport(self.scope)
+            return (await self.read(reading)).after(report)
+        return report
+
+    async def read(self, reading: Reading) -> ScopeReport:
         """Read it whole; what it no longer says is retracted unless there are problems, or it is held."""
         database, name = self.runner.database, self.source.name
         await forget_position(database, name, self.scope)
         position = None
         async with (
             self.runner.store.crawl(self.source.policy(), self.scope) as crawl,
-            aclosing(self._in_thread(partial(connector.read, self.scope), BATCH)) as read,
+            aclosing(reading.read(self.scope)) as read,
         ):
             async for items in read:
                 claims = [item for item in items if not isinstance(item, (Problem, Position))]
                 self._problems(item for item in items if isinstance(item, Problem))
                 position = next((item for item in items if isinstance(item, Position)), position)
                 await self._write(crawl, claims)
-                self.runner.progress(name, self.report)
+                await self.tell(self.report)
             if self.report.problems:
                 self.report = replace(self.report, outcome="partial")
                 return self.report
@@ -199,13 +222,13 @@ class _ScopeReading:
             await remember_position(database, name, self.scope, self.configuration, position.text)
         return self.report
 
-    async def follow(self, connector: Incremental, position: str) -> ScopeReport:
+    async def follow(self, changes: AsyncGenerator[Sequence[Change], None], position: str) -> ScopeReport:
         """Take the changes since a position, each in one transaction; what did not change stands."""
         database, name, seen = self.runner.database, self.source.name, position
         kept = position
         async with (
             self.runner.store.crawl(self.source.policy(), self.scope) as crawl,
-            aclosing(self._in_thread(partial(connector.changes, self.scope, position), 1)) as read,
+            aclosing(changes) as read,
         ):
             async for [change] in read:
                 gone = len(change.withdrawn)
@@ -219,7 +242,7 @@ class _ScopeReading:
                 seen = change.position or seen
                 if change.position and (change.claims or change.withdrawn):
                     kept = change.position
-                self.runner.progress(name, self.report)
+                await self.tell(self.report)
             if self.report.problems:  # of the latest change: earlier ones were mended since
                 self.report = replace(self.report, outcome="partial")
                 return self.report
@@ -256,19 +279,11 @@ class _ScopeReading:
             reached = reading(self.configuration, position) if position else None
             self.report = self.report.plus(await crawl.write(claims, withdrawn, reached))
 
-    def _in_thread(self, iterate: Callable[[], Iterator[T]], size: int) -> AsyncGenerator[Sequence[T], None]:
-        if (rate := self.source.pages_per_second) is None:
-            return _in_thread(iterate, size)
-        bucket = self.runner.buckets.setdefault(self.source.name, TokenBucket(rate))
-
-        def slowly() -> Iterator[T]:
-            with watched(bucket.take):
-                yield from iterate()
-
-        return _in_thread(slowly, size)
-
     def _problems(self, problems: Iterable[Problem]) -> None:
         self.report = replace(self.report, problems=(*self.report.problems, *problems))
+
+
+async def _told_nobody(scope: ScopeReport) -> None: ...
 
 
 def _why(source: str, failure: Exception) -> str:
@@ -284,42 +299,3 @@ def _why(source: str, failure: Exception) -> str:
             "if that is full, start it again and crawl again"
         )
     return f"{type(failure).__name__}: {failure} (unexpected; the log has the place)"
-
-
-async def _in_thread(iterate: Callable[[], Iterator[T]], size: int) -> AsyncGenerator[Sequence[T], None]:
-    """Batches of what a connector yields, read in one thread of its own, a few batches ahead.
-
-    Raises what it raises. When the consumer stops, the thread does at its next item.
-    """
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[Sequence[T] | None] = asyncio.Queue(_AHEAD)
-    stopped = threading.Event()
-
-    def put(batch: Sequence[T] | None) -> None:
-        asyncio.run_coroutine_threadsafe(queue.put(batch), loop).result()
-
-    def read() -> None:
-        batch: list[T] = []
-        try:
-            for item in iterate():
-                if stopped.is_set():
-                    return
-                batch.append(item)
-                if len(batch) == size:
-                    put(batch)
-                    batch = []
-            if batch:
-                put(batch)
-        finally:
-            put(None)
-
-    reading = asyncio.create_task(asyncio.to_thread(read))
-    try:
-        while (batch := await queue.get()) is not None:
-            yield batch
-        await reading
-    finally:
-        stopped.set()
-        while not reading.done():  # a thread that waits for room in the queue must get on to end
-            with suppress(TimeoutError):
-                await asyncio.wait_for(queue.get(), 0.1)

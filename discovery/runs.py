@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from typing import Any
 
 from neo4j import AsyncManagedTransaction
 
-from discovery.reports import RunReport
+from discovery.reports import RunReport, ScopeReport
 from graph.database import Database
 
+#: Between two looks at crawls that are under way, and two writes of one.
+EVERY_S = 1.0
+_UNDER_WAY = "running"
+_LOST = "it ended without a report, as where a service is killed; what it wrote stands, and the next goes on"
 
-async def record_run(database: Database, report: RunReport) -> None:
-    """Keep what became of a crawl, apart from the live nodes."""
+
+async def record_run(database: Database, report: RunReport, *, outcome: str | None = None) -> None:
+    """Keep what became of a crawl, apart from the live nodes; again, for one that is under way."""
+    ended = None if outcome == _UNDER_WAY else report.started + report.duration
     properties = {
-        "source": report.source,
-        "started": report.started,
-        "ended": report.started + report.duration,
-        "outcome": report.outcome,
+        "ended": ended,
+        "outcome": outcome or report.outcome,
         "error": report.error or "; ".join(scope.why for scope in report.scopes if scope.why) or None,
         "claims": sum(scope.claims for scope in report.scopes),
         "added": sum(scope.added for scope in report.scopes),
@@ -28,7 +35,91 @@ async def record_run(database: Database, report: RunReport) -> None:
         "quarantined": len(report.violations),
         "scopes": [f"{scope.scope}: {scope.outcome}" for scope in report.scopes],
     }
-    await execute(database, "CREATE (r:_Run) SET r = $properties", properties=properties)
+    await execute(
+        database,
+        """OPTIONAL MATCH (lost:_Run {source: $source, outcome: $under_way}) WHERE lost.started < $started
+           SET lost.outcome = 'failed', lost.error = $why, lost.ended = lost.at, lost.at = datetime()
+           WITH DISTINCT 1 AS one
+           MERGE (r:_Run {source: $source, started: $started}) SET r += $properties, r.at = datetime()""",
+        source=report.source,
+        started=report.started,
+        under_way=_UNDER_WAY,
+        why=_LOST,
+        properties=properties,
+    )
+
+
+class UnderWay:
+    """Keeps the record of a crawl as it goes on."""
+
+    def __init__(self, database: Database, source: str, started: datetime) -> None:
+        self._database, self._source, self._started = database, source, started
+        self._scopes: dict[str, ScopeReport] = {}
+        self._written = time.monotonic()
+
+    async def tell(self, scope: ScopeReport) -> None:
+        """The scope so far."""
+        self._scopes[scope.scope] = scope
+        if time.monotonic() - self._written < EVERY_S:
+            return
+        self._written = time.monotonic()
+        so_far = tuple(self._scopes.values())
+        report = RunReport(self._source, self._started, datetime.now(UTC) - self._started, so_far)
+        await record_run(self._database, report, outcome=_UNDER_WAY)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A crawl as it is recorded."""
+
+    source: str
+    started: datetime
+    ended: datetime | None
+    outcome: str
+    """As of its report, or `running`."""
+    error: str | None
+    claims: int
+    added: int
+    changed: int
+    retracted: int
+    quarantined: int
+    problems: Sequence[str]
+    scopes: Sequence[str]
+    """Each with its outcome so far."""
+
+
+async def last_runs(database: Database, source: str | None, first: int) -> list[Run]:
+    """The latest crawls, of one source or of all, the latest first."""
+    records = await database.read(
+        """MATCH (r:_Run) WHERE $source IS NULL OR r.source = $source
+           RETURN r {.*} AS run ORDER BY r.started DESC LIMIT $first""",
+        source=source,
+        first=first,
+    )
+    return [_run(record["run"]) for record in records]
+
+
+async def follow_runs(database: Database) -> AsyncGenerator[Run, None]:
+    """Crawls that are under way, and each again when there is more to tell of it, for ever."""
+    told: dict[tuple[str, datetime], Run] | None = None
+    while True:
+        records = await database.read(
+            """MATCH (r:_Run) WHERE r.outcome = $under_way OR r.at > datetime() - duration({minutes: 1})
+               RETURN r {.*} AS run ORDER BY r.at""",
+            under_way=_UNDER_WAY,
+        )
+        runs = {(run.source, run.started): run for run in (_run(record["run"]) for record in records)}
+        for key, run in runs.items():
+            if run.outcome == _UNDER_WAY if told is None else told.get(key) != run:
+                yield run
+        told = runs
+        await asyncio.sleep(EVERY_S)
+
+
+def _run(kept: Mapping[str, Any]) -> Run:
+    at = {key: None if kept.get(key) is None else kept[key].to_native() for key in ("started", "ended")}
+    rest = {one.name: kept.get(one.name) for one in fields(Run) if one.name not in at}
+    return Run(**at, **rest)
 
 
 async def execute(database: Database, query: str, **parameters: Any) -> None:

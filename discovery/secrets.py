@@ -6,6 +6,7 @@ import os
 
 from discovery.files import UnreadableError, locate, read_text
 from discovery.sources import ConfigurationError, OrganizationConfig, SecretReference
+from discovery.vault import read_from_vault
 
 __all__ = ["SecretReference", "read_secret"]
 
@@ -20,6 +21,8 @@ def read_secret(organization: OrganizationConfig, reference: str) -> str:
         if not os.environ.get(name):
             raise ConfigurationError(f"the environment variable {name} is not set; it should hold a secret")
         return os.environ[name]
+    if kind == "vault":
+        return read_from_vault(name)
     try:
         text = read_text(locate(organization, name), _MAX_BYTES).strip()
     except UnreadableError as error:

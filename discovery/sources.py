@@ -20,8 +20,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 ReaderId = Annotated[str, Field(pattern=r"^(group|person):\S+$")]
 PersonId = Annotated[str, Field(pattern=r"^person:\S+$")]
 
-SecretReference = Annotated[str, Field(pattern=r"^(env:[A-Za-z_]\w*|file:.+)$")]
-"""`env:NAME`, an environment variable, or `file:PATH`, a file beside sources.toml; never the secret."""
+SecretReference = Annotated[str, Field(pattern=r"^(env:[A-Za-z_]\w*|file:.+|vault:[^/#]+/[^#]+#.+)$")]
+"""`env:NAME`, an environment variable, `file:PATH`, a file beside sources.toml, or `vault:MOUNT/PATH#KEY`,
+of Vault's key-value engine; never the secret."""
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 

@@ -14,6 +14,8 @@ from discovery.files import UnreadableError
 
 #: Elements within each other.
 MAX_DEPTH = 100
+#: Tags of a document, which takes much more memory than its text.
+MAX_TAGS = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,9 @@ class XmlText:
 
 
 def load_xml(data: bytes) -> XmlText:
-    """Raises UnreadableError for what is no XML, declares a document type, or is nested too deeply."""
+    """Raises UnreadableError for what is no XML, declares a document type, is too large or too deep."""
+    if data.count(b"<") > MAX_TAGS:
+        raise UnreadableError(f"expected at most {MAX_TAGS} tags, found more; split the file")
     try:
         root: Element = defusedxml.ElementTree.fromstring(data, forbid_dtd=True)
     except ParseError as error:
@@ -56,17 +60,23 @@ def _fields(element: Element) -> dict[str, Any]:
     fields: dict[str, Any] = {f"@{_local(name)}": value for name, value in element.attrib.items()}
     if text := (element.text or "").strip():
         fields["_text"] = text
+    several: set[str] = set()
     for child in element:
         if not isinstance(child.tag, str):
             continue  # a comment
         name = _local(child.tag)
         leaf = not child.attrib and len(child) == 0
         value: Any = (child.text or "").strip() if leaf else _fields(child)
-        if name in fields:
-            before = fields[name]
-            fields[name] = [*(before if isinstance(before, list) else [before]), value]
+        if name in several:
+            fields[name].append(value)
+        elif name in fields:
+            several.add(name)
+            fields[name] = [fields[name], value]
+        elif leaf:
+            fields[name] = value
         else:
-            fields[name] = value if leaf else [value]
+            several.add(name)
+            fields[name] = [value]
     return fields
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
+from yaml.constructor import SafeConstructor
+from yaml.cyaml import CParser
+from yaml.resolver import Resolver
 
 from discovery.files import UnreadableError
 
@@ -12,14 +16,30 @@ from discovery.files import UnreadableError
 MAX_VALUES = 1_000_000
 
 
+class _Loader(Composer, CParser, SafeConstructor, Resolver):
+    """Parsed in C, composed here: the composer in C recurses without bound, and takes any number."""
+
+    def __init__(self, text: str) -> None:
+        CParser.__init__(self, text)
+        Composer.__init__(self)
+        SafeConstructor.__init__(self)
+        Resolver.__init__(self)
+        self._nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._nodes += 1
+        if self._nodes > MAX_VALUES:
+            raise UnreadableError(f"the YAML has more than {MAX_VALUES} values; split it")
+        return Composer.compose_node(self, parent, index)
+
+
 def load_yaml(text: str) -> Any:
     """Mappings, lists and scalars; several documents are a list of them.
 
     Raises UnreadableError for what is no YAML, or is too large.
     """
-    # Not the C loader: it recurses without bound.
-    loader = yaml.SafeLoader(text)
     try:
+        loader = _Loader(text)
         documents = []
         while (node := loader.get_node() if loader.check_node() else None) is not None:
             _check_size(node)
@@ -33,8 +53,6 @@ def load_yaml(text: str) -> Any:
         raise UnreadableError(f"expected YAML: {error}; correct it") from error
     except RecursionError as error:
         raise UnreadableError("the YAML is nested too deeply; flatten it") from error
-    finally:
-        loader.dispose()
 
 
 def _check_size(root: yaml.Node) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from urllib.parse import quote
 
 Scalar = str | int | float | bool | datetime
@@ -14,6 +15,7 @@ Value = Scalar | tuple[Scalar, ...]
 _KEY_SAFE = "".join(c for c in map(chr, range(33, 127)) if c not in ":#*@%")
 
 
+@lru_cache(maxsize=4096)  # that of a collection or a folder is asked for again and again
 def entity_id(type_name: str, key: str) -> str:
     """`type:key`, the key percent-encoding `:`, `#`, `*`, `@`, `%` and white space.
 

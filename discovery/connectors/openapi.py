@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
 from typing import Any
 
 from discovery.connector import Problem
@@ -31,8 +32,9 @@ def _interpret(file: File) -> Iterator[Claim | Problem]:
     schemas = mapping_at(mapping_at(file.document, "components"), "schemas") or mapping_at(
         file.document, "definitions"
     )
+    composed = _Composed(schemas, {})
     for name, schema in schemas.items():
-        yield from _schema(file, api, str(name), as_mapping(schema, f"schema {name}"), schemas)
+        yield from _schema(file, api, str(name), as_mapping(schema, f"schema {name}"), composed)
 
 
 connect = file_connector(_interpret)
@@ -51,14 +53,14 @@ def _described(document: Mapping[str, Any], info: Mapping[str, Any]) -> str | No
 
 
 def _schema(
-    file: File, api: str, name: str, schema: Mapping[str, Any], schemas: Mapping[str, Any]
+    file: File, api: str, name: str, schema: Mapping[str, Any], composed: _Composed
 ) -> Iterator[Claim]:
     key, place = f"{file.source}/{file.stem}/{name}", f"schema {name}"
     table = entity_id("table", key)
     described = {"description": text_at(schema, "description"), "dataType": _type(schema)}
     yield from file.entity(table, "Table", place, name=name, **described)
     yield file.relationship(api, "HAS_TABLE", table, place)
-    properties, required = _properties(schema, schemas, 0)
+    properties, required = composed.properties(schema, 0)
     for position, (property_, value) in enumerate(properties.items(), start=1):
         column, place = entity_id("column", f"{key}/{property_}"), f"schema {name} property {property_}"
         yield from file.entity(
@@ -74,23 +76,36 @@ def _schema(
         yield file.relationship(table, "HAS_COLUMN", column, place)
 
 
-def _properties(
-    schema: Mapping[str, Any], schemas: Mapping[str, Any], depth: int
-) -> tuple[dict[str, Mapping[str, Any]], set[str]]:
-    """The properties of a schema and of all that it is composed of, and which of them are required."""
-    if depth > _DEEP:
-        raise UnreadableError(f"expected schemas composed at most {_DEEP} deep, found one within itself")
-    found: dict[str, Mapping[str, Any]] = {}
-    required: set[str] = set()
-    for part in mappings_at(schema, "allOf"):
-        reference = (text_at(part, "$ref") or "").rpartition("/")[2]
-        of = as_mapping(schemas.get(reference), reference) if reference else part
-        inner, needed = _properties(of, schemas, depth + 1)
-        found |= inner
-        required |= needed
-    for name, value in mapping_at(schema, "properties").items():
-        found[str(name)] = as_mapping(value, f"property {name}") if not isinstance(value, bool) else {}
-    return found, required | {str(name) for name in list_at(schema, "required")}
+_Properties = tuple[Mapping[str, Mapping[str, Any]], Set[str]]
+"""Properties by name, and which of them are required."""
+
+
+@dataclass(frozen=True)
+class _Composed:
+    """What schemas are composed of: each is put together once, however many refer to it."""
+
+    schemas: Mapping[str, Any]
+    known: dict[str, _Properties]
+
+    def properties(self, schema: Mapping[str, Any], depth: int) -> _Properties:
+        """Those of a schema and of all that it is composed of."""
+        if depth > _DEEP:
+            raise UnreadableError(f"expected schemas composed at most {_DEEP} deep, found one within itself")
+        found: dict[str, Mapping[str, Any]] = {}
+        required: set[str] = set()
+        for part in mappings_at(schema, "allOf"):
+            reference = (text_at(part, "$ref") or "").rpartition("/")[2]
+            inner, needed = self._named(reference, depth) if reference else self.properties(part, depth + 1)
+            found |= inner
+            required |= needed
+        for name, value in mapping_at(schema, "properties").items():
+            found[str(name)] = as_mapping(value, f"property {name}") if not isinstance(value, bool) else {}
+        return found, required | {str(name) for name in list_at(schema, "required")}
+
+    def _named(self, name: str, depth: int) -> _Properties:
+        if name not in self.known:
+            self.known[name] = self.properties(as_mapping(self.schemas.get(name), name), depth + 1)
+        return self.known[name]
 
 
 def _type(schema: Mapping[str, Any]) -> str | None:

@@ -16,6 +16,8 @@ from graph.claims import Claim, entity_id
 _INSERT = re.compile(r"\{\{\s*insert:\s*param,\s*([\w.-]+)\s*\}\}")
 _DEEP = 20
 """Groups, controls and parts within each other."""
+_LONG = 20_000
+"""Characters of one text; parameters within parameters can make a small one enormous."""
 
 
 def _interpret(file: File) -> Iterator[Claim | Problem]:
@@ -110,6 +112,11 @@ def _param(param: Mapping[str, Any]) -> str:
 
 def _filled(text: str, params: Mapping[str, str]) -> str:
     for _ in range(3):  # choices have parameters themselves
+        length = len(text) + sum(len(params.get(match[1], "")) for match in _INSERT.finditer(text))
+        if length > _LONG:
+            raise UnreadableError(
+                f"expected a text of at most {_LONG} characters with its parameters filled in, found {length}"
+            )
         text = _INSERT.sub(lambda match: params.get(match[1], f"[{match[1]}]"), text)
     return text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,15 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from discovery.addresses import is_here
-from discovery.connector import Connector, Item, Problem, SourceError
+from discovery.connector import (
+    Change,
+    Connector,
+    Item,
+    Position,
+    Problem,
+    SourceError,
+    only_if_unchanged,
+)
 from discovery.options import parse_options
 from discovery.pages import turn
 from discovery.scim.resources import Kind, ScimClaims, ScimError, ScimOptions, checked, entity_of
@@ -51,7 +60,23 @@ class ScimConnector:
     def scopes(self) -> Sequence[str]:
         return (self.options.url,)
 
+    def changes(self, scope: str, position: str) -> Iterator[Change]:
+        yield from only_if_unchanged(position, self._position() or "")
+
+    def _position(self) -> str | None:
+        """A digest of the resources there are, each with its version; None where one does not tell any."""
+        said = []
+        for kind in KINDS:
+            for item in self._listed(kind, "meta"):
+                version = None if isinstance(item, Problem) else _version(item)
+                if version is None:
+                    return None
+                said.append(f"{kind} {item['id']} {version}")
+        digest = hashlib.sha256("\n".join(sorted(said)).encode(errors="replace"))
+        return f"{self.options.digest()} {digest.hexdigest()}"
+
     def read(self, scope: str) -> Iterator[Item]:
+        position = self._position()
         found: dict[str, tuple[Kind, Mapping[str, Any]]] = {}
         for kind in KINDS:
             for item in self._resources(kind):
@@ -74,13 +99,27 @@ class ScimConnector:
         for id_, (kind, document) in found.items():
             if id_ in entities or entity_of(document, id_, kind, self.options) is None:
                 yield from claims.of(document, id_, kind, entities.get)
+        if position is not None:
+            yield Position(position)
 
     def _resources(self, kind: Kind) -> Iterator[tuple[str, Mapping[str, Any]] | Problem]:
-        """All of a kind with their ids. A list that ends early, or changes underway, is a problem."""
+        """All of a kind with their ids."""
+        for resource in self._listed(kind):
+            if isinstance(resource, Problem):
+                yield resource
+                continue
+            try:
+                # Who does not say that they are active has no access.
+                yield resource["id"], checked(resource, kind, active=False)
+            except ScimError as error:
+                yield Problem(f"{kind}s/{resource['id']}", f"{error}; have it corrected")
+
+    def _listed(self, kind: Kind, attributes: str = "") -> Iterator[Mapping[str, Any] | Problem]:
+        """All of a kind, each once. A list that ends early, or changes underway, is a problem."""
         ids: set[str] = set()
         start, total = 1, None
         while total is None or start <= total:
-            page = self._page(kind, start)
+            page = self._page(kind, start, attributes)
             listed, said = page.get("Resources", []), page.get("totalResults")
             if not isinstance(said, int) or not isinstance(listed, list):
                 raise self._failed("expected totalResults and a list of Resources")
@@ -90,29 +129,20 @@ class ScimConnector:
             if not listed and start <= total:
                 raise self._failed(f"the list of {kind}s ends at {start - 1} of {total}")
             for resource in listed:
-                yield from self._resource(kind, resource, ids)
+                id_ = resource.get("id") if isinstance(resource, Mapping) else None
+                if not isinstance(id_, str) or not id_:
+                    yield Problem(f"{kind}s", "expected a resource with an id; have it corrected")
+                elif id_ not in ids:
+                    ids.add(id_)
+                    yield resource
             start += len(listed)
         if len(ids) < (total or 0):
             yield Problem(f"{kind}s", f"expected {total} of them, found {len(ids)}: a page was repeated")
 
-    def _resource(
-        self, kind: Kind, resource: object, ids: set[str]
-    ) -> Iterator[tuple[str, Mapping[str, Any]] | Problem]:
-        id_ = resource.get("id") if isinstance(resource, Mapping) else None
-        if not isinstance(id_, str) or not id_:
-            yield Problem(f"{kind}s", "expected a resource with an id; have it corrected")
-            return
-        if id_ in ids:
-            return
-        ids.add(id_)
-        try:
-            yield id_, checked(resource, kind, active=False)  # who does not say has no access
-        except ScimError as error:
-            yield Problem(f"{kind}s/{id_}", f"{error}; have it corrected")
-
-    def _page(self, kind: Kind, start: int) -> Mapping[str, Any]:
+    def _page(self, kind: Kind, start: int, attributes: str) -> Mapping[str, Any]:
         address = urlsplit(self.options.url)
-        query = urlencode({"startIndex": start, "count": self.options.page_size})
+        wanted = {"attributes": attributes} if attributes else {}
+        query = urlencode({"startIndex": start, "count": self.options.page_size, **wanted})
         connect = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
         connection = connect(address.hostname or "", address.port, timeout=_SECONDS)
         token = read_secret(self.organization, self.options.token)
@@ -141,3 +171,14 @@ class ScimConnector:
 
     def _failed(self, why: str) -> SourceError:
         return SourceError(f"{self.options.url}: cannot be read: {why}; check url, token and rights")
+
+
+def _version(resource: Mapping[str, Any]) -> str | None:
+    """Two changes within a second must have two; a time in whole seconds is none."""
+    meta = resource.get("meta")
+    if not isinstance(meta, Mapping):
+        return None
+    if version := meta.get("version"):
+        return str(version)
+    modified = str(meta.get("lastModified", ""))
+    return modified if "." in modified else None

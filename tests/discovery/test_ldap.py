@@ -4,9 +4,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from ldap3 import MODIFY_REPLACE, Connection, Server
 
 from discovery.conformance import Specimen, findings
-from discovery.connector import SourceError
+from discovery.connector import Position, PositionLostError, SourceError
 from discovery.connectors.table import build
 from discovery.pages import watched
 from discovery.sources import ConfigurationError
@@ -74,7 +75,9 @@ def test_people_and_groups_are_read_page_by_page(say, server, options, tmp_path)
             for uid in ("amy", "bender", "fry", "hermes", "leela", "professor", "zoidberg", "zapp")
         )
     }
-    assert len(pages) == 6  # to bind, and pages of three
+    whole = pages[-6:]
+    assert whole == ["bind", *(f"page {number}" for number in range(1, 6))]  # of three
+    assert pages[:-6] == ["bind", "page 1"]  # whose entries tell no versions
     fry = said.entities["person:fry"].values
     assert (fry["name"], fry["email"], fry["accountName"]) == (
         "Philip J. Fry",
@@ -89,6 +92,29 @@ def test_people_and_groups_are_read_page_by_page(say, server, options, tmp_path)
         ("group:ship_crew", "group:everyone"),
         ("group:admin_staff", "group:everyone"),
     }
+
+
+def test_what_did_not_change_is_not_read_again(make_organization, directory, options, tmp_path):
+    """Where the server tells a version of each entry: here a time in milliseconds."""
+    with ldap_server(directory, versions=True) as server:
+        declared = {"name": "s", "connector": "ldap", "options": options(server, page_size=500)}
+        organization = make_organization(tmp_path, declared)
+        connector = build(organization, organization.source[0], {})
+        [scope] = connector.scopes()
+        [position] = [one for one in connector.read(scope) if isinstance(one, Position)]
+        assert list(connector.changes(scope, position.text)) == []
+        fry = f"cn=Philip J. Fry,ou=people,{BASE}"
+        with Connection(Server(server.url), ADMIN, PASSWORD, auto_bind=True) as admin:
+            for change in (
+                lambda: admin.modify(fry, {"mail": [(MODIFY_REPLACE, ["fry@example.com"])]}),
+                lambda: admin.modify(fry, {"mail": [(MODIFY_REPLACE, ["f@example.com"])]}),
+                lambda: admin.delete(fry),
+            ):
+                assert change(), admin.result
+                with pytest.raises(PositionLostError):
+                    list(connector.changes(scope, position.text))
+                [position] = [one for one in connector.read(scope) if isinstance(one, Position)]
+                assert list(connector.changes(scope, position.text)) == []
 
 
 def test_passwords_and_photographs_are_not_asked_for(say, server, options, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from discovery.configuration import all_sources
 from discovery.connector import SourceError
 from discovery.connectors.table import CONNECTORS
+from discovery.rate import TokenBucket
 from discovery.runner import Runner
 from discovery.runs import entity_names, last_completed
 from graph.claims import EntityClaim
@@ -279,3 +280,36 @@ async def test_what_moves_from_its_only_place_is_there_after_one_crawl(make_runn
         assert record["name"] == above
     assert report.scopes[0].retracted == 1
     assert report.scopes[0].added == 1
+
+
+class Counting(TokenBucket):
+    """A bucket by a clock that only waiting moves."""
+
+    def __init__(self, rate):
+        self.now, self.taken = 0.0, []
+        super().__init__(rate, lambda: self.now, self.wait)
+
+    def wait(self, seconds):
+        self.now += seconds
+
+    def take(self, page):
+        super().take(page)
+        self.taken.append((page, self.now))
+
+
+async def test_no_more_pages_of_a_source_are_read_than_it_bears_whoever_else_is_crawled(
+    make_runner, tmp_path
+):
+    """Two a second at once, then one each half second; the other source has its own time."""
+    for folder in ("pages", "others"):
+        (tmp_path / folder).mkdir()
+        for number in range(6):
+            (tmp_path / folder / f"{number}.md").write_text(f"# Page {number}\n\nText.")
+    others = PAGES | {"name": "others", "options": {"path": "others", "mentions": False}}
+    runner = make_runner(PAGES | {"pages_per_second": 2}, others)
+    bucket = runner.buckets["pages"] = Counting(2)
+    assert {report.outcome for report in await runner.run_all(all_sources(runner.organization))} == {
+        "complete"
+    }
+    assert [page for page, _ in bucket.taken] == [f"{number}.md" for number in range(6)]
+    assert [at for _, at in bucket.taken] == pytest.approx([0, 0, 0.5, 1.0, 1.5, 2.0])

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from discovery.conformance import Specimen, findings
-from discovery.connector import SourceError
+from discovery.connector import Position, PositionLostError, SourceError
 from discovery.connectors import scim_push
 from discovery.connectors.table import build
 from discovery.scim.pushed import Pushed
@@ -38,10 +38,14 @@ def scim_server(users, groups, change=lambda path, start, page: (200, page)):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             address = urlsplit(self.path)
-            query = {key: int(values[0]) for key, values in parse_qs(address.query).items()}
-            start, count = query["startIndex"], query["count"]
+            query = parse_qs(address.query)
+            start, count = int(query["startIndex"][0]), int(query["count"][0])
             everything = users if address.path.endswith("Users") else groups
             listed = everything[start - 1 : start - 1 + count]
+            if "attributes" in query:
+                listed = [
+                    {k: v for k, v in one.items() if k in ("id", *query["attributes"])} for one in listed
+                ]
             page = {"totalResults": len(everything), "startIndex": start, "Resources": listed}
             status, said = change(address.path, start, page)
             if self.headers["Authorization"] != f"Bearer {TOKEN}":
@@ -109,6 +113,34 @@ def test_people_and_groups_may_be_named_by_their_ids(read):
     said = read(user_key="id", group_key="id")
     assert said.typed("HAS_ACCOUNT") >= {("person:id1", "account:acme/id1")}
     assert ("person:id1", "group:g1") in said.typed("MEMBER_OF")
+
+
+def test_what_did_not_change_is_not_read_again(make_organization, tmp_path, monkeypatch):
+    """Where the service tells a version of each resource, or when it changed to less than a second."""
+    monkeypatch.setenv("SCIM_TOKEN", TOKEN)
+    versions = iter(range(100))
+    users = [{**one, "meta": {"version": f'W/"{next(versions)}"'}} for one in USERS]
+    groups = [{**one, "meta": {"lastModified": "2026-11-01T00:00:00.123Z"}} for one in GROUPS]
+    with scim_server(users, groups) as url:
+        declared = {"name": "s", "connector": "scim", "options": {"url": url, "token": "env:SCIM_TOKEN"}}
+        organization = make_organization(tmp_path, declared)
+        connector = build(organization, organization.source[0], {})
+        [position] = [one for one in connector.read(url) if isinstance(one, Position)]
+        assert list(connector.changes(url, position.text)) == []
+        for change in (
+            lambda: users[0].update(title="Captain", meta={"version": 'W/"new"'}),
+            groups.pop,
+            lambda: groups[0].update(meta={"lastModified": "2026-11-01T00:00:00.124Z"}),
+        ):
+            change()
+            with pytest.raises(PositionLostError):
+                list(connector.changes(url, position.text))
+            [position] = [one for one in connector.read(url) if isinstance(one, Position)]
+            assert list(connector.changes(url, position.text)) == []
+        groups[0]["meta"] = {"lastModified": "2026-11-01T00:00:00Z"}  # another within that second is the same
+        assert not [one for one in connector.read(url) if isinstance(one, Position)]
+        with pytest.raises(PositionLostError):
+            list(connector.changes(url, position.text))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 import json
 import logging
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 
@@ -111,3 +114,73 @@ def test_a_secret_that_is_not_there_is_named_by_its_reference(make_organization,
     (tmp_path / "huge").write_text("x" * 100_000)
     with pytest.raises(ConfigurationError, match=reference.partition(":")[2]):
         read_secret(make_organization(tmp_path), reference)
+
+
+class Vault(BaseHTTPRequestHandler):
+    """A key-value engine of version 2, as far as reading goes."""
+
+    secrets: ClassVar[dict[str, object]] = {
+        "directory/reader": {"password": "of the vault"},
+        "odd": {"password": 7},
+    }
+
+    def do_GET(self) -> None:
+        place = self.path.removeprefix("/v1/secret/data/")
+        if self.headers["X-Vault-Token"] != "may-read":
+            status, told = 403, {"errors": ["permission denied"]}
+        elif place == "moved":
+            status, told = 302, {}
+        elif place in self.secrets:
+            status, told = 200, {"data": {"data": self.secrets[place], "metadata": {"version": 1}}}
+        else:
+            status, told = 404, {"errors": []}
+        self.send_response(status)
+        self.send_header("Location", "/v1/secret/data/directory/reader")
+        self.end_headers()
+        self.wfile.write(json.dumps(told).encode())
+
+    def log_message(self, *said: object) -> None: ...
+
+
+@pytest.fixture
+def vault(monkeypatch):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Vault) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv("VAULT_ADDR", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("VAULT_TOKEN", "may-read")
+        yield
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def here(vault, make_organization, tmp_path):
+    return make_organization(tmp_path)
+
+
+def test_a_secret_may_be_kept_in_a_vault(here):
+    assert read_secret(here, "vault:secret/directory/reader#password") == "of the vault"
+
+
+@pytest.mark.parametrize(
+    ("reference", "changed", "says"),
+    [
+        ("secret/directory/reader#nothing", {}, "expected a key 'nothing'"),
+        ("secret/absent#password", {}, "answered with 404"),
+        ("secret/moved#password", {}, "answered with 302"),
+        ("secret/odd#password", {}, "expected a text"),
+        ("secret/directory/reader#password", {"VAULT_TOKEN": "another-token"}, "answered with 403"),
+        ("secret/directory/reader#password", {"VAULT_TOKEN": "a\ntoken"}, "a token that is none"),
+        ("secret/directory/reader#password", {"VAULT_TOKEN": ""}, "VAULT_TOKEN is not set"),
+        ("secret/directory/reader#password", {"VAULT_ADDR": "http://vault.example"}, "https://host"),
+        ("secret/directory/reader#password", {"VAULT_ADDR": "http://127.0.0.1:1"}, "does not answer"),
+    ],
+)
+def test_what_a_vault_does_not_give_is_named_by_its_reference(here, monkeypatch, reference, changed, says):
+    for name, value in changed.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=says) as error:
+        read_secret(here, f"vault:{reference}")
+    assert f"vault:{reference}" in str(error.value)
+    assert not any(secret in str(error.value) for secret in ("of the vault", "may-read", "another-token"))
