@@ -30,10 +30,16 @@ class HtmlText:
 def read_html(text: str) -> HtmlText:
     """Whatever the markup: browsers read broken pages, too."""
     reader = _Reader()
-    reader.feed(text)
-    reader.close()
+    feed(reader, text)
     reader.flush()
     return HtmlText(reader.title or reader.first_heading, reader.blocks, tuple(dict.fromkeys(reader.links)))
+
+
+def feed(parser: HTMLParser, text: str) -> None:
+    """All of it. The parser takes the square of many tags that never end, which are text."""
+    whole = text.rfind(">") + 1
+    parser.feed(text[:whole] + text[whole:].replace("<", "&lt;"))
+    parser.close()
 
 
 class _Reader(HTMLParser):

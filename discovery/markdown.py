@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
 from discovery.files import UnreadableError
+from discovery.html import feed
 from discovery.passages import Block, rows
 from discovery.yaml_text import load_yaml
 
@@ -182,8 +183,7 @@ class _HtmlText(HTMLParser):
 def html_text(html: str) -> list[str]:
     """The lines of text in a piece of HTML, table rows as `Header: cell`; comments and scripts left out."""
     parser = _HtmlText()
-    parser.feed(html)
-    parser.close()
+    feed(parser, html)
     parser.lines += rows(parser.table)
     parser.flush()
     return parser.lines

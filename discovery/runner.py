@@ -40,6 +40,8 @@ from graph.store import FactStore
 
 log = logging.getLogger(__name__)
 
+#: Of one scope, that are told one by one.
+MOST_PROBLEMS = 1_000
 #: How often a scope is begun again whose reader went away.
 _READERS = 3
 #: What of a source says when it is crawled, and not what it claims.
@@ -167,6 +169,8 @@ class _ScopeCrawl:
     tell: Callable[[ScopeReport], Awaitable[None]]
     """Called after each batch."""
     report: ScopeReport = field(init=False)
+    untold: int = field(default=0, init=False)
+    """Problems beyond those in the report."""
 
     def __post_init__(self) -> None:
         self.report = ScopeReport(self.scope)
@@ -207,12 +211,12 @@ class _ScopeCrawl:
         ):
             async for items in read:
                 claims = [item for item in items if not isinstance(item, (Problem, Position))]
-                self._problems(item for item in items if isinstance(item, Problem))
+                self._problems([item for item in items if isinstance(item, Problem)])
                 position = next((item for item in items if isinstance(item, Position)), position)
                 await self._write(crawl, claims)
                 await self.tell(self.report)
             if self.report.problems:
-                self.report = replace(self.report, outcome="partial")
+                self.report = replace(self.report, outcome="partial", problems=self._told())
                 return self.report
             gone, standing = await crawl.gone()
             if self.source.brake.holds(gone, standing) and await self.held(gone, standing, _TOO_MUCH):
@@ -279,8 +283,16 @@ class _ScopeCrawl:
             reached = reading(self.configuration, position) if position else None
             self.report = self.report.plus(await crawl.write(claims, withdrawn, reached))
 
-    def _problems(self, problems: Iterable[Problem]) -> None:
-        self.report = replace(self.report, problems=(*self.report.problems, *problems))
+    def _problems(self, problems: Sequence[Problem]) -> None:
+        room = MOST_PROBLEMS - len(self.report.problems)
+        self.untold += len(problems[room:])
+        self.report = replace(self.report, problems=(*self.report.problems, *problems[:room]))
+
+    def _told(self) -> tuple[Problem, ...]:
+        if not self.untold:
+            return self.report.problems
+        more = Problem(self.scope, f"{self.untold} more like these; correct these first")
+        return (*self.report.problems, more)
 
 
 async def _told_nobody(scope: ScopeReport) -> None: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -117,9 +117,20 @@ async def follow_runs(database: Database) -> AsyncGenerator[Run, None]:
 
 
 def _run(kept: Mapping[str, Any]) -> Run:
-    at = {key: None if kept.get(key) is None else kept[key].to_native() for key in ("started", "ended")}
-    rest = {one.name: kept.get(one.name) for one in fields(Run) if one.name not in at}
-    return Run(**at, **rest)
+    return Run(
+        kept["source"],
+        kept["started"].to_native(),
+        None if kept.get("ended") is None else kept["ended"].to_native(),
+        kept["outcome"],
+        kept.get("error"),
+        kept["claims"],
+        kept["added"],
+        kept["changed"],
+        kept["retracted"],
+        kept["quarantined"],
+        kept["problems"],
+        kept["scopes"],
+    )
 
 
 async def execute(database: Database, query: str, **parameters: Any) -> None:

@@ -68,8 +68,7 @@ class ScimConnector:
         said = []
         for kind in KINDS:
             for item in self._listed(kind, "meta"):
-                version = None if isinstance(item, Problem) else _version(item)
-                if version is None:
+                if isinstance(item, Problem) or (version := _version(item)) is None:
                     return None
                 said.append(f"{kind} {item['id']} {version}")
         digest = hashlib.sha256("\n".join(sorted(said)).encode(errors="replace"))

@@ -68,7 +68,8 @@ async def test_the_administrator_follows_a_crawl_to_its_end(acme: Acme, monkeypa
     runner = Runner(acme.desk.organization, acme.store, acme.desk.database)
     await runner.run(configuration_source(acme.desk.organization))
     monkeypatch.setattr("discovery.runs.EVERY_S", 0.05)
-    crawl = asyncio.create_task(runner.run(acme.desk.organization.source_named("directory")))
+    people = acme.desk.organization.source_named("directory").model_copy(update={"name": "people"})
+    crawl = asyncio.create_task(runner.run(people))
     schema = build_schema(RevisionTokens(Fernet.generate_key()))
     told = []
     async with (
@@ -77,7 +78,7 @@ async def test_the_administrator_follows_a_crawl_to_its_end(acme: Acme, monkeypa
     ):
         async for event in events:
             assert event.errors is None, event.errors
-            if event.data["crawls"]["source"] == "directory":
+            if event.data["crawls"]["source"] == "people":
                 told.append(event.data["crawls"])
                 waiting.go.set()
                 if told[-1]["outcome"] != "running":
@@ -86,10 +87,10 @@ async def test_the_administrator_follows_a_crawl_to_its_end(acme: Acme, monkeypa
     assert (told[0]["outcome"], told[0]["ended"], told[0]["claims"]) == ("running", None, 500)
     assert (told[-1]["outcome"], told[-1]["claims"]) == ("complete", 1_000)
     assert told[-1]["scopes"] == ["people: complete"]
-    assert (await asked(acme, ROOT, source="directory")).data == {"crawls": [told[-1]]}
+    assert (await asked(acme, ROOT, source="people")).data == {"crawls": [told[-1]]}
     assert {one["source"] for one in (await asked(acme, ROOT)).data["crawls"]} == {
         "configuration",
-        "directory",
+        "people",
     }
 
 

@@ -108,8 +108,8 @@ def oscal_params() -> bytes:
 
 MANY = 200_000
 FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
-    "xml: many elements of a name": ("xml", text(f"<a>{'<b/>' * MANY}</a>")),
-    "xml: many attributes": ("xml", text("<a " + " ".join(f"a{n}=''" for n in range(MANY)) + "/>")),
+    "xml: many elements of a name": ("xml", text(f"<a><people>{'<b/>' * MANY}</people></a>")),
+    "xml: many attributes": ("xml", text("<a><people " + " ".join(f"a{n}=''" for n in range(MANY)) + "/></a>")),
     "xml: more tags than may be": ("xml", lambda: b"<a>" + b"<b/>" * 3_000_000 + b"</a>"),
     "yaml: aliases of aliases": ("yaml", yaml_aliases),
     "yaml: many values": ("yaml", lambda: b"people: [" + b"[]," * 1_500_000 + b"]"),
@@ -119,7 +119,7 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "json: a long number": ("json", lambda: b'{"people": ' + b"9" * 1_000_000 + b"}"),
     "toml: a key of many parts": ("toml", lambda: b"people" + b".a" * MANY + b" = 1\n"),
     "toml: a table of many parts": ("toml", lambda: b"[people" + b".a" * MANY + b"]\n"),
-    "csv: short rows under a long header": ("csv", lambda: b"a," * 2_000 + b"b\n" + b"1\n" * MANY),
+    "csv: short rows under a long header": ("csv", text(",".join(f"a{n}" for n in range(2_000)) + "\n" + "1\n" * MANY)),
     "csv: many rows": ("csv", lambda: b"people\n" + b"1\n" * 1_500_000),
     "ldif: a long line, folded": ("ldif", lambda: b"dn: cn=a\n" + b" a\n" * 1_000_000),
     "markdown: blank lines of code": ("markdown", lambda: b"```\n" + b"w " * 300 + b"\n" * 900_000 + b"\n```\n"),

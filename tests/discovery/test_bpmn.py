@@ -236,15 +236,9 @@ def test_each_element_of_the_references_that_matters_is_told(say, shared_data):
     assert len(said.typed("SENDS_MESSAGE_TO")) == holds["messageFlow"]
     triggers = sum(" (" in str(claim.values["eventType"]) for claim in said.of("ProcessEvent"))
     assert triggers == sum(count for kind, count in holds.items() if kind.endswith("EventDefinition"))
-    names = {str(claim.values["name"]) for claim in said.of("DataObject")}
-    assert names >= named(shared_data / "bpmn-miwg" / "Reference", model, "dataObject", "dataStore")
-
-
-def named(folder, model, *kinds):
-    return {
-        " ".join(name.split())
-        for path in folder.glob("*.bpmn")
-        for kind in kinds
+    assert {claim.id for claim in said.of("DataObject")} >= {
+        f"data_object:{path.stem}/{element.get('id')}"
+        for path in (shared_data / "bpmn-miwg" / "Reference").glob("*.bpmn")
+        for kind in ("dataObject", "dataStore")
         for element in load_xml(path.read_bytes()).root.iter(f"{model}{kind}")
-        if (name := element.get("name"))
     }

@@ -240,6 +240,19 @@ async def test_problems_are_kept_with_the_run(make_runner, neo4j, tmp_path):
     assert await names(neo4j, "Document") == ["Good"]
 
 
+async def test_of_a_great_many_problems_some_are_told_and_how_many_more_there_are(
+    make_runner, neo4j, tmp_path
+):
+    entries = "\n".join(f"dn: uid=p{number},dc=acme\nobjectClass: inetOrgPerson\n" for number in range(1_203))
+    (tmp_path / "directory.ldif").write_text(f"{entries}\n{ADA}")
+    runner = make_runner(PEOPLE)
+    _, report = await runner.run_all(all_sources(runner.organization))
+    assert report.outcome == "partial"
+    assert len(report.problems) == 1_001
+    assert report.problems[-1].message == "203 more like these; correct these first"
+    assert await names(neo4j, "Person") == ["Ada Lovelace"]
+
+
 async def test_a_source_that_the_graph_may_not_hold_is_not_read_and_its_report_says_why(
     make_runner, neo4j, tmp_path
 ):

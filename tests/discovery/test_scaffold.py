@@ -31,6 +31,7 @@ def installed(tmp_path, monkeypatch):
         )
         (metadata / "entry_points.txt").write_text(points)
         sys.modules.pop(module.stem, None)
+        return site / module.name
 
     return install
 
@@ -42,7 +43,9 @@ def source_of(make_organization, tmp_path, connector):
 
 
 def test_a_scaffold_conforms_as_it_is_and_is_found_by_its_entry_point(installed, make_organization, tmp_path):
-    installed("wiki-people")
+    module = installed("wiki-people")
+    connector, _ = module.read_text().split("@contextmanager")
+    assert len(connector.splitlines()) <= 60
     assert "wiki-people" in names()
     organization, source = source_of(make_organization, tmp_path, "wiki-people")
     (tmp_path / "1.json").write_text('{"people": [{"id": "1", "name": "Ada"}]}')
