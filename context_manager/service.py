@@ -42,7 +42,7 @@ from context_manager.running import Running, announced
 from context_manager.scim_api import add_scim
 from context_manager.settings import Settings, SettingsError
 from context_manager.token_exchange import EXCHANGE_ISSUER, TokenExchange, add_token_exchange
-from discovery.events import follow, watch
+from discovery.events import follow, seeing_to, watch
 from discovery.reports import RunReport
 from discovery.runs import last_completed, prune_runs
 from discovery.schedule import scheduled
@@ -221,7 +221,8 @@ async def _leading(core: Core, embedder: Embedder, audit: AuditLog) -> AsyncIter
 async def _schedule(core: Core, stack: AsyncExitStack) -> None:
     """Crawls at their times, and when something happens at a source."""
     completed = await last_completed(core.database)
-    schedule = await stack.enter_async_context(scheduled(core.sources, completed, core.runner.run))
+    crawl = partial(seeing_to, core.database, core.runner.run)
+    schedule = await stack.enter_async_context(scheduled(core.sources, completed, crawl))
     listening = [("following events", partial(follow, core.database, schedule.now))]
     for source in core.organization.source:
         if source.watch:

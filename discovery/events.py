@@ -1,18 +1,20 @@
-"""Something happened at a source: noted in Neo4j (`_Event`) by whoever hears of it, taken up by the process
-that crawls. Files that a source watches tell by themselves."""
+"""Something happened at a source: noted in Neo4j (`_Event`) by whoever hears of it, until a crawl has seen to
+it. Files that a source watches tell by themselves."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 
-from neo4j import AsyncManagedTransaction
 from watchfiles import awatch
 
 from discovery.files import locate
+from discovery.reports import RunReport
 from discovery.runs import execute
+from discovery.schedule import Crawl
 from discovery.sources import OrganizationConfig, SourceConfig
 from graph.database import Database
 
@@ -24,32 +26,41 @@ _QUIET_MS = 500
 
 
 async def note(database: Database, source: str) -> None:
-    """Once for as many as come before it is taken up."""
+    """Once for as many as come before a crawl."""
     await execute(database, "MERGE (e:_Event {source: $source}) SET e.at = datetime()", source=source)
 
 
-async def taken(database: Database) -> Sequence[str]:
-    """The sources at which something happened; forgotten with that."""
-    if not await database.read("MATCH (e:_Event) RETURN e LIMIT 1"):
-        return ()
+async def noted(database: Database) -> Mapping[str, datetime]:
+    """The sources at which something happened that no crawl has seen to yet, and when it was noted last."""
+    records = await database.read("MATCH (e:_Event) RETURN e.source AS source, e.at AS at")
+    return {record["source"]: record["at"] for record in records}
 
-    async def work(tx: AsyncManagedTransaction) -> list[str]:
-        result = await tx.run("MATCH (e:_Event) WITH e, e.source AS source DELETE e RETURN source")
-        return [record["source"] async for record in result]
 
-    return await database.write_transaction(work)
+async def seeing_to(database: Database, crawl: Crawl, source: SourceConfig) -> RunReport:
+    """A crawl, which sees to what was noted before it; unless it fails, or its process is killed."""
+    before = await noted(database)
+    report = await crawl(source)
+    if source.name in before and report.outcome != "failed":
+        query = "MATCH (e:_Event {source: $source, at: $at}) DELETE e"  # one since then stays
+        await execute(database, query, source=source.name, at=before[source.name])
+    return report
 
 
 async def follow(database: Database, now: Callable[[str], None]) -> None:
-    """Hand on what is noted, until cancelled."""
+    """Hand on what is noted, each time anew, until cancelled."""
+    told: Mapping[str, datetime] = {}
     while True:
-        for source in await taken(database):
-            now(source)
+        found = await noted(database)
+        for source, at in found.items():
+            if told.get(source) != at:
+                now(source)
+        told = found
         await asyncio.sleep(POLL_S)
 
 
 async def watch(organization: OrganizationConfig, source: SourceConfig, now: Callable[[str], None]) -> None:
-    """Say when a file changes below what the source watches, until cancelled.
+    """Say when a file changes below what the source watches, until cancelled; and at first, since one may
+    have changed while nobody watched.
 
     A folder that is not there is not watched: the schedule reads the source, and reports that.
     """
@@ -61,5 +72,6 @@ async def watch(organization: OrganizationConfig, source: SourceConfig, now: Cal
         else:
             log.warning("source %s: %s is not there and is not watched", source.name, path)
     if paths:
+        now(source.name)
         async for _ in awatch(*paths, debounce=_QUIET_MS, step=_QUIET_MS // 5):
             now(source.name)

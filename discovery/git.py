@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -91,22 +91,40 @@ class Repository:
         """The commits after one, to and with another, along first parents, oldest first."""
         command = ["log", "--first-parent", "-m", "--reverse", "--raw", "--no-abbrev", "--no-renames", "-z"]
         command += ["--no-ext-diff", "--format=commit %H", "--end-of-options", f"{after}..{until}"]
+        yield from _commits(self._log(command, f"git could not list the commits to {until}"))
+
+    def authors(self, until: str) -> Iterator[tuple[str, str]]:
+        """All commits on the way to one, the newest first, each with its author's address by the mailmap."""
+        command = ["log", "-z", "--use-mailmap", "--format=%H %aE", "--end-of-options", until]
+        command = ["-c", f"mailmap.blob={until}:.mailmap", *command]
+        for field in self._log(command, f"git could not list the commits to {until}"):
+            commit, _, address = field.decode(errors="replace").partition(" ")
+            yield commit, address.strip()
+
+    def _log(self, command: Sequence[str], failed: str) -> Iterator[bytes]:
+        """What the command tells, parted by NUL bytes. Raises SourceError where it fails."""
+        directory = self.directory.resolve()
         process = subprocess.Popen(
-            [*_GIT, f"--git-dir={self.directory}", *command],
+            [*_GIT, f"--git-dir={directory}", *command],
             env=_environment(),
+            cwd=directory.anchor,  # else git looks for a mailmap where this process was started
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
         assert process.stdout is not None  # noqa: S101  it is a pipe
         try:
-            yield from _commits(_fields(iter(partial(process.stdout.read, _PIECE), b"")))
+            turn("commits")
+            yield from _fields(iter(partial(process.stdout.read, _PIECE), b""))
+            status = process.wait()
+        except OSError as error:
+            raise SourceError(f"{self.path}: {failed}: {error}; check the repository") from error
         finally:
             process.stdout.close()
             process.kill()
-            status = process.wait()
-        if status > 0:
-            raise SourceError(f"{self.path}: git could not list the commits to {until}; check the repository")
+            process.wait()
+        if status:
+            raise SourceError(f"{self.path}: {failed}; check the repository")
 
     @contextmanager
     def reader(self) -> Iterator[BlobReader]:
@@ -188,6 +206,19 @@ def open_repository(path: Path) -> Iterator[Repository]:
             yield Repository(path, clone)
     else:
         raise SourceError(f"{path}: there is no such repository or bundle; correct the path in sources.toml")
+
+
+def repository_name(path: Path) -> str:
+    """What it is called by, if nothing else is said: its file or folder."""
+    return path.resolve().name.removesuffix(".git").removesuffix(".bundle")
+
+
+def head_of(path: Path, branch: str | None) -> str:
+    """The commit that a repository or bundle holds for a branch, or HEAD. Raises SourceError."""
+    if (commit := bundle_head(path, branch)) is not None:
+        return commit
+    with open_repository(path) as repository:
+        return repository.commit(branch)
 
 
 def bundle_head(path: Path, branch: str | None) -> str | None:

@@ -169,6 +169,30 @@ def _codeowners(folder: Path) -> Iterator[Specimen]:
 
 
 @contextmanager
+def _git_authors(folder: Path) -> Iterator[Specimen]:
+    repository = folder / "repository"
+    repository.mkdir()
+    _git(repository, "init", "-q", "-b", "main")
+
+    def commit(address: str) -> None:
+        author = ["-c", f"user.email={address}", "-c", "user.name=x"]
+        subprocess.run(
+            ["git", *author, "commit", "-q", "--allow-empty", "-m", "x"],
+            cwd=repository,
+            check=True,
+            capture_output=True,
+        )
+
+    commit("ada@x.example")
+    yield Specimen(
+        {"repository": "repository"},
+        frozenset({"repository:repository"}),
+        partial(commit, "bob@x.example"),
+        partial(commit, "ada@y.example"),
+    )
+
+
+@contextmanager
 def _files(folder: Path) -> Iterator[Specimen]:
     data = folder / "data"
     (data / "2026").mkdir(parents=True)
@@ -245,6 +269,7 @@ SPECIMENS: Mapping[str, MakeSpecimen] = {
     "bpmn": _bpmn,
     "codeowners": _codeowners,
     "dbt": partial(_json_file, _DBT, ('"x"', '"y"'), "table:specimen/model.a.x"),
+    "git-authors": _git_authors,
     "github-actions": partial(_json_file, _ACTIONS, ("Build", "Built"), "process:specimen/a.json"),
     "documents": _documents,
     "files": _files,

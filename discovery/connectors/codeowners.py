@@ -9,7 +9,7 @@ from pathlib import Path
 
 from discovery.connector import Change, Connector, Item, Position, Problem, SourceError, only_if_unchanged
 from discovery.files import UnreadableError, decoded, locate
-from discovery.git import Repository, bundle_head, open_repository
+from discovery.git import Repository, head_of, open_repository, repository_name
 from discovery.options import Options, parse_options
 from discovery.patterns import Parts
 from discovery.sources import OrganizationConfig, SourceConfig
@@ -58,11 +58,7 @@ class CodeownersConnector:
         return (self.options.repository + ("" if branch is None else f" branch {branch}"),)
 
     def changes(self, scope: str, position: str) -> Iterator[Change]:
-        path = locate(self.organization, self.options.repository)
-        commit = bundle_head(path, self.options.branch)
-        if commit is None:
-            with open_repository(path) as repository:
-                commit = repository.commit(self.options.branch)
+        commit = head_of(locate(self.organization, self.options.repository), self.options.branch)
         yield from only_if_unchanged(position, f"{commit} {self.options.digest()}")
 
     def read(self, scope: str) -> Iterator[Item]:
@@ -75,7 +71,7 @@ class CodeownersConnector:
 
     def _claims(self, path: Path, file: str, text: str) -> Iterator[Claim | Problem]:
         parts = Parts(self.organization, self.source)
-        name = self.options.name or path.resolve().name.removesuffix(".git").removesuffix(".bundle")
+        name = self.options.name or repository_name(path)
         repository = entity_id("repository", name)
         yield from parts.classifications()
         yield EntityClaim(repository, "Repository", parts.collection(), {"name": name}, file)
@@ -122,9 +118,15 @@ def _owner(token: str, named: Mapping[str, str]) -> str | None:
         return named[token]
     if match := _TEAM.fullmatch(token):
         return entity_id("group", match[1])
-    if match := _USER.fullmatch(token) or _EMAIL.fullmatch(token):
+    if match := _USER.fullmatch(token):
         return entity_id("person", match[1])
-    return None
+    return person_at(token)
+
+
+def person_at(address: str) -> str | None:
+    """Who has the address `name@host`, by the rule: person:name."""
+    match = _EMAIL.fullmatch(address)
+    return entity_id("person", match[1]) if match else None
 
 
 def _codeowners(repository: Repository, commit: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from context_manager.hooks_api import add_hooks
-from discovery.events import taken
+from discovery.events import noted
 from discovery.sources import OrganizationConfig
 
 SECRET = "the-secret-of-the-hook"
@@ -55,7 +55,7 @@ def signed(secret, body=BODY):
 @pytest.mark.parametrize("headers", [signed(SECRET), {"Authorization": f"Bearer {SECRET}"}])
 async def test_a_source_that_proves_itself_is_noted(url, neo4j, headers):
     assert (await post(f"{url}/code", headers))[0] == 202
-    assert await taken(neo4j) == ["code"]
+    assert (await noted(neo4j)).keys() == {"code"}
 
 
 async def test_anything_else_is_refused_alike_and_notes_nothing(url, neo4j):
@@ -73,4 +73,4 @@ async def test_anything_else_is_refused_alike_and_notes_nothing(url, neo4j):
     }
     assert len(answers) == 1
     assert next(iter(answers))[0] == 401
-    assert await taken(neo4j) == ()
+    assert await noted(neo4j) == {}
