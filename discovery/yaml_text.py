@@ -13,7 +13,7 @@ from yaml.resolver import Resolver
 from discovery.files import UnreadableError
 
 #: Values in a document once its aliases are written out.
-MAX_VALUES = 1_000_000
+MAX_VALUES = 500_000
 
 
 class _Loader(Composer, CParser, SafeConstructor, Resolver):
