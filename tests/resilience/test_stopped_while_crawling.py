@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from graph.neo4j_server import Neo4jServer
 from tests.resilience.command import Orgraph, copy_of_sample, edit, facts, on, visible, wipe
+from tests.vllm_fixture import _free_port
 
 pytestmark = [pytest.mark.neo4j, pytest.mark.xdist_group("neo4j")]
 
@@ -19,42 +21,47 @@ PAGES_PER_SECOND = 40
 """So that there is a middle, whatever the machine."""
 
 
-def test_a_crawl_goes_on_whatever_ended_the_service(
-    tmp_path: Path, neo4j_server: Neo4jServer, free_port: int
-) -> None:
-    """Stopped once, then killed, then left alone: one graph, as of a crawl that nothing interrupted."""
+def test_a_crawl_goes_on_whatever_ended_the_service(tmp_path: Path, neo4j_server: Neo4jServer) -> None:
+    """Stopped once, then killed while another process waits, which goes on: one graph, as of a crawl that
+    nothing interrupted."""
     wipe(neo4j_server)
     sources = copy_of_sample(tmp_path / "sample")
     edit(sources, 'options = { path = "policies", glob = ["*.md", "*.pdf"], kind = "policy" }',
          f'pages_per_second = {PAGES_PER_SECOND}\n'
          'options = { path = "policies", glob = ["*.md", "*.pdf"], kind = "policy", mentions = false }')  # fmt: skip
-    orgraph = on(neo4j_server, tmp_path / "data", sources, ORGRAPH_PORT=str(free_port))
-    assert {report["outcome"] for report in orgraph.crawl().values()} == {"complete"}
-    seen = visible(neo4j_server, sources)
+    first, second = (
+        on(neo4j_server, tmp_path / name, sources, ORGRAPH_PORT=str(_free_port())) for name in ("one", "two")
+    )
+    assert {report["outcome"] for report in first.crawl().values()} == {"complete"}
+    seen, documents = visible(neo4j_server, sources), standing(neo4j_server)
     add_documents(sources.parent / "policies")
     query(neo4j_server, "MATCH (r:_Run {source: 'policies'}) SET r.ended = r.ended - duration('P1D')")
 
-    at = [standing(neo4j_server)]
-    for ended_by, code in ((signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)):
-        before = at[-1]
-        process = orgraph.start("serve")
-        wait(orgraph, lambda before=before: standing(neo4j_server) > before)
-        os.kill(process.pid, ended_by)
-        assert process.wait(60) == code, orgraph.log.read_text()
-        at.append(standing(neo4j_server))
-        assert before < at[-1] < at[0] + DOCUMENTS, "it was not in the middle"
+    def ended(process: subprocess.Popen[bytes], by: signal.Signals, code: int) -> None:
+        """In the middle of its crawl, which has taken nothing away."""
+        before = standing(neo4j_server)
+        wait(first, lambda: standing(neo4j_server) > before)
+        os.kill(process.pid, by)
+        assert process.wait(60) == code, first.log.read_text()
+        assert before < standing(neo4j_server) < documents + DOCUMENTS, "it was not in the middle"
         still = visible(neo4j_server, sources)
         assert all(still[account] >= ids for account, ids in seen.items())
         assert query(neo4j_server, "MATCH (v:_Version) RETURN count(v)") == [0]
 
-    process = orgraph.start("serve")
+    ended(first.start("serve"), signal.SIGTERM, 0)
+    killed = first.start("serve")
+    wait(first, lambda: leader(neo4j_server) != [])
+    [led] = leader(neo4j_server)
+    waiting = second.start("serve")
     try:
-        wait(orgraph, lambda: query(neo4j_server, f"{LAST} RETURN r.outcome") == ["complete"])
+        ended(killed, signal.SIGKILL, -signal.SIGKILL)
+        wait(second, lambda: query(neo4j_server, f"{LAST} RETURN r.outcome") == ["complete"])
+        [leads] = leader(neo4j_server)
     finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
-    assert query(neo4j_server, f"{LAST} RETURN r.retracted") == [0]
-    assert query(neo4j_server, f"{LAST} RETURN r.changed") == [0]
+        waiting.send_signal(signal.SIGTERM)
+        assert waiting.wait(60) == 0
+    assert leads != led
+    assert query(neo4j_server, f"{LAST} RETURN r.retracted + r.changed") == [0]
     assert query(neo4j_server, "MATCH (v:_Version) RETURN count(v)") == [0]
     whole = asserted(neo4j_server)
 
@@ -81,6 +88,10 @@ def query(server: Neo4jServer, text: str) -> list[object]:
 
 def standing(server: Neo4jServer) -> int:
     return len(query(server, "MATCH (d:Policy) RETURN d.id"))
+
+
+def leader(server: Neo4jServer) -> list[object]:
+    return query(server, "MATCH (l:_Leader) WHERE l.until > datetime() RETURN l.holder")
 
 
 def asserted(server: Neo4jServer) -> dict[str, list[object]]:
