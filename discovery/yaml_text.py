@@ -47,7 +47,8 @@ def load_yaml(text: str) -> Any:
         return documents if len(documents) > 1 else next(iter(documents), None)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        line = "" if mark is None else f" in line {mark.line + 1}"
+        # At the end of the text it is the line after.
+        line = "" if mark is None else f" in line {min(mark.line, text.count(chr(10))) + 1}"
         raise UnreadableError(f"expected YAML: {error.problem}{line}; correct it") from error
     except (yaml.YAMLError, ValueError) as error:
         raise UnreadableError(f"expected YAML: {error}; correct it") from error
