@@ -26,6 +26,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from neo4j import AsyncManagedTransaction
 
 from graph.audiences import Userset
@@ -173,17 +174,20 @@ def index_figures(documents: int) -> dict[str, float]:
 
 
 async def worst_case(database: Database, documents: int) -> dict[str, float]:
-    choose = random.Random(2)  # noqa: S311
+    choose = np.random.default_rng(2)
 
     async def write(tx: AsyncManagedTransaction, first: int) -> None:
         rows = [
-            [number, [choose.gauss() for _ in range(EMBEDDING_DIMENSIONS)]]
+            [number, choose.normal(size=EMBEDDING_DIMENSIONS).tolist()]
             for number in range(first, min(first + 1_000, documents))
         ]
         await tx.run(
             """
             UNWIND $rows AS row
-            CREATE (n:Entity:Document {id: 'document:' + row[0], name: 'D', audience: row[0], sources: ['x']})
+            CREATE (n:Entity:Document {
+                id: 'document:' + row[0], name: 'D', audience: row[0],
+                sources: ['x'], confidence: 1.0, since: 1
+            })
             WITH n, row CALL db.create.setNodeVectorProperty(n, 'embedding', row[1])
             """,
             rows=rows,
@@ -198,7 +202,7 @@ async def worst_case(database: Database, documents: int) -> dict[str, float]:
     async with database.driver.session(database=database.name) as session:
         await (await session.run("CALL db.awaitIndexes(300)")).consume()
     visible = bytes(number % 2 for number in range(documents))
-    vector = [choose.gauss() for _ in range(EMBEDDING_DIMENSIONS)]
+    vector = choose.normal(size=EMBEDDING_DIMENSIONS).tolist()
     times: dict[str, list[float]] = {"count": [], "vector_search": []}
     for _ in range(10):
 

@@ -22,6 +22,8 @@ from graph.reads import Asker
 from graph.rebac.relation_tuples import TupleKey, type_of
 from graph.tuples import bound
 from ontologies import Ontology
+from ontologies.authorization_model import ModelError, parse_dsl
+from ontologies.check import check_model
 
 
 async def preview_decision(
@@ -87,6 +89,25 @@ async def preview_configuration(desk: AccessDesk, asker: Asker) -> Sequence[Acce
         removed=(was - will_be) & rights.snapshot.by_configuration,
     )
     return await _effects(desk, rights, after, {key.object for key in was ^ will_be})
+
+
+async def preview_model(desk: AccessDesk, asker: Asker, text: str) -> Sequence[AccessEffect]:
+    """Who would gain and lose under another authorization model, in OpenFGA's DSL. For the administrator.
+
+    AccessRefused says too what is wrong with the model, or where it does not fit the ontology.
+    """
+    rights = await desk.rights(asker)
+    if not rights.administrator:
+        raise await desk.refused(asker, "preview of a model")
+    try:
+        model = parse_dsl(text)
+    except ModelError as error:
+        raise AccessRefused(f"this is no authorization model: {error}") from error
+    findings = check_model(desk.ontology, model)
+    if findings:
+        raise AccessRefused("the model does not fit the ontology: " + "; ".join(map(str, findings)))
+    places = {place.object for tree in rights.snapshot.audiences.values() for place in usersets(tree)}
+    return await _effects(desk, rights, rights.snapshot.with_model(model), places)
 
 
 async def who_can_see(desk: AccessDesk, asker: Asker, id: str) -> Sequence[str]:

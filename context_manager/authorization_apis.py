@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiohttp import web
 
 from context_manager.authzen_api import add_authzen
@@ -15,10 +17,18 @@ from graph.reads import Reader
 from graph.tuple_stores import TupleStores
 
 
-async def add_authorization_apis(
-    app: web.Application, core: Core, reader: Reader, tuples: OrganizationTuples, verifier: Verifier
+async def add_authorization_apis(  # noqa: PLR0913, PLR0917  what it composes
+    app: web.Application,
+    core: Core,
+    reader: Reader,
+    tuples: OrganizationTuples,
+    verifier: Verifier,
+    followed: Callable[[], int],
 ) -> None:
-    """Add both APIs, once deletions of stores that were cut short are finished."""
+    """Add both APIs, once deletions of stores that were cut short are finished.
+
+    `followed`: as `ServiceLease.followed`.
+    """
     stores = TupleStores(core.database)
     await stores.finish_deletions()
     policies = {policy.name: policy for policy in core.policies}
@@ -28,6 +38,6 @@ async def add_authorization_apis(
         tuples,
         reader,
     )
-    service = AuthorizationService(stores, organization, policies, core.organization.administrator)
+    service = AuthorizationService(stores, organization, policies, core.organization.administrator, followed)
     add_authzen(app, service, verifier)  # first: OpenFGA's undefined endpoints are all that is left
     add_openfga(app, service, verifier)

@@ -45,6 +45,7 @@ def add_access(app: typer.Typer) -> None:
         ("access", access),
         ("who-can-see", who_can_see),
         ("preview-sources", preview_sources),
+        ("preview-model", preview_model),
         ("disable", disable),
         ("enable", enable),
         ("break-glass", break_glass),
@@ -153,6 +154,21 @@ def preview_sources(person: As = None, token_file: TokenFile = None, as_json: As
     """Who would gain and who would lose if sources.toml took effect as it is now."""
     found = asked(person, token_file).send("query { done: previewSources { account gains losses } }")
     show_effects(found, as_json)
+
+
+def preview_model(
+    file: Annotated[Path, typer.Argument(help="An authorization model in OpenFGA's DSL.")],
+    person: As = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Who would gain and who would lose under another authorization model."""
+    try:
+        model = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        fail(f"{file} cannot be read: {error}")
+    text = "query ($model: String!) { done: previewModel(model: $model) { account gains losses } }"
+    show_effects(asked(person, token_file).send(text, model=model), as_json)
 
 
 def disable(

@@ -176,6 +176,16 @@ class AccessQueries:
         return [_change_of(change) for change in found]
 
     @strawberry.field(
+        description="Who would gain and lose under another authorization model, which is in OpenFGA's DSL."
+    )
+    async def preview_model(self, info: strawberry.Info, model: str) -> list[AccessEffect]:
+        try:
+            found = await questions.preview_model(info.context.desk(), info.context.asker, model)
+        except EXPECTED as error:
+            raise GraphQLError(str(error)) from error
+        return effects_of(found)
+
+    @strawberry.field(
         description="Who would gain and lose if the sources' configuration took effect as its file is now."
     )
     async def preview_sources(self, info: strawberry.Info) -> list[AccessEffect]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -19,23 +19,23 @@ from graph.token_scope import EVERYTHING
 from graph.tuple_store_records import Store
 from graph.tuple_stores import TupleStores
 
-#: Seconds for which a standing may be used again where a request does not ask for higher consistency.
-_KEPT_FOR = 0.1
+#: Seconds after which a standing is read again beside the requests, and after which they wait for that.
+_FRESH_FOR, _KEPT_FOR = 0.1, 1.0
 _KEPT = 10_000
 
 
 @dataclass(slots=True)
 class _Kept:
-    """The last standing that was read, at which count of this process's writes, and until when it is good."""
+    """The last standing that was read, when, and after what."""
 
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     standing: AccountStanding | None = None
-    writes: int = 0
-    until: float = 0.0
+    after: tuple[int, int] = (0, 0)
+    at: float = 0.0
     renewal: asyncio.Task[None] | None = None
 
-    def serves(self, writes: int) -> bool:
-        return self.standing is not None and self.writes == writes and time.monotonic() < self.until
+    def serves(self, after: tuple[int, int], now: float) -> bool:
+        return self.standing is not None and self.after == after and now < self.at + _KEPT_FOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,9 @@ class AuthorizationService:
     """By the name of the source."""
     administrator: str
     """Id of the administrator's person."""
+    followed: Callable[[], int]
+    """The access revision that this process has followed to, as `ServiceLease.followed`: what a commit takes
+    away is followed before it returns."""
     _kept: dict[tuple[str, str], _Kept] = field(default_factory=dict)
 
     async def store(self, asker: Asker, id: str, current: bool = True) -> StoreView:
@@ -101,26 +104,27 @@ class AuthorizationService:
         if len(self._kept) > _KEPT:
             self._kept.clear()
         kept = self._kept.setdefault((asker.account, store), _Kept())
-        if kept.serves(self.stores.database.writes.count):
-            if kept.until - time.monotonic() < _KEPT_FOR / 2 and not kept.reading.locked():
-                # Read again before it is too old, so that no request waits for that.
-                kept.renewal = asyncio.create_task(self._renew(kept, asker, store))
+        now = time.monotonic()
+        if kept.serves(self._after(), now):
+            if now > kept.at + _FRESH_FOR and (kept.renewal is None or kept.renewal.done()):
+                kept.renewal = asyncio.create_task(self._read_into(kept, asker, store))
                 kept.renewal.add_done_callback(_look_at)
         else:
             async with kept.reading:
-                if not kept.serves(self.stores.database.writes.count):
+                if not kept.serves(self._after(), time.monotonic()):
                     await self._read_into(kept, asker, store)
         assert kept.standing is not None  # noqa: S101  it was read
         return kept.standing
 
-    async def _renew(self, kept: _Kept, asker: Asker, store: str) -> None:
-        async with kept.reading:
-            await self._read_into(kept, asker, store)
+    def _after(self) -> tuple[int, int]:
+        """What a standing that was read before any change of it is of no more use."""
+        return self.followed(), self.stores.writes
 
     async def _read_into(self, kept: _Kept, asker: Asker, store: str) -> None:
-        writes, until = self.stores.database.writes.count, time.monotonic() + _KEPT_FOR
+        after, at = self._after(), time.monotonic()
         standing = await self._read(asker, store)
-        kept.standing, kept.writes, kept.until = standing, writes, until
+        if at > kept.at:  # of two readings the one that began last tells
+            kept.standing, kept.after, kept.at = standing, after, at
 
     async def _read(self, asker: Asker, store: str) -> AccountStanding:
         now = datetime.now(UTC)

@@ -90,14 +90,15 @@ class StoreAnswers:
             except RebacError as error:
                 about = "invalid 'user' value: " if error.code == "validation_error" else ""
                 raise RebacError(error.code, about + error.message) from error
-            return list(listing.list_objects(self._request(supposed), user, relation, type_name))
+            request = self._request(supposed, listing=True)
+            return list(listing.list_objects(request, user, relation, type_name))
 
     async def list_users(
         self, object: str, relation: str, user_type: str, user_relation: str, supposed: Supposed
     ) -> list[str]:
         with as_openfga():
             validate_list_users(self.model, object, relation, user_type, user_relation)
-            request = self._request(supposed)
+            request = self._request(supposed, listing=True)
             return list(listing.list_users(request, object, relation, user_type, user_relation))
 
     async def expand(self, object: str, relation: str, supposed: Supposed) -> Mapping[str, Any]:
@@ -116,8 +117,8 @@ class StoreAnswers:
         except RebacError as error:
             raise RebacError(error.code, f"invalid relation: {error.message}") from error
 
-    def _request(self, supposed: Supposed) -> evaluator.Request:
-        validate_contextual(self.model, supposed.tuples)
+    def _request(self, supposed: Supposed, listing: bool = False) -> evaluator.Request:
+        validate_contextual(self.model, supposed.tuples, listing=listing)
         return evaluator.Request(
             self.model,
             self.index,

@@ -223,7 +223,11 @@ _LIST_OBJECTS: Mapping[str, Kind] = {
     "context": Struct(),
     "consistency": _CONSISTENCY,
 }
-LIST_OBJECTS = Message("ListObjectsRequest", _LIST_OBJECTS)
+#: Pages are ours: OpenFGA cuts a list off, or streams it.
+LIST_OBJECTS = Message(
+    "ListObjectsRequest",
+    {**_LIST_OBJECTS, "page_size": PageSize(most=None), "continuation_token": _TOKEN},
+)
 STREAMED_LIST_OBJECTS = Message("StreamedListObjectsRequest", _LIST_OBJECTS)
 LIST_USERS = Message(
     "ListUsersRequest",

@@ -70,6 +70,11 @@ class AccessSnapshot:
         index = TupleIndex(held, self.suspended)
         return replace(self, held=held, request=Request(self.model, index, now=self.request.now))
 
+    def with_model(self, model: AuthorizationModel) -> AccessSnapshot:
+        """As it would be under another model."""
+        index = TupleIndex(self.held, self.suspended)
+        return replace(self, model=model, request=Request(model, index, now=self.request.now))
+
     def search(self, account: str) -> Search:
         return Search(self.request, account)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, LiteralString, TypeVar
 
 from neo4j import READ_ACCESS, AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction, Record
@@ -100,13 +100,6 @@ class DatabaseError(Exception):
     """Neo4j cannot be used; the message names its address and what to do."""
 
 
-@dataclass(slots=True)
-class Writes:
-    """How many write transactions of this process have ended, whether they committed or not."""
-
-    count: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Database:
     """A database of a Neo4j. Every call has a session of its own, so that no read waits for
@@ -114,7 +107,6 @@ class Database:
 
     driver: AsyncDriver
     name: str
-    writes: Writes = field(default_factory=Writes, compare=False)
 
     async def read(self, query: LiteralString, /, **parameters: Any) -> list[Record]:
         """All records of a query, in a read transaction, repeated on transient errors."""
@@ -131,11 +123,8 @@ class Database:
 
     async def write_transaction(self, work: Callable[[AsyncManagedTransaction], Awaitable[Result]]) -> Result:
         """`work` in one write transaction, repeated on transient errors: it must bear that."""
-        try:
-            async with self.driver.session(database=self.name) as session:
-                return await session.execute_write(work)
-        finally:
-            self.writes.count += 1
+        async with self.driver.session(database=self.name) as session:
+            return await session.execute_write(work)
 
     async def ensure_schema(self) -> None:
         """Create the constraints, indexes and counters that are missing, and wait for the indexes.

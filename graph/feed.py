@@ -40,8 +40,8 @@ class FactChange:
     `validTo`; a relationship by `start`, `type` and `end` instead of the first three; an audience by
     `audience`. Of what was erased only a pseudonym is told. Instants are `{"dateTime": ISO 8601}`.
 
-    A relationship that decides who belongs to an audience says in `claimedIn` who vouches for it: source,
-    scope, and from when until when each does. Where it does not, the revision's own source and scope do.
+    A relationship that makes a tuple says in `claimedIn` who vouches for it: source, scope, and from when
+    until when each does. Where it does not, the revision's own source and scope do.
     """
 
     kind: Literal["entity", "relationship", "audience", "erased"]

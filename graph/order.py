@@ -11,7 +11,6 @@ from typing import Any
 import orjson
 from neo4j import AsyncManagedTransaction
 
-from graph.audiences import rested_on
 from graph.bulk import counted, needy
 from graph.claims import EntityClaim, Violation
 from graph.facts import (
@@ -39,8 +38,8 @@ class Schema:
         }
         """Classes that have shapes of those types."""
         self.needy = needy(shapes, model)
-        self.rested_on = frozenset(one.relationship for one in rested_on(shapes.ontology, model))
-        """Relationship types that decide who belongs to an audience."""
+        self.bound = frozenset(one.relationship for one in shapes.ontology.bindings)
+        """Relationship types that make tuples."""
         self.inferable = compile_rules(shapes.ontology).relevant
         """Relationship types of which some may stand that nobody claims."""
 

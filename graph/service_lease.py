@@ -53,6 +53,11 @@ class ServiceLease:
             )
         return self._count
 
+    def followed(self) -> int:
+        """The access revision that was followed to: while the lease is held, no commit that changed access
+        has returned that is newer."""
+        return self._reached
+
     @asynccontextmanager
     async def holding(self, host: str) -> AsyncIterator[None]:
         """Hold the lease until the block ends; other processes ring at a free port of the host."""

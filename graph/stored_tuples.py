@@ -6,13 +6,14 @@ Positions order both: the number of the write, and the place in it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, LiteralString
 
+import orjson
 from neo4j import AsyncManagedTransaction, Record
 
 from graph.database import Database
@@ -23,6 +24,8 @@ from graph.tuples import native
 Key = tuple[str, str, str]
 """(object, relation, user)."""
 
+#: Writes of the log that are read at a time.
+_STEPS = 500
 #: Writes have fewer tuples than this, so that number and place make one integer.
 _PLACES = 1_000
 
@@ -97,42 +100,81 @@ class StoredChange:
     at: datetime
 
 
-async def write(database: Database, store: str, write: TupleWrite, by: str, at: datetime) -> int:
-    """The number of the store's last write afterwards. All or nothing."""
+async def write(
+    database: Database, store: str, writes: Sequence[TupleWrite], by: Sequence[str], at: datetime
+) -> Sequence[int]:
+    """Writes one after the other, in one transaction; the number of the store's last write after each.
 
-    async def work(tx: AsyncManagedTransaction) -> int:
+    All of all of them or nothing.
+    """
+
+    async def work(tx: AsyncManagedTransaction) -> Sequence[int]:
         number = await lock(tx, store)
-        standing = await _standing(tx, store, (*write.deletes, *write.writes))
-        deletes = [key for key in write.deletes if _must_go(key, standing, write.ignore_absent)]
-        writes = [key for key in write.writes if _must_come(key, standing, write.ignore_present)]
-        if deletes or writes:
-            number += 1
-            await _change(tx, store, Step(number, deletes, writes), by, at)
-        return number
+        named = {_named(key) for write in writes for key in (*write.deletes, *write.writes)}
+        before = await _standing(tx, store, named)
+        standing, rows, steps, numbers = dict(before), {}, [], []
+        for write, account in zip(writes, by, strict=True):
+            step = _step_of(write, standing, number + 1)
+            if step.deletes or step.writes:
+                number += 1
+                steps.append((step, account))
+                for key in step.deletes:
+                    del standing[_named(key)]
+                    rows.pop(_named(key), None)
+                for place, key in enumerate(step.writes):
+                    standing[_named(key)] = key
+                    rows[_named(key)] = _row(key, step.number * _PLACES + place)
+            numbers.append(number)
+        if steps:
+            gone = [key for key in before if key in rows or key not in standing]
+            await _change(tx, store, gone, rows.values(), steps, at)
+        return numbers
 
     return await database.write_transaction(work)
+
+
+def _step_of(write: TupleWrite, standing: Mapping[Key, TupleKey], number: int) -> Step:
+    deletes = [key for key in write.deletes if _must_go(key, standing, write.ignore_absent)]
+    return Step(
+        number, deletes, [key for key in write.writes if _must_come(key, standing, write.ignore_present)]
+    )
 
 
 async def load(database: Database, store: str) -> tuple[TupleIndex, int]:
-    """All tuples, and the number of the write that they are of."""
+    """All tuples, and the number of the write that they are of: what its log comes to.
+
+    The log lies on disk as it was written, and is read in a fraction of the time that the tuples take.
+    """
 
     async def work(tx: AsyncManagedTransaction) -> tuple[TupleIndex, int]:
         number, index = await lock(tx, store), TupleIndex()
-        result = await tx.run(
-            """MATCH (t:_StoreTuple {store: $store})
-               RETURN t.user AS user, t.relation AS relation, t.object AS object,
-                      t.condition AS condition, t.context AS context""",
-            store=store,
-        )
-        async for record in result:
-            user, relation, object, condition, context = record.values()
-            if condition is None:
-                index.put(user, relation, object)
-            else:
-                index.add(TupleKey(user, relation, object, condition, json.loads(context)))
+        async for step in _steps(tx, store, 0, number):
+            apply(index, step)
         return index, number
 
     return await database.write_transaction(work)
+
+
+def apply(index: TupleIndex, step: Step) -> None:
+    """Do to the index what the write did."""
+    for key in step.deletes:
+        index.remove(key.user, key.relation, key.object)
+    for key in step.writes:
+        index.add(key)
+
+
+async def _steps(tx: AsyncManagedTransaction, store: str, after: int, last: int) -> AsyncIterator[Step]:
+    """The writes that follow one number, up to another, in order."""
+    for first in range(after, last, _STEPS):
+        result = await tx.run(
+            """MATCH (c:_StoreChange {store: $store}) WHERE c.number > $first AND c.number <= $end
+               RETURN c.number AS number, c.changes AS changes ORDER BY number""",
+            store=store,
+            first=first,
+            end=min(first + _STEPS, last),
+        )
+        async for record in result:
+            yield _step(record)
 
 
 async def rewrite(database: Database, replaced: Callable[[Any], Any]) -> None:
@@ -176,17 +218,11 @@ async def log(database: Database, store: str, after: int) -> Sequence[Step] | No
     """The writes that follow the number, whole and in order; None where it was rewritten since."""
 
     async def work(tx: AsyncManagedTransaction) -> Sequence[Step] | None:
-        await lock(tx, store)
+        number = await lock(tx, store)
         rewritten = await tx.run("MATCH (s:_TupleStore {id: $store}) RETURN s.rewritten AS at", store=store)
         if after < ((await rewritten.single(strict=True))["at"] or 0):
             return None
-        result = await tx.run(
-            """MATCH (c:_StoreChange {store: $store}) WHERE c.number > $after
-               RETURN c.number AS number, c.changes AS changes ORDER BY number""",
-            store=store,
-            after=after,
-        )
-        return [_step(record) async for record in result]
+        return [step async for step in _steps(tx, store, after, number)]
 
     return await database.write_transaction(work)
 
@@ -253,14 +289,14 @@ async def changes(
     return Page(items, found[len(items) - 1]["position"] if items else 0, len(found) > size)
 
 
-async def _standing(tx: AsyncManagedTransaction, store: str, keys: Iterable[TupleKey]) -> dict[Key, TupleKey]:
+async def _standing(tx: AsyncManagedTransaction, store: str, keys: Iterable[Key]) -> dict[Key, TupleKey]:
     result = await tx.run(
         """UNWIND $keys AS key
            MATCH (t:_StoreTuple {store: $store, object: key[0], relation: key[1], user: key[2]})
            RETURN t.user AS user, t.relation AS relation, t.object AS object,
                   t.condition AS condition, t.context AS context""",
         store=store,
-        keys=[list(_named(key)) for key in keys],
+        keys=list(map(list, keys)),
     )
     return {_named(key): key async for key in (_key(record) async for record in result)}
 
@@ -284,35 +320,50 @@ def _must_come(key: TupleKey, standing: Mapping[Key, TupleKey], ignore: bool) ->
     return False
 
 
-async def _change(tx: AsyncManagedTransaction, store: str, step: Step, by: str, at: datetime) -> None:
-    if step.deletes:
+async def _change(  # noqa: PLR0913, PLR0917  what one commit does
+    tx: AsyncManagedTransaction,
+    store: str,
+    gone: Sequence[Key],
+    rows: Iterable[Mapping[str, Any]],
+    steps: Iterable[tuple[Step, str]],
+    at: datetime,
+) -> None:
+    if gone:
         await tx.run(
             """UNWIND $keys AS key
                MATCH (t:_StoreTuple {store: $store, object: key[0], relation: key[1], user: key[2]})
                DELETE t""",
             store=store,
-            keys=[list(_named(key)) for key in step.deletes],
+            keys=list(map(list, gone)),
         )
     await tx.run(
         """UNWIND $rows AS row
            CREATE (t:_StoreTuple {store: $store, at: $at}) SET t += row""",
         store=store,
         at=at,
-        rows=[_row(key, step.number * _PLACES + place) for place, key in enumerate(step.writes)],
+        rows=list(rows),
     )
-    described = [_to_json(key, deleted=True) for key in step.deletes]
-    described += [_to_json(key, deleted=False) for key in step.writes]
+    changes = [_described(step, by) for step, by in steps]
     await tx.run(
         """MATCH (s:_TupleStore {id: $store}) SET s.number = $number, s.updatedAt = $at
-           CREATE (:_StoreChange {store: $store, number: $number, at: $at, by: $by,
-                                  changes: $changes, types: $types})""",
+           WITH s UNWIND $changes AS change
+           CREATE (c:_StoreChange {store: $store, at: $at}) SET c += change""",
         store=store,
-        number=step.number,
+        number=changes[-1]["number"],
         at=at,
-        by=by,
-        changes=[json.dumps(change, ensure_ascii=False) for change in described],
-        types=[type_of(change["object"]) for change in described],
+        changes=changes,
     )
+
+
+def _described(step: Step, by: str) -> dict[str, Any]:
+    changes = [_to_json(key, deleted=True) for key in step.deletes]
+    changes += [_to_json(key, deleted=False) for key in step.writes]
+    return {
+        "number": step.number,
+        "by": by,
+        "changes": [json.dumps(change, ensure_ascii=False) for change in changes],
+        "types": [type_of(change["object"]) for change in changes],
+    }
 
 
 def _named(key: TupleKey) -> Key:
@@ -358,6 +409,6 @@ def _from_json(change: Mapping[str, Any]) -> TupleKey:
 
 
 def _step(record: Record) -> Step:
-    listed = [json.loads(change) for change in record["changes"]]
+    listed = orjson.loads(f"[{','.join(record['changes'])}]")
     deletes = [_from_json(change) for change in listed if change["deleted"]]
     return Step(record["number"], deletes, [_from_json(c) for c in listed if not c["deleted"]])

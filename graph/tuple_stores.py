@@ -10,22 +10,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from graph import stored_tuples
 from graph import tuple_store_records as records
 from graph.database import Database
 from graph.rebac.relation_tuples import TupleIndex
-from graph.stored_tuples import ChangeFilter, Step, StoredChange, StoredTuple, TupleFilter, TupleWrite
+from graph.stored_tuples import ChangeFilter, StoredChange, StoredTuple, TupleFilter, TupleWrite
+from graph.together import Together
 from graph.tuple_store_records import Assertions, Page, Store, StoredModel
 from graph.ulid import new_ulid
 from ontologies.authorization_model import AuthorizationModel, from_json, to_json
 
 #: Parsed models that are kept; OpenFGA's clients name the model in each request.
 _KEPT_MODELS = 1_000
+#: Writes that share a transaction.
+_TOGETHER = 50
 
 
 @dataclass(slots=True)
@@ -44,12 +49,16 @@ class TupleStores:
         self.database = database
         self._loaded: dict[str, _Loaded] = {}
         self._models: OrderedDict[tuple[str, str], AuthorizationModel] = OrderedDict()
+        self._writers: dict[str, Together[tuple[TupleWrite, str], int]] = {}
+        self.writes = 0
+        """Counts what this process may have changed of stores: what was read before is old since."""
 
     async def create(self, name: str, owner: str) -> Store:
         """A new, empty store. `owner` is the account that makes it."""
         now = datetime.now(UTC)
         store = Store(new_ulid(now), name, owner, now, now)
-        await records.create(self.database, store)
+        with self._counted():
+            await records.create(self.database, store)
         return store
 
     async def list(self, owner: str | None, name: str, after: str, size: int) -> Page[Store]:
@@ -58,7 +67,8 @@ class TupleStores:
 
     async def delete(self, store: str) -> None:
         """The store is gone when this returns; all that it held goes with it."""
-        await records.delete(self.database, store)
+        with self._counted():
+            await records.delete(self.database, store)
         self.forget(store)
 
     async def finish_deletions(self) -> None:
@@ -70,7 +80,8 @@ class TupleStores:
         model = from_json(document)
         now = datetime.now(UTC)
         id = new_ulid(now)
-        await records.write_model(self.database, store, StoredModel(id, to_json(model)), by, now)
+        with self._counted():
+            await records.write_model(self.database, store, StoredModel(id, to_json(model)), by, now)
         return id
 
     async def models(self, store: str, before: int, size: int) -> Page[StoredModel]:
@@ -95,9 +106,25 @@ class TupleStores:
 
     async def write(self, store: str, write: TupleWrite, by: str) -> None:
         """All of the write or nothing. Raises PresentTupleError, AbsentTupleError, ConflictingTupleError."""
-        number = await stored_tuples.write(self.database, store, write, by, datetime.now(UTC))
+        together = self._writers.get(store)
+        if together is None:
+            together = self._writers[store] = Together(partial(self._write, store), _TOGETHER)
+        # Others wait for it too: who asked may go, the write does not.
+        number = await asyncio.shield(asyncio.create_task(together((write, by))))
         if store in self._loaded:
             await self._follow(store, number)
+
+    async def _write(self, store: str, orders: Sequence[tuple[TupleWrite, str]]) -> Sequence[int]:
+        writes, by = zip(*orders, strict=True)
+        with self._counted():
+            return await stored_tuples.write(self.database, store, writes, by, datetime.now(UTC))
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self.writes += 1
 
     async def index(self, store: Store) -> TupleIndex:
         """The tuples, at the write that `store` was read at or a later one."""
@@ -107,6 +134,7 @@ class TupleStores:
     def forget(self, store: str) -> None:
         """Let go of what memory holds of a store that is gone."""
         self._loaded.pop(store, None)
+        self._writers.pop(store, None)
 
     async def read(self, store: str, filter: TupleFilter, after: int, size: int) -> Page[StoredTuple]:
         """Tuples in the order in which they were written."""
@@ -138,12 +166,5 @@ class TupleStores:
                 loaded.index, loaded.number = await stored_tuples.load(self.database, store)
                 return
             for step in steps:
-                _apply(loaded.index, step)
+                stored_tuples.apply(loaded.index, step)
                 loaded.number = step.number
-
-
-def _apply(index: TupleIndex, step: Step) -> None:
-    for key in step.deletes:
-        index.remove(key.user, key.relation, key.object)
-    for key in step.writes:
-        index.add(key)

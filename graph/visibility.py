@@ -22,10 +22,10 @@ from graph.audiences import rested_on
 from graph.claims import SourcePolicy
 from graph.database import Database
 from graph.epoch import Witness
-from graph.feed import changes
+from graph.following import Following
 from graph.tuples import Scope, Transaction, live_scopes, native
 from graph.visible_sets.evaluation import Evaluation
-from graph.visible_sets.feeding import by_relationship, follow, load, load_audiences, load_audiences_whole
+from graph.visible_sets.feeding import by_relationship, load, load_audiences, load_audiences_whole
 from graph.visible_sets.index import VisibilityIndex
 from graph.visible_sets.saved import SavedIndexError, load_saved, meaning, save
 from ontologies.authorization_model import AuthorizationModel
@@ -35,9 +35,6 @@ log = logging.getLogger(__name__)
 
 #: Accounts whose visible set is kept.
 _KEPT = 256
-#: How often the feed is looked at for a revision that was read of.
-_LOOKS = 500
-_PAUSE_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +123,9 @@ class Authorizer:
         self._database = database
         self._model = model
         self._policies = {policy.name: policy for policy in policies}
-        self._bindings = by_relationship(rested_on(ontology, model))
         self._saved = saved
-        self._index: VisibilityIndex | None = None
-        self._epoch = ""
+        bindings = by_relationship(rested_on(ontology, model))
+        self._following = Following(database, bindings, load, self._load)
         self._clock = datetime.min.replace(tzinfo=UTC)
         self._kept: _Kept | None = None
         self._turn = asyncio.Lock()
@@ -143,9 +139,9 @@ class Authorizer:
         """
         if not at.enabled:
             return bytes(at.next_audience)
-        index = self._index
+        index = self._following.index
         if index is None or index.revision < at.access_revision or index.next_audience < at.next_audience:
-            index = await self._followed(at.access_revision)
+            index = await self._followed(at)
         now = self._clock = max(now, self._clock)  # what has ended does not begin again with the clock
         live = live_scopes(self._policies, at.completed, now)
         if self._kept is None or not self._kept.serves(index.version, live, now):
@@ -164,61 +160,35 @@ class Authorizer:
 
         Raises TimeoutError where the feed does not go as far.
         """
-        return (await self._followed(revision)).revision
-
-    async def _followed(self, revision: int) -> VisibilityIndex:
         async with self._turn:
-            for _ in range(_LOOKS):
-                index = await self._catch_up()
-                if index.revision >= revision:
-                    return index
-                await asyncio.sleep(_PAUSE_S)  # of a commit that is half shown
-        raise TimeoutError(f"the change feed does not go on to revision {revision}, which was read of")
+            return (await self._following.reach(revision)).revision
+
+    async def _followed(self, at: Standing) -> VisibilityIndex:
+        async with self._turn:
+            index = await self._following.reach(at.access_revision)
+            if index.next_audience < at.next_audience and not await self._database.read_transaction(
+                partial(load_audiences, index=index)
+            ):
+                await self._database.write_transaction(partial(load_audiences_whole, index=index))
+            return index
 
     async def save(self) -> None:
         """Save the index, unless nothing is known yet."""
-        if self._saved is None or self._index is None:
+        if self._saved is None or self._following.index is None:
             return
         async with self._turn:
-            means = meaning(self._model, self._bindings)
-            await asyncio.to_thread(save, self._index, self._saved, self._epoch, means)
+            following = self._following
+            means = meaning(self._model, following.bindings)
+            await asyncio.to_thread(save, following.index, self._saved, following.epoch, means)
 
-    async def _catch_up(self) -> VisibilityIndex:
-        [now] = await self._database.read(
-            """
-            MATCH (meta:_Meta)
-            RETURN meta.epoch AS epoch, meta.revision AS revision, meta.nextAudience AS audiences,
-                   coalesce(meta.compactedTo, 0) AS compacted
-            """
-        )
-        index = self._index or await asyncio.to_thread(
-            self._load_saved, Witness(now["epoch"], now["revision"])
-        )
-        epoch = self._epoch or now["epoch"]
-        if (
-            index is None
-            or epoch != now["epoch"]
-            or not now["compacted"] <= index.revision <= now["revision"]
-        ):
-            index = await self._database.write_transaction(partial(load, bindings=self._bindings))
-        self._index, self._epoch = index, now["epoch"]
-        while index.revision < now["revision"] and (found := await changes(self._database, index.revision)):
-            if any(change.kind == "erased" for one in found for change in one.changes):
-                index = await self._database.write_transaction(partial(load, bindings=self._bindings))
-                self._index = index  # what was erased is not told
-            else:
-                follow(index, found, self._bindings)
-        if index.next_audience < now["audiences"] and not await self._database.read_transaction(
-            partial(load_audiences, index=index)
-        ):
-            await self._database.write_transaction(partial(load_audiences_whole, index=index))
-        return index
+    async def _load(self, now: Witness) -> VisibilityIndex | None:
+        return await asyncio.to_thread(self._load_saved, now)
 
     def _load_saved(self, now: Witness) -> VisibilityIndex | None:
         if self._saved is None:
             return None
         try:
-            index = load_saved(self._saved, now.epoch, meaning(self._model, self._bindings))
+            index = load_saved(self._saved, now.epoch, meaning(self._model, self._following.bindings))
             if index is not None and index.revision > now.revision:
                 raise SavedIndexError(f"it knows revision {index.revision}, the graph is at {now.revision}")
         except SavedIndexError as error:

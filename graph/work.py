@@ -194,12 +194,12 @@ class Work:
         return rows, vouched
 
     async def _vouching(self, transitions: Iterable[Transition]) -> dict[str, tuple[Vouching, Vouching]]:
-        """Who vouches, before and after, for the relationships that decide who belongs to an audience."""
+        """Who vouches, before and after, for the relationships that make tuples."""
         # A placement rests on the claims on its entity.
         resting = {
             one.id: one.fact.start if one.fact.type == IN_COLLECTION else one.id
             for one in transitions
-            if isinstance(one.fact, RelationshipFact) and one.fact.type in self.schema.rested_on
+            if isinstance(one.fact, RelationshipFact) and one.fact.type in self.schema.bound
         }
         others = set(resting.values()) - self.batch.before.keys()
         await self._look_at(others)

@@ -1,11 +1,11 @@
 """Check and ListObjects of Orgraph, OpenFGA and SpiceDB: same model, same tuples, one machine, one run.
 
-    python -m benchmarks.authorization [--quick] [--keep FOLDER]
+    python -m benchmarks.authorization [--quick] [--keep FOLDER [--load SERVER]]
 
 Each server runs alone, OpenFGA and SpiceDB over PostgreSQL with their caches off and on, Orgraph over
 Neo4j; all are asked over HTTP with JSON by the same load generator, and must answer alike. `--keep` leaves
-what was loaded in a folder, so that another run measures without loading. The figures are one line of JSON
-at the end; times are milliseconds.
+what was loaded in a folder, so that another run measures without loading; `--load` only loads one server.
+The figures are one line of JSON at the end; times are milliseconds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.authorization.apis import Api, OpenFgaApi, SpiceDbApi
-from benchmarks.authorization.data import FEW, FULL, MANY, QUICK, Question, questions, tuples
+from benchmarks.authorization.data import FEW, FULL, MANY, OTHERS, QUICK, Question, questions, tuples
 from benchmarks.authorization.load import Load, generate
 from benchmarks.authorization.peers import binary, openfga, postgres, spicedb
 from graph.rebac.relation_tuples import TupleKey
@@ -38,29 +38,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="a tenth of the tuples, fewer requests")
     parser.add_argument("--keep", type=Path, help="where what is loaded stays")
+    parser.add_argument("--load", choices=["orgraph", "openfga", "spicedb"], help="load it there, and end")
     arguments = parser.parse_args()
     for name in ("openfga", "spicedb"):
         binary(name)
     with tempfile.TemporaryDirectory() as temporary:
-        print(json.dumps(_figures(arguments.quick, arguments.keep or Path(temporary))))
+        folder = arguments.keep or Path(temporary)
+        if arguments.load:
+            with _servers(folder) as servers:
+                keys = tuples(QUICK if arguments.quick else FULL)
+                print(_loaded(arguments.load, servers[arguments.load], folder, keys))
+        else:
+            print(json.dumps(_figures(arguments.quick, folder)))
 
 
-def _figures(quick: bool, folder: Path) -> Mapping[str, Any]:
-    size = QUICK if quick else FULL
-    keys = tuples(size)
-    asked = questions(size, keys, 2_000 if quick else 6_000)
-    found: dict[str, Any] = {
-        "benchmark": "authorization",
-        "tuples": len(keys),
-        "generator": _generator(),
-        "in_process": _in_process(quick),
-    }
+@contextmanager
+def _servers(folder: Path) -> Iterator[Mapping[str, Server]]:
     with postgres(folder / "postgres", ["openfga", "spicedb"]) as databases:
         servers: dict[str, Server] = {"orgraph": partial(_orgraph, folder / "orgraph")}
         for caches in (False, True):
             suffix = " caches" if caches else ""
             servers["openfga" + suffix] = partial(_openfga, databases["openfga"], caches)
             servers["spicedb" + suffix] = partial(_spicedb, databases["spicedb"], caches)
+        yield servers
+
+
+def _figures(quick: bool, folder: Path) -> Mapping[str, Any]:
+    size = QUICK if quick else FULL
+    keys = tuples(size)
+    asked = questions(size, keys, 2_000 if quick else 4_000)
+    found: dict[str, Any] = {
+        "benchmark": "authorization",
+        "tuples": len(keys),
+        "generator": _generator(),
+        "in_process": _in_process(quick),
+    }
+    with _servers(folder) as servers:
         for name, server in servers.items():
             found[name] = _measured(name, server, folder, keys, asked)
             print(name, json.dumps(found[name]), flush=True)
@@ -73,7 +86,35 @@ def _figures(quick: bool, folder: Path) -> Mapping[str, Any]:
 def _measured(
     name: str, server: Server, folder: Path, keys: Sequence[TupleKey], asked: Sequence[Question]
 ) -> Mapping[str, Any]:
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"load_s": _loaded(name, server, folder, keys)}
+    with server() as (api, process):
+        if process is not None:
+            found |= _first(api, process, asked[:1])
+        check = api.check(asked)
+        many, others, few = (
+            api.list_objects(*[MANY] * 4),
+            api.list_objects(*OTHERS),
+            api.list_objects(*[FEW] * 110),
+        )
+        warm = len(asked) // 4
+        timings = {
+            "check": generate(replace(check, warm=warm)),
+            f"check_{CLIENTS}": generate(replace(check, warm=warm, clients=CLIENTS)),
+            "list_many": generate(replace(many, warm=1)),
+            "list_many_first": generate(others),
+            "list_few": generate(replace(few, warm=10)),
+        }
+    for of, timing in timings.items():
+        found[of] = {key: value for key, value in asdict(timing).items() if key not in ("answers", "marked")}
+    found["answers"] = [
+        timing.marked // len(load.bodies) if load is not check else timing.marked
+        for load, timing in zip((check, check, many, others, few), timings.values(), strict=True)
+    ]
+    return found
+
+
+def _loaded(name: str, server: Server, folder: Path, keys: Sequence[TupleKey]) -> float:
+    """Seconds that it took to write the tuples by the API, in this run or the one that kept them."""
     loaded = folder / f"loaded-{name.partition(' ')[0]}"
     if not loaded.exists():
         with server() as (api, _):
@@ -81,25 +122,7 @@ def _measured(
             # SpiceDB's readers may be some seconds behind.
             time.sleep(10)
         loaded.write_text(str(timing.answers / timing.per_second))
-    found["load_s"] = round(float(loaded.read_text()), 1)
-    with server() as (api, process):
-        if process is not None:
-            found |= _first(api, process, asked[:1])
-        check, many, few = api.check(asked), api.list_objects(MANY, 4), api.list_objects(FEW, 110)
-        warm = len(asked) // 4
-        timings = {
-            "check": generate(replace(check, warm=warm)),
-            f"check_{CLIENTS}": generate(replace(check, warm=warm, clients=CLIENTS)),
-            "list_many": generate(replace(many, warm=1)),
-            "list_few": generate(replace(few, warm=10)),
-        }
-    for of, timing in timings.items():
-        found[of] = {key: value for key, value in asdict(timing).items() if key not in ("answers", "marked")}
-    found["answers"] = [
-        timing.marked // len(load.bodies) if load is not check else timing.marked
-        for load, timing in zip((check, check, many, few), timings.values(), strict=True)
-    ]
-    return found
+    return round(float(loaded.read_text()), 1)
 
 
 def _first(api: Api, process: int, asked: Sequence[Question]) -> Mapping[str, Any]:

@@ -24,7 +24,7 @@ class Api(Protocol):
 
     def check(self, questions: Sequence[Question]) -> Load: ...
 
-    def list_objects(self, user: str, times: int) -> Load: ...
+    def list_objects(self, *users: str) -> Load: ...
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class OpenFgaApi:
         ]
         return self._load("check", bodies, '"allowed":true')
 
-    def list_objects(self, user: str, times: int) -> Load:
-        body = {"type": TYPE, "relation": RELATION, "user": user}
-        return self._load("list-objects", [body] * times, '"document:')
+    def list_objects(self, *users: str) -> Load:
+        bodies = [{"type": TYPE, "relation": RELATION, "user": user} for user in users]
+        return self._load("list-objects", bodies, '"document:')
 
     def _load(self, what: str, bodies: Sequence[Mapping[str, Any]], marks: str = "") -> Load:
         store, model = self._store()
@@ -95,13 +95,16 @@ class SpiceDbApi:
         ]
         return self._load("/v1/permissions/check", bodies, "PERMISSIONSHIP_HAS_PERMISSION")
 
-    def list_objects(self, user: str, times: int) -> Load:
-        body = {
-            "resourceObjectType": TYPE,
-            "permission": RELATION,
-            "subject": {"object": _object(user)},
-        }
-        return self._load("/v1/permissions/resources", [body] * times, '"resourceObjectId"')
+    def list_objects(self, *users: str) -> Load:
+        bodies = [
+            {
+                "resourceObjectType": TYPE,
+                "permission": RELATION,
+                "subject": {"object": _object(user)},
+            }
+            for user in users
+        ]
+        return self._load("/v1/permissions/resources", bodies, '"resourceObjectId"')
 
     def _load(self, path: str, bodies: Sequence[Mapping[str, Any]], marks: str = "") -> Load:
         # What was written is read: its default lets a reader be some seconds behind.

@@ -49,8 +49,8 @@ definition document {
 """
 GROUP_DEPTH = 8
 FOLDER_DEPTH = 10
-#: Of the people who are asked about: one who sees half of all documents, and one who sees five.
-MANY, FEW = "user:many", "user:few"
+#: Of the people who are asked about: one who sees half of all documents, others who do, one who sees five.
+MANY, OTHERS, FEW = "user:many", [f"user:many-{number}" for number in range(3)], "user:few"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ QUICK = Size(1_000, 200, 1_000, 10_000, 100_000)
 def tuples(size: Size) -> list[TupleKey]:
     """Each once, as many as the size says, in no order.
 
-    Half of the folders hang below one that the group of `MANY` may see; nobody else is in that group.
+    Half of the folders hang below one that the group of `MANY` and `OTHERS` may see.
     """
     choose = random.Random(6)  # noqa: S311  fixed, no secret
     found: dict[tuple[str, str, str], TupleKey] = {}
@@ -106,7 +106,8 @@ def _structure(size: Size, choose: random.Random) -> Iterator[TupleKey]:
         yield TupleKey(f"user:{choose.randrange(size.people)}", "owner", f"document:{document}")
         if document % 10 == 0:
             yield TupleKey(f"user:{choose.randrange(size.people)}", "denied", f"document:{document}")
-    yield TupleKey(MANY, "member", "group:half")
+    for one in (MANY, *OTHERS):
+        yield TupleKey(one, "member", "group:half")
     yield TupleKey("group:half#member", "viewer", "folder:0")
     for document in choose.sample(range(size.documents), 5):
         yield TupleKey(FEW, "viewer", f"document:{document}")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from context_manager.http_app import answering
 from context_manager.identity import LOCAL_ISSUER, LocalIssuer, Verifier
 from context_manager.openfga_access import AuthorizationService
 from context_manager.openfga_api import add_openfga
@@ -23,6 +24,7 @@ from graph.database import Database, connect
 from graph.neo4j_server import embedded_neo4j
 from graph.organization_tuples import OrganizationTuples
 from graph.reads import Reader
+from graph.service_lease import ServiceLease
 from graph.store import FactStore
 from graph.tuple_stores import TupleStores
 from graph.visibility import Authorizer
@@ -41,22 +43,27 @@ async def main(folder: Path) -> None:
         await database.ensure_schema()
         await _account(database)
         issuer = LocalIssuer(folder / "keys")
-        app = web.Application()
-        add_openfga(app, _service(database), Verifier(LOCAL_ISSUER, AUDIENCE, ISSUER, issuer.keys))
+        ontology, model, policies = load(), load_authorization(), {_POLICY.name: _POLICY}
+        authorizer = Authorizer(database, ontology, model, policies.values())
+        lease = ServiceLease(database, authorizer.follow)
+        organization = Organization(
+            "Acme",
+            model,
+            OrganizationTuples(database, ontology, policies),
+            Reader(database, ontology, authorizer),
+        )
+        service = AuthorizationService(
+            TupleStores(database), organization, policies, f"person:{PERSON}", lease.followed
+        )
+        app = web.Application(middlewares=[answering(lease.held)])
+        add_openfga(app, service, Verifier(LOCAL_ISSUER, AUDIENCE, ISSUER, issuer.keys))
         runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        print(runner.addresses[0][1], issuer.mint(PERSON, AUDIENCE), flush=True)
-        await asyncio.Event().wait()
-
-
-def _service(database: Database) -> AuthorizationService:
-    ontology, model = load(), load_authorization()
-    policies = {_POLICY.name: _POLICY}
-    reader = Reader(database, ontology, Authorizer(database, ontology, model, policies.values()))
-    organization = Organization("Acme", model, OrganizationTuples(database, ontology, policies), reader)
-    return AuthorizationService(TupleStores(database), organization, policies, f"person:{PERSON}")
+        async with lease.holding("127.0.0.1"):
+            await runner.setup()
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            print(runner.addresses[0][1], issuer.mint(PERSON, AUDIENCE), flush=True)
+            await asyncio.Event().wait()
 
 
 async def _account(database: Database) -> None:

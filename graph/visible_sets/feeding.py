@@ -6,14 +6,14 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from neo4j import AsyncManagedTransaction
 
 from graph.audiences import from_tree
 from graph.claimed_tuples import Interval, claimed_relationships, within
 from graph.feed import FactChange, Revision
-from graph.rebac.relation_tuples import type_of
+from graph.rebac.relation_tuples import TupleKey, type_of
 from graph.tuples import Transaction, Voucher, bound
 from graph.visible_sets.index import VisibilityIndex
 from ontologies.ontology import Binding
@@ -27,10 +27,32 @@ def by_relationship(bindings: Iterable[Binding]) -> Mapping[str, Sequence[Bindin
     return found
 
 
+class TupleTable(Protocol):
+    """What tuples are put into, with who vouches for them."""
+
+    revision: int
+    """All of the feed up to it is in here."""
+
+    def put(self, key: TupleKey, relationship: str = "", vouchers: Iterable[Voucher] = ()) -> None:
+        """Who vouches now for what the relationship says of a tuple; where nobody does, it goes."""
+
+    def put_interval(self, entity: str, interval: Interval) -> None:
+        """When an entity holds; one that is not known, or no more, has (None, None)."""
+
+
 async def load(tx: AsyncManagedTransaction, bindings: Mapping[str, Sequence[Binding]]) -> VisibilityIndex:
     """The index of the graph as it is."""
-    await locked(tx)
     index = VisibilityIndex()
+    await load_into(index, tx, bindings)
+    await load_audiences_whole(tx, index)
+    return index
+
+
+async def load_into(
+    index: TupleTable, tx: AsyncManagedTransaction, bindings: Mapping[str, Sequence[Binding]]
+) -> None:
+    """The tuples of the graph as it is."""
+    await locked(tx)
     for type_ in bindings:
         async for one in claimed_relationships(tx, type_):
             for binding in bindings[type_]:
@@ -39,10 +61,8 @@ async def load(tx: AsyncManagedTransaction, bindings: Mapping[str, Sequence[Bind
                     index.put(key, type_, one.vouchers)
                     index.put_interval(one.start, one.start_holds)
                     index.put_interval(one.end, one.end_holds)
-    await load_audiences_whole(tx, index)
     result = await tx.run("MATCH (meta:_Meta) RETURN meta.revision AS revision")
     index.revision = (await result.single(strict=True))["revision"]
-    return index
 
 
 async def locked(tx: AsyncManagedTransaction) -> None:
@@ -83,7 +103,7 @@ async def load_audiences(tx: Transaction, index: VisibilityIndex) -> bool:
 
 
 def follow(
-    index: VisibilityIndex, revisions: Iterable[Revision], bindings: Mapping[str, Sequence[Binding]]
+    index: TupleTable, revisions: Iterable[Revision], bindings: Mapping[str, Sequence[Binding]]
 ) -> None:
     """What the revisions changed."""
     types = {type_ for found in bindings.values() for one in found for type_ in (one.object_type, *one.users)}
@@ -97,7 +117,7 @@ def follow(
 
 
 def _follow(
-    index: VisibilityIndex,
+    index: TupleTable,
     revision: Revision,
     change: FactChange,
     bindings: Mapping[str, Sequence[Binding]],

@@ -23,6 +23,7 @@ from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database
 from graph.organization_tuples import OrganizationTuples
 from graph.reads import Reader
+from graph.service_lease import ServiceLease
 from graph.store import FactStore
 from graph.tuple_stores import TupleStores
 from graph.visibility import Authorizer
@@ -116,15 +117,17 @@ class Authorization:
 async def authorization(neo4j: Database, tmp_path: Path) -> AsyncIterator[Authorization]:
     ontology, model = load(), load_authorization()
     policies = {CONFIGURATION.name: CONFIGURATION}
-    reader = Reader(neo4j, ontology, Authorizer(neo4j, ontology, model, policies.values()))
+    authorizer = Authorizer(neo4j, ontology, model, policies.values())
+    lease = ServiceLease(neo4j, authorizer.follow)
+    reader = Reader(neo4j, ontology, authorizer)
     organization = Organization("Acme", model, OrganizationTuples(neo4j, ontology, policies), reader)
-    service = AuthorizationService(TupleStores(neo4j), organization, policies, "person:ada")
+    service = AuthorizationService(TupleStores(neo4j), organization, policies, "person:ada", lease.followed)
     issuer = LocalIssuer(tmp_path / "keys")
     verifier = Verifier(LOCAL_ISSUER, "orgraph", "acme", issuer.keys)
     app = web.Application(client_max_size=256 * 1024)
     add_authzen(app, service, verifier)
     add_openfga(app, service, verifier)
-    async with TestServer(app) as server:
+    async with lease.holding("127.0.0.1"), TestServer(app) as server:
         served = Authorization(
             str(server.make_url("")).rstrip("/"), issuer, FactStore(neo4j, load_shapes(), model)
         )

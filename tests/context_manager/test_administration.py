@@ -29,6 +29,7 @@ from graph.reads import Asker, Reader
 from graph.store import FactStore
 from graph.visibility import Authorizer
 from ontologies import load, load_authorization, load_shapes
+from ontologies.authorization_model import to_dsl
 
 SOURCES = """
 name = "Acme"
@@ -379,6 +380,22 @@ async def test_a_preview_of_the_sources_tells_what_an_edit_would_do(acme: Acme) 
     await grant(acme, ROOT, "group:hr")
     found = await questions.preview_configuration(acme.desk, ROOT)
     assert list(found) == [AccessEffect(ADA.account, 3, 0)], "Hana keeps what was granted by hand"
+
+
+async def test_a_preview_of_a_model_tells_who_would_gain_and_who_would_lose(acme: Acme) -> None:
+    model = to_dsl(load_authorization())
+    assert list(await questions.preview_model(acme.desk, ROOT, model)) == []
+    # Whoever may grant a collection would see it, and nobody else would.
+    [viewer] = [line for line in model.splitlines() if line.startswith("    define viewer: (")]
+    owners = model.replace(viewer, "    define viewer: can_grant but not denied")
+    found = {one.account: one for one in await questions.preview_model(acme.desk, ROOT, owners)}
+    assert found[LENA.account].gains == 3 and found[ADA.account].gains == 0
+    assert found[ADA.account].losses > 0 and HANA.account in found
+    assert await acme.sees(HANA, "hr") and not await acme.sees(LENA, "hr")
+    await refusal(questions.preview_model(acme.desk, HANA, owners))
+    assert "no authorization model" in await refusal(questions.preview_model(acme.desk, ROOT, "model\n"))
+    without = model.replace("type person", "type human")
+    assert "person" in await refusal(questions.preview_model(acme.desk, ROOT, without))
 
 
 async def test_who_can_see_an_entity_is_told_to_who_may_grant_it(acme: Acme) -> None:

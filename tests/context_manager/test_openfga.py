@@ -239,6 +239,33 @@ async def test_reads_and_changes_are_paged(authorization: Authorization) -> None
         assert len((await client.read_changes(ClientReadChangesRequest(None, since))).changes) == 6
 
 
+async def test_a_list_of_objects_is_whole_streamed_or_paged(authorization: Authorization) -> None:
+    """More than the thousand at which OpenFGA cuts it off."""
+    names = [f"doc:{number}" for number in range(1_200)]
+    async with authorization.client("eve") as client:
+        store = await store_of(client)
+        for first in range(0, len(names), 100):
+            some = names[first : first + 100]
+            await client.write(ClientWriteRequest(writes=[tuple_of("user:bo", object=name) for name in some]))
+        asked = ClientListObjectsRequest(user="user:bo", relation="viewer", type="doc")
+        assert sorted((await client.list_objects(asked)).objects) == sorted(names)
+        streamed = [one.object async for one in client.streamed_list_objects(asked)]
+        assert sorted(streamed) == sorted(names)
+    path = f"/openfga/stores/{store}/list-objects"
+    body = {"user": "user:bo", "relation": "viewer", "type": "doc", "page_size": 500}
+    pages, token = [], ""
+    while not pages or token:
+        status, page, _ = await authorization.send("eve", "POST", path, {**body, "continuation_token": token})
+        assert status == 200
+        pages.append(page["objects"])
+        token = page["continuation_token"]
+    assert list(map(len, pages)) == [500, 500, 200]
+    assert [name for page in pages for name in page] == sorted(names)
+    for wrong in ({"page_size": 0}, {"continuation_token": "zzzz"}):
+        status, _, _ = await authorization.send("eve", "POST", path, {**body, **wrong})
+        assert status == 400
+
+
 async def test_conflicts_may_be_ignored(authorization: Authorization) -> None:
     async with authorization.client("eve") as client:
         await store_of(client)
@@ -270,6 +297,9 @@ async def test_assertions_are_kept_with_their_model(authorization: Authorization
 
 
 #: Requests to a store of Eve's, and the codes that OpenFGA v1.22 answers with to the same.
+UNDEFINED_CONDITION = [
+    {"user": "user:a", "relation": "viewer", "object": "doc:1", "condition": {"name": "nope"}}
+]
 REFUSED = [
     (("POST", "/check", {}), "tuple_key_value_not_specified"),
     (("POST", "/check", b'{"tuple_key": '), "validation_error"),
@@ -350,6 +380,43 @@ REFUSED = [
                     }
                     for n in range(51)
                 ]
+            },
+        ),
+        "validation_error",
+    ),
+    (
+        (
+            "POST",
+            "/check",
+            {
+                "tuple_key": {"user": "user:a", "relation": "viewer", "object": "doc:1"},
+                "contextual_tuples": {"tuple_keys": UNDEFINED_CONDITION},
+            },
+        ),
+        "invalid_tuple",
+    ),
+    (
+        (
+            "POST",
+            "/list-objects",
+            {
+                "type": "doc",
+                "relation": "viewer",
+                "user": "user:a",
+                "contextual_tuples": {"tuple_keys": UNDEFINED_CONDITION},
+            },
+        ),
+        "validation_error",
+    ),
+    (
+        (
+            "POST",
+            "/list-users",
+            {
+                "object": {"type": "doc", "id": "1"},
+                "relation": "viewer",
+                "user_filters": [{"type": "user"}],
+                "contextual_tuples": UNDEFINED_CONDITION,
             },
         ),
         "validation_error",

@@ -113,8 +113,46 @@ async def test_a_kill_between_the_commit_and_memory_loses_nothing(
     id = await new_store(stores)
     await stores.write(id, TupleWrite([ADA]), BY)
     assert await in_memory(stores, id) == {"doc:1#viewer@user:ada"}
-    await stored_tuples.write(neo4j, id, TupleWrite([EVE], [ADA]), BY, datetime.now(UTC))
+    await stored_tuples.write(neo4j, id, [TupleWrite([EVE], [ADA])], [BY], datetime.now(UTC))
     assert await in_memory(stores, id) == {"doc:1#viewer@user:eve"}
+
+
+async def test_writes_that_share_a_transaction_are_as_if_each_had_its_own(stores: TupleStores) -> None:
+    id = await new_store(stores)
+    await stores.write(id, TupleWrite([EVE]), BY)
+    under = TupleKey(EVE.user, EVE.relation, EVE.object, "c", {"x": 1})
+    results = await asyncio.gather(
+        stores.write(id, TupleWrite([ADA]), BY),  # takes its turn alone, the others gather meanwhile
+        stores.write(id, TupleWrite([], [EVE]), "account:acme/eve"),
+        stores.write(id, TupleWrite([], [ADA]), BY),
+        stores.write(id, TupleWrite([under]), BY),
+        stores.write(id, TupleWrite([ADA]), BY),
+        stores.write(id, TupleWrite([], [ADA]), BY),
+    )
+    assert results == [None] * 6
+    assert await on_disk(stores, id) == [under]
+    assert await in_memory(stores, id) == await in_memory(TupleStores(stores.database), id)
+    logged = (await stores.changes(id, ChangeFilter(), 0, 100)).items[1:]
+    assert [(one.key.user, one.deleted) for one in logged] == [
+        ("user:ada", False),
+        ("user:eve", True),
+        ("user:ada", True),
+        ("user:eve", False),
+        ("user:ada", False),
+        ("user:ada", True),
+    ]
+
+
+async def test_a_write_that_is_refused_refuses_none_beside_it(stores: TupleStores) -> None:
+    id = await new_store(stores)
+    await stores.write(id, TupleWrite([ADA]), BY)
+    others = [TupleKey(f"user:{number}", "viewer", "doc:1") for number in range(3)]
+    results = await asyncio.gather(
+        *(stores.write(id, TupleWrite([key]), BY) for key in (others[0], ADA, *others[1:])),
+        return_exceptions=True,
+    )
+    assert [type(one) for one in results] == [type(None), PresentTupleError, type(None), type(None)]
+    assert set(await on_disk(stores, id)) == {ADA, *others}
 
 
 async def test_processes_that_write_at_once_agree(neo4j: Database) -> None:

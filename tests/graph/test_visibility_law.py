@@ -1,9 +1,11 @@
 """The law of visibility: after every change of a random history, and after every restart, each account sees
 in the graph what the evaluator says of its tuples."""
 
+import asyncio
 import os
 import random
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,13 +21,16 @@ from neo4j import AsyncManagedTransaction
 from graph.claimed_tuples import load_tuples
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database, connect
+from graph.facts import IN_COLLECTION
 from graph.neo4j_server import Neo4jServer, start
+from graph.organization_tuples import OrganizationTuples
 from graph.rebac.evaluator import Request, Search
-from graph.rebac.relation_tuples import TupleIndex
+from graph.rebac.relation_tuples import TupleIndex, TupleKey, type_of
 from graph.store import FactStore
 from graph.tuples import divide, live_scopes
 from graph.visibility import Authorizer, standing
 from ontologies import load, load_authorization, load_shapes
+from ontologies.authorization_model import parse_dsl, to_dsl
 
 COLLECTIONS = [f"collection:c{number}" for number in range(4)]
 GROUPS = [f"group:g{number}" for number in range(3)]
@@ -128,6 +133,32 @@ def authorizer(database: Database, saved: Path | None = None) -> Authorizer:
     return Authorizer(database, load(), load_authorization(), POLICIES, saved)
 
 
+def organization(database: Database) -> OrganizationTuples:
+    return OrganizationTuples(database, load(), {policy.name: policy for policy in POLICIES})
+
+
+async def check_tuples(database: Database, asked: OrganizationTuples) -> None:
+    """Those that are kept up by the feed are those of the graph."""
+    found, now = await asked.index(), datetime.now(UTC)
+
+    async def work(tx: AsyncManagedTransaction) -> None:
+        at = await standing(tx, "", now)
+        bindings = [one for one in load().bindings if one.relationship != IN_COLLECTION]
+        live = live_scopes({p.name: p for p in POLICIES}, at.completed, now)
+        held, suspended = divide(await load_tuples(tx, bindings), live, now)
+        expected = TupleIndex(held, suspended)
+        assert set(expected) == set(found)
+        for key in expected:
+            assert worth(found, key) == worth(expected, key), key
+        assert set(await asked.held()) == set(held)
+
+    await database.read_transaction(work)
+
+
+def worth(index: TupleIndex, key: TupleKey) -> object:
+    return index.objects(key.user, f"{type_of(key.object)}#{key.relation}")[key.object]
+
+
 async def check(database: Database, asked: Authorizer) -> None:
     """Compare for every entity and account."""
     now, model = datetime.now(UTC), load_authorization()
@@ -172,11 +203,13 @@ async def test_after_every_change_and_restart_each_account_sees_what_the_evaluat
     await history.begin()
     saved = tmp_path / "visibility.index"
     saved.unlink(missing_ok=True)
-    following = authorizer(neo4j, saved)
+    following, tuples = authorizer(neo4j, saved), organization(neo4j)
     await check(neo4j, following)
+    await check_tuples(neo4j, tuples)
     for step in range(5):
         await history.change(history.chance.choice(SOURCES))
         await check(neo4j, following)
+        await check_tuples(neo4j, tuples)
         if step == 2:
             await following.save()
     await check(neo4j, authorizer(neo4j, saved))
@@ -202,10 +235,51 @@ async def test_a_saved_index_is_used_and_one_that_does_not_fit_is_not(
     assert "damaged" in caplog.text
 
     saved.write_bytes(content)
+    model = parse_dsl(to_dsl(load_authorization()) + "\ntype of_another_model\n")
+    await check(neo4j, Authorizer(neo4j, load(), model, POLICIES, saved))
+    assert "the authorization model or its bindings are others now" in caplog.text
+
     async with neo4j.driver.session() as session:
         await (await session.run("MATCH (m:_Meta) SET m.epoch = 'another'")).consume()
     await check(neo4j, authorizer(neo4j, saved))
     assert "another epoch" in caplog.text
+
+
+async def test_tuples_are_read_once_and_then_follow_the_feed(
+    neo4j: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = History(FactStore(neo4j, load_shapes(), load_authorization()), random.Random(3))  # noqa: S311
+    await history.begin()
+    tuples = organization(neo4j)
+    await check_tuples(neo4j, tuples)
+    monkeypatch.setattr("graph.organization_tuples.load_into", partial(pytest.fail, "they are read again"))
+    for _ in range(3):
+        await history.change(SOURCES[1])
+        await check_tuples(neo4j, tuples)
+
+
+async def test_it_holds_after_each_kill_of_a_process_that_writes(
+    neo4j: Database, neo4j_server: Neo4jServer, tmp_path: Path
+) -> None:
+    """It is killed somewhere in its changes, again and again; whoever goes on puts right what it left."""
+    saved = tmp_path / "visibility.index"
+    following, tuples = authorizer(neo4j, saved), organization(neo4j)
+    for seed in range(3):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.graph.writing_process", neo4j_server.uri, neo4j_server.auth[1], str(seed),
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout is not None
+        for _ in range(2):
+            assert await process.stdout.readline() == b"changed\n"
+        await asyncio.sleep(random.Random(seed).random() / 3)  # noqa: S311  anywhere in the next changes
+        process.kill()
+        await process.wait()
+        await FactStore(neo4j, load_shapes(), load_authorization()).resume()
+        await check(neo4j, following)
+        await check_tuples(neo4j, tuples)
+        await check(neo4j, authorizer(neo4j, saved))
+        await following.save()
 
 
 @asynccontextmanager
