@@ -51,6 +51,14 @@ def add_openfga(app: web.Application, service: AuthorizationService, verifier: V
         route = asked(askers, partial(of_question, handler), OpenFgaError.response)
         app.router.add_post(f"{PREFIX}/stores/{{store_id}}{path}", route)
 
+    # First what is asked most: routes are tried in their order.
+    ask("/check", questions.check)
+    ask("/batch-check", questions.batch_check)
+    ask("/expand", questions.expand)
+    ask("/explain", questions.explain)
+    ask("/list-objects", questions.list_objects)
+    ask("/streamed-list-objects", questions.streamed_list_objects)
+    ask("/list-users", questions.list_users)
     for method, handler in (("POST", _create_store), ("GET", _list_stores)):
         route = asked(askers, partial(handler, service), OpenFgaError.response)
         app.router.add_route(method, f"{PREFIX}/stores", route)
@@ -64,13 +72,6 @@ def add_openfga(app: web.Application, service: AuthorizationService, verifier: V
     add("GET", "/changes", _read_changes)
     add("GET", "/assertions/{id}", _read_assertions)
     add("PUT", "/assertions/{id}", _write_assertions)
-    ask("/check", questions.check)
-    ask("/batch-check", questions.batch_check)
-    ask("/expand", questions.expand)
-    ask("/explain", questions.explain)
-    ask("/list-objects", questions.list_objects)
-    ask("/streamed-list-objects", questions.streamed_list_objects)
-    ask("/list-users", questions.list_users)
     app.router.add_route("*", PREFIX + "/{rest:.*}", _undefined)
 
 

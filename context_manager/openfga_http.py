@@ -73,8 +73,11 @@ class Askers:
 
 async def document(request: web.Request) -> Any:
     """The JSON object in the body. It is not read further than a body may be long."""
-    if (request.content_length or 0) > MAX_BODY:
-        raise _too_large(request.content_length or 0)
+    length = request.content_length
+    if length is not None and length > MAX_BODY:
+        raise _too_large(length)
+    if length is not None:
+        return document_of(await request.content.read())
     body = bytearray()
     async for chunk in request.content.iter_any():
         body += chunk

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
 import orjson
@@ -407,8 +408,13 @@ def _code(field: str, reason: str) -> str:
 
 
 def _matches(pattern: str, text: str) -> bool:
+    return _compiled(pattern).search(text) is not None
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
     """As Go has it: `$` is the very end, and the classes are ASCII's."""
-    return re.search(pattern.replace("$", r"\Z"), text, re.ASCII) is not None
+    return re.compile(pattern.replace("$", r"\Z"), re.ASCII)
 
 
 def _wrong_kind(expected: str, name: str, value: Any) -> OpenFgaError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -17,6 +17,7 @@ import orjson
 from neo4j import AsyncManagedTransaction, Record
 
 from graph.database import Database
+from graph.long_lived import long_lived
 from graph.rebac.relation_tuples import TupleIndex, TupleKey, type_of
 from graph.tuple_store_records import Page, StoreGoneError, lock
 from graph.tuples import native
@@ -26,6 +27,8 @@ Key = tuple[str, str, str]
 
 #: Writes of the log that are read at a time.
 _STEPS = 500
+#: A log of more is worth freezing.
+_MANY_STEPS = 1_000
 #: Writes have fewer tuples than this, so that number and place make one integer.
 _PLACES = 1_000
 
@@ -148,8 +151,9 @@ async def load(database: Database, store: str) -> tuple[TupleIndex, int]:
 
     async def work(tx: AsyncManagedTransaction) -> tuple[TupleIndex, int]:
         number, index = await lock(tx, store), TupleIndex()
-        async for step in _steps(tx, store, 0, number):
-            apply(index, step)
+        with long_lived() if number > _MANY_STEPS else nullcontext():
+            async for step in _steps(tx, store, 0, number):
+                apply(index, step)
         return index, number
 
     return await database.write_transaction(work)

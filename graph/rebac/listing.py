@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
+from pyroaring import BitMap
+
 from graph.rebac.cyclic_goals import cyclic_goals
 from graph.rebac.errors import RebacError
 from graph.rebac.evaluator import RESOLUTION_LIMIT, Request, Search, too_complex
@@ -50,46 +52,69 @@ def list_objects(request: Request, user: str, relation: str, type: str) -> Itera
     return chain.from_iterable(keeping(request, question, _Objects(request, user, relation, type).listed()))
 
 
+_NOTHING = BitMap()
+#: Numbers from here on are of names that the index has no number for.
+_BESIDE = 2**31
+
+
 class _Objects:
-    """A walk up from a user over goals that hold, as many at a time as a tuple's user leads to."""
+    """A walk up from a user over goals that hold, as many at a time as a tuple's user leads to.
+
+    Sets of objects are bitmaps of their numbers in the index.
+    """
 
     def __init__(self, request: Request, user: str, relation: str, type: str) -> None:
         self._request = request
         self._user = user
         self._asked = (type, relation)
         self._ways = ways_to(request.model, frozenset({self._asked}))
-        #: What tuples lead to once; a userset has its own relation besides.
-        self._once = frozenset() if "#" in user else self._ways.alone
         self._search = Search(request, user)
-        self._seen: dict[Relation, set[str]] = defaultdict(set)
+        #: Where the request has tuples of its own.
+        self._own = {f"{type_of(key.object)}#{key.relation}" for key in request.contextual}
+        self._beside: dict[str, int] = {}
+        self._named_beside: list[str] = []
+        self._seen: dict[Relation, BitMap] = defaultdict(BitMap)
         #: Objects that the user has a relation to.
-        self._todo: dict[Relation, list[str]] = {}
-        self._possible: dict[Relation, Collection[str]] = {}
+        self._todo: dict[Relation, BitMap] = {}
+        self._possible: dict[Relation, BitMap] = {}
         self._failures: list[RebacError] = []
 
     def listed(self) -> Iterator[Sequence[str]]:
         for here, objects in self._reached():
             if here == self._asked:
-                yield objects
+                yield self._names(objects)
+        if not self._failures and self._conditional():
+            self._failures = _Unchecked(self._request, self._user, *reversed(self._asked)).failures()
         if self._failures:
             raise self._failures[0]
 
+    def _conditional(self) -> bool:
+        """Whether a condition may stand where this did not come, since something was checked on the way."""
+        ways = [
+            way
+            for of in (self._ways.from_userset, self._ways.from_parent, self._ways.from_same)
+            for found in of.values()
+            for way in found
+        ]
+        plain = self._request.tuples.plain
+        return any(way.unless != () for way in ways) and not all(
+            plain(f"{way.type}#{way.through}") for way in ways if way.through
+        )
+
     def possible(self) -> Collection[str]:
         """What the user may have the relation to, the undetermined included, and perhaps more."""
-        for here, objects in cyclic_goals(self._request, self._ways.relations).items():
-            self._arrive(here, list(objects))
-        found: set[str] = set()
-        for here, objects in self._reached():
-            if here == self._asked:
-                found.update(objects)
-        return found
+        for here, names in cyclic_goals(self._request, self._ways.relations).items():
+            self._arrive(here, BitMap(map(self._number, names)))
+        for _ in self._reached():
+            pass
+        return self._names(self._seen[self._asked])
 
-    def _reached(self) -> Iterator[tuple[Relation, list[str]]]:
+    def _reached(self) -> Iterator[tuple[Relation, BitMap]]:
         ways = self._ways
         name, member = split_userset(self._user)
         kind = type_of(name)
         if member:
-            self._arrive((kind, member), [name])
+            self._arrive((kind, member), BitMap([self._number(name)]))
         else:
             if self._user != f"{kind}:*":
                 self._follow([self._user], ways.from_user.get(kind, ()))
@@ -100,57 +125,50 @@ class _Objects:
             for way in ways.from_same.get(here, ()):
                 self._pass(way, objects)
             if here in ways.from_userset:
-                self._follow([f"{object}#{here[1]}" for object in objects], ways.from_userset[here])
+                self._follow(
+                    [f"{object}#{here[1]}" for object in self._names(objects)], ways.from_userset[here]
+                )
             if here in ways.from_parent:
-                self._follow(objects, ways.from_parent[here])
+                self._follow(self._names(objects), ways.from_parent[here])
 
     def _follow(self, named: Collection[str], ways: Iterable[Way]) -> None:
         """Over the tuples that name users, wildcards, usersets or parents."""
         tuples, holds = self._request.tuples, self._request.holds
         for way in ways:
             place = f"{way.type}#{way.through}"
-            found = tuples.objects_of(named, place)
-            if "" in way.conditions and tuples.plain(place):
-                self._pass(way, chain.from_iterable(found))
+            if "" in way.conditions and place not in self._own and tuples.plain(place):
+                self._pass(way, BitMap.union(*self._request.index.numbered(named, place), _NOTHING))
             else:
-                allowed = way.conditions
-                held = [o for of in found for o, grant in of.items() if self._holds(holds(grant, allowed))]
-                self._pass(way, held)
+                found, allowed = tuples.objects_of(named, place), way.conditions
+                held = (o for of in found for o, grant in of.items() if self._holds(holds(grant, allowed)))
+                self._pass(way, BitMap(map(self._number, held)))
 
-    def _pass(self, way: Way, objects: Iterable[str]) -> None:
+    def _pass(self, way: Way, objects: BitMap) -> None:
         """On to what the way leads to."""
-        fresh, relation = self._fresh(way, objects), way.reached
+        fresh, relation = objects - self._seen[way.to], way.reached
         if way.unless is None:
-            fresh = [object for object in fresh if self._holds(self._search.value(object, relation))]
+            fresh = self._checked(fresh, relation)
         for other in way.unless or ():
-            barred = self._barred((way.type, other))
+            barred = fresh & self._barred((way.type, other))
             if barred:
-                fresh = [
-                    object
-                    for object in fresh
-                    if object not in barred or self._holds(self._search.value(object, relation))
-                ]
+                fresh = (fresh - barred) | self._checked(barred, relation)
         self._arrive(way.to, fresh)
 
-    def _fresh(self, way: Way, objects: Iterable[str]) -> list[str]:
-        """Those of the objects that were not led to before, each once."""
-        if way.to in self._once:
-            return list(objects)
-        seen = self._seen[way.to]
-        distinct = objects if way.through == "" else dict.fromkeys(objects)
-        return [object for object in distinct if object not in seen] if seen else list(distinct)
+    def _checked(self, objects: BitMap, relation: str) -> BitMap:
+        names = zip(objects, self._names(objects), strict=True)
+        return BitMap(n for n, name in names if self._holds(self._search.value(name, relation)))
 
-    def _arrive(self, place: Relation, objects: list[str]) -> None:
+    def _arrive(self, place: Relation, objects: BitMap) -> None:
         if not objects:
             return
-        if place not in self._once:
-            self._seen[place].update(objects)
+        self._seen[place] |= objects
         waiting = self._todo.get(place)
-        self._todo[place] = [*waiting, *objects] if waiting else objects
+        self._todo[place] = objects if waiting is None else waiting | objects
 
-    def _barred(self, place: Relation) -> Collection[str]:
+    def _barred(self, place: Relation) -> BitMap:
         if place not in self._possible:
-            self._possible[place] = _Possible(self._request, self._user, place[1], place[0]).possible()
+            found = _Possible(self._request, self._user, place[1], place[0]).possible()
+            self._possible[place] = BitMap(map(self._number, found))
         return self._possible[place]
 
     def _holds(self, value: Value) -> bool:
@@ -158,12 +176,40 @@ class _Objects:
             self._failures.append(value)
         return value is True
 
+    def _number(self, name: str) -> int:
+        number = self._request.index.number(name)
+        if number is None:
+            number = self._beside.get(name)
+        if number is None:
+            number = self._beside[name] = _BESIDE + len(self._named_beside)
+            self._named_beside.append(name)
+        return number
+
+    def _names(self, objects: BitMap) -> Sequence[str]:
+        names, beside = self._request.index.names, self._named_beside
+        if not beside:
+            return [names[number] for number in objects]
+        return [names[number] if number < _BESIDE else beside[number - _BESIDE] for number in objects]
+
+
+class _Unchecked(_Objects):
+    """A walk up over whatever tuples lead to, whether it holds or not: so OpenFGA, until the very end."""
+
+    def failures(self) -> list[RebacError]:
+        """Of the conditions on its way that could not be decided."""
+        for _ in self._reached():
+            pass
+        return self._failures
+
+    def _pass(self, way: Way, objects: BitMap) -> None:
+        self._arrive(way.to, objects - self._seen[way.to])
+
 
 class _Possible(_Objects):
     """A walk up over all that is not certainly false."""
 
-    def _pass(self, way: Way, objects: Iterable[str]) -> None:
-        self._arrive(way.to, self._fresh(way, objects))
+    def _pass(self, way: Way, objects: BitMap) -> None:
+        self._arrive(way.to, objects - self._seen[way.to])
 
     def _holds(self, value: Value) -> bool:
         return value is not False

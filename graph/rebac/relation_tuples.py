@@ -10,6 +10,8 @@ from sys import intern
 from types import MappingProxyType
 from typing import Any
 
+from pyroaring import BitMap
+
 Goal = tuple[str, str]
 """(object, relation)."""
 
@@ -42,6 +44,8 @@ class TupleKey:
 Grant = bool | None | TupleKey
 """What a tuple is worth: True, None where nobody vouches for it, itself where the request decides."""
 
+#: More numbers than twice the tuples, of objects that are gone, are let go.
+_UNUSED_NUMBERS = 10_000
 #: What an object without usersets, and a user without objects, shares with all others.
 _NONE: Mapping[str, MutableMapping[str, Grant]] = MappingProxyType({})
 _NOTHING: Mapping[str, Grant] = MappingProxyType({})
@@ -85,6 +89,11 @@ class TupleIndex:
         self._objects: dict[str, dict[str, dict[str, Grant]]] = {}
         #: By `type#relation`, how many tuples are worth something else than True.
         self._undecided: dict[str, int] = {}
+        #: By `type#relation`, then by user: `numbered`, while it is as it was.
+        self._numbered: dict[str, dict[str, BitMap]] = {}
+        self._numbers: dict[str, int] = {}
+        self.names: list[str] = []
+        """By number."""
         self._count = 0
         self.version = 0
         """Counts changes: what was derived from the tuples holds while it stays the same."""
@@ -138,7 +147,7 @@ class TupleIndex:
         if change:
             users.undecided += change
             self._undecided[place] = self._undecided.get(place, 0) + change
-        self.version += 1
+        self._forget_numbered(place, user)
 
     def remove(self, user: str, relation: str, object: str) -> bool:
         """Whether there was such a tuple."""
@@ -162,7 +171,9 @@ class TupleIndex:
         if not of_place[user]:
             del of_place[user]
         self._count -= 1
-        self.version += 1
+        self._forget_numbered(place, user)
+        if len(self.names) > 2 * self._count + _UNUSED_NUMBERS:
+            self.names, self._numbers, self._numbered = [], {}, {}
         return True
 
     def grant(self, user: str, relation: str, object: str) -> Grant:
@@ -207,6 +218,40 @@ class TupleIndex:
     def plain(self, place: str) -> bool:
         """Whether all tuples of a `type#relation` hold whatever the request."""
         return not self._undecided.get(place)
+
+    def numbered(self, users: Iterable[str], place: str) -> Iterator[BitMap]:
+        """The numbers of `objects` of each of the users that has any. They are not to be changed."""
+        of_place = self._objects.get(place)
+        if not of_place:
+            return
+        kept = self._numbered.setdefault(place, {})
+        for user in users:
+            found = kept.get(user)
+            if found is None:
+                objects = of_place.get(user)
+                if not objects:
+                    continue
+                found = kept[user] = BitMap(map(self._number, objects))
+            yield found
+
+    def number(self, name: str) -> int | None:
+        """The number of what is the object of a tuple; None for what is none."""
+        if name in self._numbers or any(name in objects for objects in self._users.values()):
+            return self._number(name)
+        return None
+
+    def _number(self, object: str) -> int:
+        found = self._numbers.get(object)
+        if found is None:
+            found = self._numbers[object] = len(self.names)
+            self.names.append(object)
+        return found
+
+    def _forget_numbered(self, place: str, user: str) -> None:
+        self.version += 1
+        kept = self._numbered.get(place)
+        if kept:
+            kept.pop(user, None)
 
 
 class LayeredIndex(TupleIndex):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -59,8 +59,6 @@ class Ways:
     """By type and relation of the same object."""
     relations: frozenset[Relation]
     """All that are passed, those that are led to too."""
-    alone: frozenset[Relation]
-    """Those that lead nowhere and that one way alone leads to, from the same object: none comes twice."""
 
 
 _Key = TypeVar("_Key")
@@ -111,13 +109,6 @@ def _ways_to(model: AuthorizationModel, relations: frozenset[Relation]) -> Ways:
                         if model.has(parent, other):
                             way = Way(kind, reached, tupleset, conditions, unless)
                             parents[lead((parent, other))].append(way)
-    led = [
-        *(way for ways in users.values() for way in ways),
-        *(way for ways in wildcards.values() for way in ways),
-        *(way for of in (usersets, parents, same) for ways in of.values() for way in ways),
-    ]
-    counts = Counter(way.to for way in led)
-    alone = {way.to for way in led if not way.through and counts[way.to] == 1} - {*usersets, *parents, *same}
     return Ways(
         _fixed(users),
         _fixed(wildcards),
@@ -125,7 +116,6 @@ def _ways_to(model: AuthorizationModel, relations: frozenset[Relation]) -> Ways:
         _fixed(parents),
         _fixed(same),
         frozenset(seen),
-        frozenset(alone),
     )
 
 

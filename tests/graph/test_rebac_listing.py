@@ -113,6 +113,35 @@ def test_a_condition_that_cannot_be_decided_is_told_after_all_that_is_found() ->
     assert listed(request, "user:ada", "viewer", "document") == ["document:1", "document:2"]
 
 
+def test_a_condition_beyond_what_does_not_hold_is_told_too() -> None:
+    """OpenFGA goes on from whatever a tuple leads to, and checks what it found at the end."""
+    model = parse_dsl("""
+model
+  schema 1.1
+type user
+type doc
+  relations
+    define a: [user]
+    define b: [user]
+    define both: a and b
+type folder
+  relations
+    define viewer: [doc#both with small]
+condition small(x: int) {
+  x < 10
+}
+""")
+    held = TupleIndex(
+        [
+            TupleKey("user:ada", "a", "doc:1"),
+            TupleKey("doc:1#both", "viewer", "folder:1", "small"),
+        ]
+    )
+    with pytest.raises(RebacError, match="missing context parameters"):
+        list(list_objects(Request(model, held), "user:ada", "viewer", "folder"))
+    assert list(list_objects(Request(model, held, context={"x": 1}), "user:ada", "viewer", "folder")) == []
+
+
 def test_users_are_the_named_the_wildcard_and_not_the_excluded() -> None:
     request = over(
         "folder:a viewer user:*",
