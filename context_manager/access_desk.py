@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from context_manager.audit import AuditLog
-from discovery.sources import OrganizationConfig
+from discovery.sources import OrganizationConfig, SourceConfig
 from graph.access_snapshot import AccessSnapshot, access_snapshot
 from graph.administration import Administration
 from graph.audiences import VIEWER
-from graph.claims import SourcePolicy
+from graph.claims import Claim, SourcePolicy
 from graph.database import Database
 from graph.merges import Merges
 from graph.reads import Asker, Reader
@@ -41,6 +41,8 @@ class AccessDesk:
     organization: OrganizationConfig
     configured: Callable[[], OrganizationConfig]
     """The configuration as its file is now."""
+    said: Callable[[SourceConfig], Awaitable[tuple[Sequence[Claim], frozenset[str]]]]
+    """As `Runner.said`."""
     ontology: Ontology
     model: AuthorizationModel
     policies: Sequence[SourcePolicy]

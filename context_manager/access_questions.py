@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from context_manager.access_desk import AccessDesk, AccessRefused, Rights
 from discovery.configuration import ConfigurationConnector, configuration_source
+from discovery.connector import SourceError
 from discovery.sources import OrganizationConfig
 from graph.access_effects import AccessEffect, audience_sizes, effects, touched_audiences
 from graph.access_entries import RELATIONSHIPS, AccessEntry, Kind, entries
@@ -20,7 +21,7 @@ from graph.audiences import usersets
 from graph.claims import RelationshipClaim
 from graph.reads import Asker
 from graph.rebac.relation_tuples import TupleKey, type_of
-from graph.tuples import bound
+from graph.tuples import CONFIGURATION, bound
 from ontologies import Ontology
 from ontologies.authorization_model import ModelError, parse_dsl
 from ontologies.check import check_model
@@ -84,11 +85,39 @@ async def preview_configuration(desk: AccessDesk, asker: Asker) -> Sequence[Acce
     if not rights.administrator:
         raise await desk.refused(asker, "preview of the configuration")
     was, will_be = (_configured(desk.ontology, one) for one in (desk.organization, desk.configured()))
+    configuration = {
+        by for scopes in rights.snapshot.vouched_by.values() for by in scopes if by[0] == CONFIGURATION
+    }
     after = rights.snapshot.with_tuples(
         added=will_be - set(rights.snapshot.held),
-        removed=(was - will_be) & rights.snapshot.by_configuration,
+        removed=(was - will_be) & rights.snapshot.alone(configuration),
     )
     return await _effects(desk, rights, after, {key.object for key in was ^ will_be})
+
+
+async def preview_source(desk: AccessDesk, asker: Asker, name: str) -> Sequence[AccessEffect]:
+    """Who would gain and lose if a source were crawled as it, its mapping and `sources.toml` are now.
+
+    For the administrator. Nothing is written; what could not be read whole takes nothing away, and people
+    who are not known yet are not told of. Raises ConfigurationError too.
+    """
+    rights = await desk.rights(asker)
+    if not rights.administrator:
+        raise await desk.refused(asker, "preview of a source")
+    source = next((one for one in desk.configured().source if one.name == name), None)
+    if source is None:
+        raise AccessRefused(f"sources.toml has no source {name!r}")
+    try:
+        claims, whole = await desk.said(source)
+    except SourceError as error:
+        raise AccessRefused(f"the source {name!r} cannot be read: {error}") from error
+    said = [(one.start, one.type, one.end) for one in claims if isinstance(one, RelationshipClaim)]
+    will_be = set(_tuples(desk.ontology, [one for one in said if one[1] in source.grants]))
+    after = rights.snapshot.with_tuples(
+        added=will_be - set(rights.snapshot.held),
+        removed=rights.snapshot.alone({(name, scope) for scope in whole}) - will_be,
+    )
+    return await _effects(desk, rights, after, _places(rights.snapshot))
 
 
 async def preview_model(desk: AccessDesk, asker: Asker, text: str) -> Sequence[AccessEffect]:
@@ -106,8 +135,7 @@ async def preview_model(desk: AccessDesk, asker: Asker, text: str) -> Sequence[A
     findings = check_model(desk.ontology, model)
     if findings:
         raise AccessRefused("the model does not fit the ontology: " + "; ".join(map(str, findings)))
-    places = {place.object for tree in rights.snapshot.audiences.values() for place in usersets(tree)}
-    return await _effects(desk, rights, rights.snapshot.with_model(model), places)
+    return await _effects(desk, rights, rights.snapshot.with_model(model), _places(rights.snapshot))
 
 
 async def who_can_see(desk: AccessDesk, asker: Asker, id: str) -> Sequence[str]:
@@ -166,6 +194,11 @@ async def _effects(
     found = await asyncio.to_thread(effects, rights.snapshot, after, sizes)
     told = await _told(desk, rights, [effect.account for effect in found])
     return [effect for effect in found if effect.account in told]
+
+
+def _places(snapshot: AccessSnapshot) -> Collection[str]:
+    """All that access comes from."""
+    return {place.object for tree in snapshot.audiences.values() for place in usersets(tree)}
 
 
 async def _told(desk: AccessDesk, rights: Rights, accounts: Sequence[str]) -> Collection[str]:

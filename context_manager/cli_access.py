@@ -45,6 +45,7 @@ def add_access(app: typer.Typer) -> None:
         ("access", access),
         ("who-can-see", who_can_see),
         ("preview-sources", preview_sources),
+        ("preview-source", preview_source),
         ("preview-model", preview_model),
         ("disable", disable),
         ("enable", enable),
@@ -154,6 +155,17 @@ def preview_sources(person: As = None, token_file: TokenFile = None, as_json: As
     """Who would gain and who would lose if sources.toml took effect as it is now."""
     found = asked(person, token_file).send("query { done: previewSources { account gains losses } }")
     show_effects(found, as_json)
+
+
+def preview_source(
+    name: Annotated[str, typer.Argument(help="A source of sources.toml.")],
+    person: As = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Who would gain and who would lose if a source were crawled as it and its mapping are now."""
+    text = "query ($source: String!) { done: previewSource(source: $source) { account gains losses } }"
+    show_effects(asked(person, token_file).send(text, source=name), as_json)
 
 
 def preview_model(

@@ -176,6 +176,16 @@ class AccessQueries:
         return [_change_of(change) for change in found]
 
     @strawberry.field(
+        description="Who would gain and lose if a source were crawled as it and its mapping are now."
+    )
+    async def preview_source(self, info: strawberry.Info, source: str) -> list[AccessEffect]:
+        try:
+            found = await questions.preview_source(info.context.desk(), info.context.asker, source)
+        except EXPECTED as error:
+            raise GraphQLError(str(error)) from error
+        return effects_of(found)
+
+    @strawberry.field(
         description="Who would gain and lose under another authorization model, which is in OpenFGA's DSL."
     )
     async def preview_model(self, info: strawberry.Info, model: str) -> list[AccessEffect]:

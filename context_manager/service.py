@@ -313,6 +313,7 @@ def _desk(core: Core, asking: Asking) -> AccessDesk:
     return AccessDesk(
         core.organization,
         partial(configured, core.settings),
+        core.runner.said,
         core.ontology,
         core.model,
         core.policies,

@@ -105,6 +105,18 @@ class Runner:
             return replace(report, error="; ".join(filter(None, (error, unrecorded))))
         return report
 
+    async def said(self, source: SourceConfig) -> tuple[Sequence[Claim], frozenset[str]]:
+        """What the source says at present, without a crawl, and which scopes could be read whole.
+
+        Raises SourceError and ConfigurationError.
+        """
+        if refused := self.refusal(source):
+            raise SourceError(refused)
+        names = await entity_names(self.database)
+        kept = self._pushed(source, asyncio.get_running_loop())
+        connector = await asyncio.to_thread(build, self.organization, source, names, kept)
+        return await asyncio.to_thread(_said, connector)
+
     async def run_all(self, sources: Iterable[SourceConfig]) -> tuple[RunReport, ...]:
         """One after the other, in the order given; a failure ends only its own source."""
         return tuple([await self.run(source) for source in sources])
@@ -296,6 +308,17 @@ class _ScopeCrawl:
 
 
 async def _told_nobody(scope: ScopeReport) -> None: ...
+
+
+def _said(connector: Connector) -> tuple[Sequence[Claim], frozenset[str]]:
+    claims: list[Claim] = []
+    whole = set()
+    for scope in connector.scopes():
+        items = list(connector.read(scope))
+        claims += [one for one in items if isinstance(one, Claim)]
+        if not any(isinstance(one, Problem) for one in items):
+            whole.add(scope)
+    return claims, frozenset(whole)
 
 
 def _why(source: str, failure: Exception) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -18,7 +18,7 @@ from graph.facts import IN_COLLECTION
 from graph.rebac.evaluator import Request, Search
 from graph.rebac.relation_tuples import Goal, TupleIndex, TupleKey, type_of
 from graph.rebac.rules import Value
-from graph.tuples import CONFIGURATION, divide, live_scopes, native
+from graph.tuples import CONFIGURATION, Scope, divide, live_scopes, native
 from graph.visibility import ENABLED
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.ontology import Ontology
@@ -31,8 +31,8 @@ class AccessSnapshot:
     model: AuthorizationModel
     held: Sequence[TupleKey]
     suspended: Sequence[TupleKey]
-    by_configuration: frozenset[TupleKey]
-    """Those that the configuration alone vouches for."""
+    vouched_by: Mapping[TupleKey, frozenset[Scope]]
+    """Who vouches for each of those that are held."""
     accounts: frozenset[str]
     """Those that are enabled."""
     audiences: Mapping[int, Expression]
@@ -62,6 +62,10 @@ class AccessSnapshot:
         """The objects of that type to which the account has the relation, among those that tuples name."""
         named = {entry.object for entry in self.held if type_of(entry.object) == kind}
         return frozenset(object for object in named if self.check(account, relation, object))
+
+    def alone(self, scopes: Set[Scope]) -> frozenset[TupleKey]:
+        """The tuples that nobody else vouches for."""
+        return frozenset(key for key, by in self.vouched_by.items() if by and by <= scopes)
 
     def with_tuples(self, added: Iterable[TupleKey] = (), removed: Iterable[TupleKey] = ()) -> AccessSnapshot:
         """As it would be with other tuples."""
@@ -125,14 +129,14 @@ async def access_snapshot(
         tuples = await load_tuples(tx, bindings)
         live = live_scopes(by_name, completed, now)
         held, suspended = divide(tuples, live, now)
-        vouching: dict[TupleKey, set[str]] = defaultdict(set)
+        vouching: dict[TupleKey, frozenset[Scope]] = defaultdict(frozenset)
         for entry in tuples:
             if entry.holds(now):
-                by = {scope[0] for scope in entry.claimed_in if scope in live or scope[0] == CONFIGURATION}
-                vouching[entry.tuple] |= by
-        alone = frozenset(key for key, by in vouching.items() if by == {CONFIGURATION})
+                vouching[entry.tuple] |= {
+                    scope for scope in entry.claimed_in if scope in live or scope[0] == CONFIGURATION
+                }
         request = Request(model, TupleIndex(held, suspended), now=now)
-        return AccessSnapshot(model, held, suspended, alone, accounts, audiences, request)
+        return AccessSnapshot(model, held, suspended, vouching, accounts, audiences, request)
 
     return await database.write_transaction(work)
 

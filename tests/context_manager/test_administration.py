@@ -16,6 +16,7 @@ from context_manager import administration as decisions
 from context_manager.access_desk import AccessDesk, AccessRefused
 from context_manager.audit import AuditLog
 from discovery.configuration import ConfigurationConnector, configuration_source
+from discovery.runner import Runner
 from discovery.sources import load_organization
 from graph.access_effects import AccessEffect
 from graph.access_entries import AccessEntry
@@ -97,6 +98,7 @@ class Acme:
         self.desk = AccessDesk(
             organization,
             lambda: load_organization(self.sources),
+            Runner(organization, self.store, database).said,
             load(),
             load_authorization(),
             policies,
@@ -380,6 +382,44 @@ async def test_a_preview_of_the_sources_tells_what_an_edit_would_do(acme: Acme) 
     await grant(acme, ROOT, "group:hr")
     found = await questions.preview_configuration(acme.desk, ROOT)
     assert list(found) == [AccessEffect(ADA.account, 3, 0)], "Hana keeps what was granted by hand"
+
+
+LISTS = """
+[[source]]
+name = "lists"
+connector = "mapping"
+collection = "all"
+grants = ["MEMBER_OF"]
+handling = { jurisdictions = ["US"] }
+options = { path = "members.csv", mapping = "lists.toml" }
+"""
+MAPPING = """
+[[rule]]
+[[rule.relationship]]
+type = "MEMBER_OF"
+start = "person:{who}"
+end = "group:{team}"
+"""
+
+
+async def test_a_preview_of_a_source_tells_what_its_mapping_would_do(acme: Acme) -> None:
+    acme.sources.write_text(SOURCES + LISTS)
+    (acme.folder / "lists.toml").write_text(MAPPING)
+    (acme.folder / "members.csv").write_text("who,team\nada,ward\n")
+    lists = load_organization(acme.sources).source[1]
+    runner = Runner(acme.desk.organization, acme.store, acme.desk.database)
+    report = await runner.run(lists)
+    assert report.error is None and [one.outcome for one in report.scopes] == ["complete"]
+    desk = replace(acme.desk, policies=(*acme.desk.policies, lists.policy()))
+    assert list(await questions.preview_source(desk, ROOT, "lists")) == []
+    (acme.folder / "lists.toml").write_text(MAPPING.replace("{team}", "hr"))
+    assert list(await questions.preview_source(desk, ROOT, "lists")) == [AccessEffect(ADA.account, 3, 3)]
+    (acme.folder / "lists.toml").write_text(MAPPING.replace("MEMBER_OF", "MAY_READ"))
+    assert list(await questions.preview_source(desk, ROOT, "lists")) == [AccessEffect(ADA.account, 0, 3)]
+    await refusal(questions.preview_source(desk, HANA, "lists"))
+    assert "no source 'absent'" in await refusal(questions.preview_source(desk, ROOT, "absent"))
+    (acme.folder / "members.csv").unlink()
+    assert "cannot be read" in await refusal(questions.preview_source(desk, ROOT, "lists"))
 
 
 async def test_a_preview_of_a_model_tells_who_would_gain_and_who_would_lose(acme: Acme) -> None:
