@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Generic, TypeVar
 
 from neo4j import AsyncManagedTransaction
@@ -71,4 +70,7 @@ class Following(Generic[Index]):
         return index
 
     async def _loaded(self) -> Index:
-        return await self.database.write_transaction(partial(self.load, bindings=self.bindings))
+        async def work(tx: AsyncManagedTransaction) -> Index:
+            return await self.load(tx, self.bindings)
+
+        return await self.database.write_transaction(work)

@@ -115,7 +115,8 @@ async def write(
         number = await lock(tx, store)
         named = {_named(key) for write in writes for key in (*write.deletes, *write.writes)}
         before = await _standing(tx, store, named)
-        standing, rows, steps, numbers = dict(before), {}, [], []
+        standing, steps, numbers = dict(before), [], []
+        rows: dict[Key, Mapping[str, Any]] = {}
         for write, account in zip(writes, by, strict=True):
             step = _step_of(write, standing, number + 1)
             if step.deletes or step.writes:

@@ -174,12 +174,11 @@ class Authorizer:
 
     async def save(self) -> None:
         """Save the index, unless nothing is known yet."""
-        if self._saved is None or self._following.index is None:
-            return
         async with self._turn:
-            following = self._following
-            means = meaning(self._model, following.bindings)
-            await asyncio.to_thread(save, following.index, self._saved, following.epoch, means)
+            index, epoch = self._following.index, self._following.epoch
+            if self._saved is not None and index is not None:
+                means = meaning(self._model, self._following.bindings)
+                await asyncio.to_thread(save, index, self._saved, epoch, means)
 
     async def _load(self, now: Witness) -> VisibilityIndex | None:
         return await asyncio.to_thread(self._load_saved, now)
