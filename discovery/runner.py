@@ -112,10 +112,16 @@ class Runner:
         """
         if refused := self.refusal(source):
             raise SourceError(refused)
-        names = await entity_names(self.database)
-        kept = self._pushed(source, asyncio.get_running_loop())
-        connector = await asyncio.to_thread(build, self.organization, source, names, kept)
-        return await asyncio.to_thread(_said, connector)
+        claims: list[Claim] = []
+        whole = set()
+        reading = await self.reader(await self._wanted(source))
+        for scope in await reading.scopes():
+            async with aclosing(reading.read(scope)) as batches:
+                items = [item async for batch in batches for item in batch]
+            claims += [one for one in items if isinstance(one, Claim)]
+            if not any(isinstance(one, Problem) for one in items):
+                whole.add(scope)
+        return claims, frozenset(whole)
 
     async def run_all(self, sources: Iterable[SourceConfig]) -> tuple[RunReport, ...]:
         """One after the other, in the order given; a failure ends only its own source."""
@@ -308,17 +314,6 @@ class _ScopeCrawl:
 
 
 async def _told_nobody(scope: ScopeReport) -> None: ...
-
-
-def _said(connector: Connector) -> tuple[Sequence[Claim], frozenset[str]]:
-    claims: list[Claim] = []
-    whole = set()
-    for scope in connector.scopes():
-        items = list(connector.read(scope))
-        claims += [one for one in items if isinstance(one, Claim)]
-        if not any(isinstance(one, Problem) for one in items):
-            whole.add(scope)
-    return claims, frozenset(whole)
 
 
 def _why(source: str, failure: Exception) -> str:
