@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 
 from watchfiles import awatch
@@ -27,13 +26,14 @@ _QUIET_MS = 500
 
 async def note(database: Database, source: str) -> None:
     """Once for as many as come before a crawl."""
-    await execute(database, "MERGE (e:_Event {source: $source}) SET e.at = datetime()", source=source)
+    query = "MERGE (e:_Event {source: $source}) SET e.at = datetime(), e.mark = randomUUID()"
+    await execute(database, query, source=source)
 
 
-async def noted(database: Database) -> Mapping[str, datetime]:
-    """The sources at which something happened that no crawl has seen to yet, and when it was noted last."""
-    records = await database.read("MATCH (e:_Event) RETURN e.source AS source, e.at AS at")
-    return {record["source"]: record["at"] for record in records}
+async def noted(database: Database) -> Mapping[str, str]:
+    """Sources at which something happened that no crawl has seen to yet, each with a mark of the latest."""
+    records = await database.read("MATCH (e:_Event) RETURN e.source AS source, e.mark AS mark")
+    return {record["source"]: record["mark"] for record in records}
 
 
 async def seeing_to(database: Database, crawl: Crawl, source: SourceConfig) -> RunReport:
@@ -41,18 +41,18 @@ async def seeing_to(database: Database, crawl: Crawl, source: SourceConfig) -> R
     before = await noted(database)
     report = await crawl(source)
     if source.name in before and report.outcome != "failed":
-        query = "MATCH (e:_Event {source: $source, at: $at}) DELETE e"  # one since then stays
-        await execute(database, query, source=source.name, at=before[source.name])
+        query = "MATCH (e:_Event {source: $source, mark: $mark}) DELETE e"  # one since then stays
+        await execute(database, query, source=source.name, mark=before[source.name])
     return report
 
 
 async def follow(database: Database, now: Callable[[str], None]) -> None:
     """Hand on what is noted, each time anew, until cancelled."""
-    told: Mapping[str, datetime] = {}
+    told: Mapping[str, str] = {}
     while True:
         found = await noted(database)
-        for source, at in found.items():
-            if told.get(source) != at:
+        for source, mark in found.items():
+            if told.get(source) != mark:
                 now(source)
         told = found
         await asyncio.sleep(POLL_S)
