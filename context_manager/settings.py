@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     neo4j_certifications: tuple[str, ...] | None = None
     neo4j_clearance: int | None = None
 
-    ray_address: str | None = None
+    ray_address: str | None = Field(None, pattern=r"^(auto|[^:/]+:\d+)$")
     """Ray cluster whose workers read the sources (`auto`, `HOST:PORT`); without one, this process does."""
     retention_days: int = Field(400, ge=1)
     """How long changes and the records of crawls are kept."""

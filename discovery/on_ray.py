@@ -25,6 +25,7 @@ from graph.tuples import CONFIGURATION
 
 #: What they read is here: this process's own configuration, and what Neo4j keeps of pushes.
 _HERE = {CONFIGURATION, "scim-push"}
+_SECONDS = 10
 
 
 @asynccontextmanager
@@ -33,6 +34,7 @@ async def on_ray(address: str) -> AsyncIterator[Reader]:
 
     Raises ConnectionError where there is none.
     """
+    await _look(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to Ray's makers
     # In a thread: in the main one Ray takes the signals.
     await asyncio.to_thread(ray.init, address, log_to_driver=False, include_dashboard=None)
@@ -40,6 +42,20 @@ async def on_ray(address: str) -> AsyncIterator[Reader]:
         yield _reader
     finally:
         await asyncio.to_thread(ray.shutdown)
+
+
+async def _look(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = address.partition(":")
+    if not port:
+        return
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), _SECONDS)
+    except OSError as error:  # a TimeoutError is one
+        raise ConnectionError(
+            f"no Ray cluster answers: {str(error) or 'it takes too long'}; start one"
+        ) from error
+    writer.close()
 
 
 async def _reader(wanted: Wanted) -> Reading:

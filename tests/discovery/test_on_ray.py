@@ -134,6 +134,14 @@ async def test_a_source_says_the_same_wherever_it_is_read(reader, runner_on):
     assert (again.outcome, again.claims) == ("complete", 0)  # followed from its position
 
 
+async def test_a_cluster_that_is_not_there_is_said_at_once(free_port):
+    from discovery.on_ray import on_ray  # noqa: PLC0415 - as above
+
+    with pytest.raises(ConnectionError, match="no Ray cluster answers"):
+        async with on_ray(f"127.0.0.1:{free_port}"):
+            pass
+
+
 async def test_a_worker_that_is_killed_is_replaced_and_takes_nothing_away(
     reader, runner_on, neo4j, tmp_path, cluster
 ):

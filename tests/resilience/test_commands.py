@@ -73,6 +73,7 @@ def test_asking_where_nothing_serves_says_how_to_start_it(orgraph: Orgraph, free
         ({"ORGRAPH_PORT": "many"}, "environment ORGRAPH_PORT: port: "),
         ({"ORGRAPH_SOURCES": "/no/such[/]/sources.toml"}, "/no/such[/]/sources.toml: there is no such file"),
         ({"ORGRAPH_ASK_DEADLINE": "0"}, "environment ORGRAPH_ASK_DEADLINE: ask_deadline: "),
+        ({"ORGRAPH_RAY_ADDRESS": "ray://x:1"}, "environment ORGRAPH_RAY_ADDRESS: ray_address: "),
     ],
 )
 def test_a_wrong_setting_is_named_on_one_line(orgraph: Orgraph, settings: dict, says: str) -> None:
