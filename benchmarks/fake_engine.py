@@ -1,16 +1,18 @@
 """No engine: a process that streams tokens as an OpenAI-compatible engine would, at a set speed.
 
-    python -m benchmarks.fake_engine PORT [--prefill-rate TOKENS_A_SECOND] [--seconds OF_AN_ANSWER]
+    python -m benchmarks.fake_engine PORT [--prefill-rate TOKENS_A_SECOND] [--blocks NUMBER]
+        [--seconds OF_AN_ANSWER] [--between SECONDS]
 
 A prompt is read at the rate (at once, without one), one prompt after the other, but for the beginning that
-it has read before: all messages but the last, for one `cache_salt`. So prefix caches and queues show.
+it has read before, as vLLM keeps it: blocks of sixteen tokens, each by the hash of it and of all before it,
+the `cache_salt` first; so many of them as it has room for, those not used for longest dropped; the last
+token always read. Tokens are taken as words. `--between` is the time from each token to the next.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 from collections import OrderedDict
 from typing import Any
 
@@ -20,8 +22,7 @@ TOKENS = 16
 """Of each answer."""
 BATCH = 64
 """Answers at once."""
-_CACHED = 16
-"""Beginnings of prompts that fit into its memory."""
+_BLOCK = 16
 _CHUNK = b'data: {"choices": [{"index": 0, "delta": {"content": "word "}, "finish_reason": null}]}\n\n'
 _END = (
     b'data: {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 16, "total_tokens": 23}}\n\n'
@@ -32,12 +33,14 @@ _END = (
 class Engine:
     """Reads prompts one after the other."""
 
-    def __init__(self, rate: float | None, seconds: float) -> None:
+    def __init__(self, rate: float | None, blocks: int, seconds: float, between: float) -> None:
         self._rate = rate
+        self._blocks = blocks
         self._seconds_each = seconds
+        self._between = between
         self._batch = asyncio.Semaphore(BATCH)
         self._reading = asyncio.Lock()
-        self._cache: OrderedDict[str, None] = OrderedDict()
+        self._cache: OrderedDict[int, None] = OrderedDict()
         self._running = 0
         self._prompts, self._seconds = 0.0, 0.0
 
@@ -59,6 +62,8 @@ class Engine:
             await response.prepare(request)
             for _ in range(TOKENS):
                 await response.write(_CHUNK)
+                if self._between:
+                    await asyncio.sleep(self._between)
             await response.write(_END)
             return response
         finally:
@@ -75,29 +80,36 @@ class Engine:
         )
 
     def _unread(self, body: dict[str, Any]) -> int:
-        """Tokens, taken as words."""
-        messages = body["messages"]
-        beginning = json.dumps([body.get("cache_salt"), messages[:-1]])
-        known = beginning in self._cache
-        self._cache[beginning] = None
-        self._cache.move_to_end(beginning)
-        if len(self._cache) > _CACHED:
+        """Tokens of the prompt that are not in the cache; then they are."""
+        said = " ".join(f"<{message['role']}> {message['content']}" for message in body["messages"])
+        words = said.split()
+        block, known, hashes = hash(body.get("cache_salt")), 0, []
+        for start in range(0, len(words) - _BLOCK + 1, _BLOCK):
+            block = hash((block, *words[start : start + _BLOCK]))
+            hashes.append(block)
+        while known < len(hashes) and hashes[known] in self._cache:
+            known += 1
+        for one in reversed(hashes):
+            self._cache[one] = None
+            self._cache.move_to_end(one)
+        while len(self._cache) > self._blocks:
             self._cache.popitem(last=False)
-        read = messages[-1:] if known else messages
-        tokens = sum(len(message["content"].split()) for message in read)
+        unread = max(1, len(words) - known * _BLOCK)
         if self._rate is not None:
-            self._prompts += tokens
-            self._seconds += tokens / self._rate
-        return tokens
+            self._prompts += len(words)
+            self._seconds += unread / self._rate
+        return unread
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
     parser.add_argument("--prefill-rate", type=float)
+    parser.add_argument("--blocks", type=int, default=1_000)
     parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--between", type=float, default=0.0)
     arguments = parser.parse_args()
-    engine = Engine(arguments.prefill_rate, arguments.seconds)
+    engine = Engine(arguments.prefill_rate, arguments.blocks, arguments.seconds, arguments.between)
     app = web.Application(client_max_size=1 << 24)
     app.router.add_post("/v1/chat/completions", engine.chat)
     app.router.add_get("/metrics", engine.metrics)

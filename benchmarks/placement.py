@@ -85,7 +85,7 @@ def requirements(choose: random.Random, count: int) -> list[Requirement]:
             choose.choice([None, "model-1"]),
             least_tokens=6_000,
             sites={site: choose.randint(1, 9) for site in choose.sample(SITES, 3)},
-            warm=frozenset(f"mesh_node:{choose.randint(0, 999)}" for _ in range(3)),
+            warm={f"mesh_node:{choose.randint(0, 999)}": 0.5 for _ in range(3)},
         )
         for _ in range(count)
     ]

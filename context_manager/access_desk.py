@@ -5,7 +5,6 @@ A refusal says the same of what there is not and of what is not the asker's to d
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -117,7 +116,7 @@ class AccessDesk:
         await self._record("access_question", {"question": question, **_who(asker), "about": list(about)})
 
     async def _record(self, kind: str, record: Mapping[str, Any]) -> None:
-        await asyncio.to_thread(self.audit.append, kind, record)
+        await self.audit.record(kind, record)
 
 
 @dataclass(frozen=True, slots=True)

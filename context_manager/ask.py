@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +20,7 @@ from context_manager.grounding import Sentence
 from context_manager.handling import Handlings
 from context_manager.mesh_operations import MeshOperations
 from context_manager.relevance import Match, question_of
+from context_manager.standings import Standings
 from graph.handling import Handling
 from graph.joined import joined
 from graph.past import PRESENT, When
@@ -70,8 +71,7 @@ class Asking:
     operations: MeshOperations
     salt_key: bytes
     """Makes what separates the askers in an engine's prefix cache."""
-    team_of: Callable[[str], Awaitable[str | None]]
-    """Whose share of the mesh an account has; None is its own."""
+    standings: Standings
     answers: AnswerCache = field(default_factory=AnswerCache)
 
     @property
@@ -229,7 +229,7 @@ class _Made:
             },
             self.placement.requirement,
             asyncio.get_running_loop().time() + self.service.deadline_s,
-            await self.service.team_of(self.asker.account) or self.asker.account,
+            (await self.service.standings.of(self.asker)).team,
             salt=self.retrieval.salt,
             recheck=lambda: handling_now(
                 self.service, self.asker, [match.fact for match in facts], self.retrieval.when
@@ -264,7 +264,7 @@ class _Made:
         return cache_key(self.asker, self.text, self.about, self.retrieval, self.placement.node)
 
     async def _record(self, kind: str, content: dict[str, Any]) -> None:
-        await asyncio.to_thread(self.service.audit.append, kind, {"ask": self.id, **content})
+        await self.service.audit.record(kind, {"ask": self.id, **content})
 
     def _intent(self) -> dict[str, Any]:
         asker, retrieval, placement = self.asker, self.retrieval, self.placement

@@ -6,11 +6,15 @@ SHA-256 of the line before it, so that a line that was edited or taken out shows
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
-import threading
+from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,34 +28,72 @@ class AuditError(Exception):
     """The log cannot be written or is not intact; the message names the file, the line and what to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    content: dict[str, Any]
+    written: Future[None]
+
+
 class AuditLog:
-    """Appends records; made once a process. A record that is not on disk was not written."""
+    """Appends records; made once a process. A record that is not on disk was not written.
+
+    Records that wait at once are synced at once, since that is what takes long.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._lock = threading.Lock()
         self._last = _repair(path)
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._waiting: deque[_Waiting] = deque()
+        self._writer = ThreadPoolExecutor(1, "audit")
 
     def append(self, kind: str, record: Mapping[str, Any]) -> None:
         """Write one record durably. Raises AuditError; then nothing may be done that needs the record."""
-        with self._lock:
-            line = json.dumps(
-                {"kind": kind, "at": datetime.now(UTC).isoformat(), **record, "previous": self._last},
-                ensure_ascii=False,
-                sort_keys=True,
-            ).encode()
+        self._put(kind, record).result()
+
+    async def record(self, kind: str, record: Mapping[str, Any]) -> None:
+        """As `append`. It is written also where the caller is cancelled meanwhile."""
+        await asyncio.shield(asyncio.wrap_future(self._put(kind, record)))
+
+    def _put(self, kind: str, record: Mapping[str, Any]) -> Future[None]:
+        one = _Waiting({"kind": kind, "at": datetime.now(UTC).isoformat(), **record}, Future())
+        self._waiting.append(one)
+        self._writer.submit(self._write)
+        return one.written
+
+    def _write(self) -> None:
+        """All that waits, in order. Of the writer's one thread."""
+        ready: list[_Waiting] = []
+        lines, last = b"", self._last
+        while self._waiting:
+            one = self._waiting.popleft()
             try:
-                written = os.write(self._fd, line + b"\n")
-                if written != len(line) + 1:
-                    raise OSError(f"only {written} of {len(line) + 1} bytes were written")
-                os.fsync(self._fd)
-            except OSError as error:
-                raise AuditError(
-                    f"{self.path}: the audit log cannot be written: {error}; free the disk"
-                ) from error
-            self._last = hashlib.sha256(line).hexdigest()
+                line = json.dumps({**one.content, "previous": last}, ensure_ascii=False, sort_keys=True)
+                encoded = line.encode()
+            except (TypeError, ValueError) as error:
+                one.written.set_exception(error)
+                continue
+            ready.append(one)
+            lines, last = lines + encoded + b"\n", hashlib.sha256(encoded).hexdigest()
+        if not ready:
+            return
+        size = os.fstat(self._fd).st_size
+        try:
+            written = os.write(self._fd, lines)
+            if written != len(lines):
+                raise OSError(f"only {written} of {len(lines)} bytes were written")
+            os.fsync(self._fd)
+        except OSError as error:
+            with suppress(OSError):  # nothing of them stays before what is written next
+                os.ftruncate(self._fd, size)
+            why = f"{self.path}: the audit log cannot be written: {error}; free the disk"
+            for one in ready:
+                one.written.set_exception(AuditError(why))
+            return
+        self._last = last
+        for one in ready:
+            one.written.set_result(None)
 
     def writable(self) -> bool:
         """True while the file is the one that this log writes and its disk has room."""
@@ -59,6 +101,7 @@ class AuditLog:
         return status.st_nlink > 0 and disk.f_bavail * disk.f_frsize > _ROOM
 
     def close(self) -> None:
+        self._writer.shutdown()
         os.close(self._fd)
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from context_manager.mesh_nodes import holding
+from context_manager.node_declarations import policy as nodes_by_hand
 from context_manager.running import running_service
 from context_manager.settings import Settings, SettingsError
 from discovery.configuration import all_sources
@@ -65,7 +66,8 @@ class Core:
     @property
     def policies(self) -> tuple[SourcePolicy, ...]:
         """Of all sources, of what is decided by hand, and of who is the same."""
-        return (*(source.policy() for source in self.sources), POLICY, MERGES)
+        by_hand = nodes_by_hand(self.organization.collection_ids)
+        return (*(source.policy() for source in self.sources), POLICY, MERGES, by_hand)
 
     async def crawl_due(self, progress: Progress) -> tuple[RunReport, ...]:
         """Crawl what is due, so that no grant is stale."""

@@ -53,7 +53,7 @@ class Enrolment:
                 "certificate": statement.certificate,
                 "until": statement.expires.isoformat(),
             }
-            await asyncio.to_thread(self.audit.append, "operation", record)
+            await self.audit.record("operation", record)
             try:
                 await asyncio.to_thread(_write, file, text)
             except OSError as error:

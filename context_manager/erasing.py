@@ -97,7 +97,7 @@ async def _carry_on(
     if names is not None:
         told["audit_lines"] = await asyncio.to_thread(_lines, audit, names)
     if names is not None or receipt.ended is not None:
-        await asyncio.to_thread(audit.append, RECORD, told)
+        await audit.record(RECORD, told)
     if receipt.ended is not None:
         await erasures.forget(erasure)
     return told

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
+from typing import TypeVar
 
 import strawberry
 
 from context_manager import graphql_types as types
 from context_manager.ask import Asking
 from context_manager.audit import AuditError
-from context_manager.mesh_operations import OperationRefused
+from context_manager.mesh_operations import MeshOperations, OperationRefused
+from context_manager.node_declarations import DeclarationRefused, NodeDeclarations
 from context_manager.openai_context import Grounds, PriorAnswers, grounds
 from context_manager.openai_errors import ApiError
 from context_manager.openai_request import Extension
 from discovery.sources import HandlingTerms
+from graph.claims import Value, entity_id
 from graph.reads import Asker
 from graphql import GraphQLError
-from inference.nodes import CHAT, LOCAL_NODE_ID, MeshNode, NodeState
+from inference.nodes import CHAT, LOCAL_NODE_ID, VLLM, MeshNode, NodeState
 from inference.placement import place
 from inference.requirement import Requirement
+
+T = TypeVar("T")
 
 
 @strawberry.type(description="A certification of a mesh node, and whether it holds now.")
@@ -175,6 +180,54 @@ class MeshQueries:
         return made
 
 
+@strawberry.input(
+    description="A mesh node as the administrator declares it. Null is unknown, and refused where asked for."
+)
+class NodeInput:
+    name: str = strawberry.field(description="Its id is `mesh_node:` and this.")
+    jurisdiction: str
+    region: str
+    silicon: str
+    endpoint: str
+    models: list[str]
+    capabilities: list[str] = strawberry.field(default_factory=lambda: [CHAT])
+    engine: str = VLLM
+    site: str | None = None
+    certificate: str | None = strawberry.field(
+        default=None, description="SHA-256 of its TLS certificate, in hex: nobody with another is spoken to."
+    )
+    certifications: list[str] = strawberry.field(default_factory=list)
+    clearance: int = 0
+    owner: strawberry.ID | None = None
+    purposes: list[str] = strawberry.field(default_factory=list)
+    memory: int | None = None
+    context_length: int | None = None
+    price: int | None = None
+    until: datetime | None = strawberry.field(default=None, description="When the declaration ends.")
+
+    def values(self) -> dict[str, Value]:
+        """By the names of the ontology's properties; without those that are not said."""
+        said = {
+            "name": self.name,
+            "jurisdiction": (self.jurisdiction,),
+            "region": self.region,
+            "silicon": (self.silicon,),
+            "endpoint": self.endpoint,
+            "model": tuple(self.models),
+            "capability": tuple(self.capabilities),
+            "engine": self.engine,
+            "site": self.site,
+            "certificateDigest": self.certificate,
+            "certification": tuple(self.certifications),
+            "clearance": self.clearance,
+            "purpose": tuple(self.purposes),
+            "memory": self.memory,
+            "contextLength": self.context_length,
+            "price": self.price,
+        }
+        return {name: value for name, value in said.items() if value not in (None, ())}
+
+
 @strawberry.type
 class MeshMutations:
     @strawberry.mutation(description="Send a mesh node nothing new; what it works on it may finish.")
@@ -185,13 +238,61 @@ class MeshMutations:
     async def resume_node(self, info: strawberry.Info, id: strawberry.ID) -> list[Node]:
         return await _operate(info, info.context.service.operations.resume, id)
 
+    @strawberry.mutation(
+        description="Declare a mesh node by hand, or declare it anew. Returns its id; `nodes` shows it a "
+        "moment later. For the administrator."
+    )
+    async def declare_node(
+        self, info: strawberry.Info, node: NodeInput, collection: strawberry.ID, reason: str
+    ) -> strawberry.ID:
+        id_ = _node_id(node.name)
+        account = info.context.asker.account
+        declarations = await _declaring(info, reason)
+        await _expected(
+            declarations.declare(
+                account,
+                id_,
+                node.values(),
+                owner=None if node.owner is None else str(node.owner),
+                collection=str(collection),
+                until=node.until,
+                reason=reason,
+            )
+        )
+        return strawberry.ID(id_)
+
+    @strawberry.mutation(
+        description="Take back a mesh node that was declared by hand. For the administrator."
+    )
+    async def withdraw_node(self, info: strawberry.Info, id: strawberry.ID, reason: str) -> strawberry.ID:
+        declarations = await _declaring(info, reason)
+        await _expected(declarations.withdraw(info.context.asker.account, str(id), reason))
+        return id
+
+
+def _node_id(name: str) -> str:
+    try:
+        return entity_id("mesh_node", name)
+    except ValueError as error:
+        raise GraphQLError(f"name: {error}") from error
+
+
+async def _declaring(info: strawberry.Info, reason: str) -> NodeDeclarations:
+    info.context.require("administer")
+    operations: MeshOperations = info.context.service.operations
+    return await _expected(operations.declaring(info.context.asker, reason))
+
+
+async def _expected(work: Awaitable[T]) -> T:
+    try:
+        return await work
+    except (OperationRefused, DeclarationRefused, AuditError) as error:
+        raise GraphQLError(str(error)) from error
+
 
 async def _operate(
     info: strawberry.Info, work: Callable[[Asker, str], Awaitable[None]], id_: strawberry.ID
 ) -> list[Node]:
     info.context.require("administer")
-    try:
-        await work(info.context.asker, str(id_))
-    except (OperationRefused, AuditError) as error:
-        raise GraphQLError(str(error)) from error
+    await _expected(work(info.context.asker, str(id_)))
     return await _nodes(info.context.service, info.context.asker)

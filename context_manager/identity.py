@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ AGENT_SCOPE = "ask read search"
 MAX_AGENTS = 5
 """Agents that may have passed a token on."""
 _CLOCK_SKEW_S = 10
+_KEPT = 1_024
 #: One algorithm a key type, so that a token never chooses how it is checked.
 _ALGORITHMS = {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}
 
@@ -57,6 +60,27 @@ class Proof:
     """Whether it says what it is for."""
 
 
+@dataclass(slots=True)
+class _Proven:
+    """Tokens that were proven, by their digest, each with the key that proved it."""
+
+    by_digest: OrderedDict[bytes, tuple[Mapping[str, Any], Proof]] = field(default_factory=OrderedDict)
+
+    def get(self, token: str, key: Mapping[str, Any]) -> Proof | None:
+        """While it has not expired and the same key is still published."""
+        by, proof = self.by_digest.get(_digest(token), (None, None))
+        return proof if proof is not None and by == key and time.time() < proof.expires else None
+
+    def put(self, token: str, key: Mapping[str, Any], proof: Proof) -> None:
+        self.by_digest[_digest(token)] = key, proof
+        if len(self.by_digest) > _KEPT:
+            self.by_digest.popitem(last=False)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
 @dataclass(frozen=True, slots=True)
 class Verifier:
     """Checks bearer tokens of one issuer, whose accounts live in one namespace."""
@@ -67,6 +91,7 @@ class Verifier:
     """Namespace of the accounts: `account:<namespace>/<sub>`."""
     keys: Callable[[bool], Awaitable[KeySet]]
     """The issuer's key set; True asks for a fresh one, because a key was unknown."""
+    _proven: _Proven = field(default_factory=_Proven, kw_only=True, repr=False, compare=False)
 
     async def asker(self, token: str) -> Asker:
         """The account that the token proves, and the agent that acts for it (RFC 8693 `act`), if any.
@@ -81,7 +106,10 @@ class Verifier:
         Raises TokenRefused for a token that is malformed, forged, expired, or of another issuer or audience,
         for a scope that is unknown, and for an agent's token without one.
         """
-        key = await self._key(_header(token))
+        data = await self._key(_header(token))
+        if (proven := self._proven.get(token, data)) is not None:
+            return proven
+        key = _public_key(data, self.issuer)
         try:
             claims = jwt.decode(
                 token,
@@ -101,13 +129,15 @@ class Verifier:
         account = entity_id("account", f"{self.namespace}/{claims['sub']}")
         scope = _scope(claims, agent)
         asker = Asker(account, agent, EVERYTHING if scope is None else scope, agents[1:])
-        return Proof(asker, str(claims["sub"]), int(claims["exp"]), scope is not None)
+        proof = Proof(asker, str(claims["sub"]), int(claims["exp"]), scope is not None)
+        self._proven.put(token, data, proof)
+        return proof
 
-    async def _key(self, header: Mapping[str, Any]) -> jwt.PyJWK:
+    async def _key(self, header: Mapping[str, Any]) -> Mapping[str, Any]:
         for fresh in (False, True):
             for data in (await self.keys(fresh)).get("keys", ()):
                 if isinstance(data, dict) and _names(data, header):
-                    return _public_key(data, self.issuer)
+                    return data
         raise TokenRefused(f"the token is signed with a key that {self.issuer} does not publish")
 
 

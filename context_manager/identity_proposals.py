@@ -101,4 +101,4 @@ async def _record(audit: AuditLog, action: str, decision: Decision, reason: str)
         "other": decision.other,
         "reason": reason,
     }
-    await asyncio.to_thread(audit.append, "identity", record)
+    await audit.record("identity", record)

@@ -1,4 +1,4 @@
-"""What an operator does with mesh nodes: drain and resume, kept over restarts and put on record."""
+"""What the administrator does with mesh nodes: drain and resume them, declare them and withdraw that."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from context_manager.audit import AuditLog
+from context_manager.node_declarations import NodeDeclarations
 from context_manager.settings import SettingsError
 from graph.reads import Asker
 from inference.mesh import Mesh
@@ -29,6 +30,7 @@ class MeshOperations:
     """Which nodes are being drained, as a JSON list."""
     operates: Callable[[Asker], Awaitable[bool]]
     """Whether the asker is the administrator, who acts for themselves."""
+    declarations: NodeDeclarations
 
     async def drain(self, asker: Asker, node_id: str) -> None:
         """Send the node nothing new. Raises OperationRefused, and AuditError before anything is done."""
@@ -38,15 +40,25 @@ class MeshOperations:
         """Send the node requests again. Raises as `drain`."""
         await self._do(asker, "resume", node_id, self.mesh.resume)
 
-    async def _do(self, asker: Asker, what: str, node_id: str, work: Callable[[str], None]) -> None:
+    async def declaring(self, asker: Asker, reason: str) -> NodeDeclarations:
+        """To declare nodes with; raises OperationRefused for who may not, and without a reason."""
+        await self._check(asker)
+        if not reason.strip():
+            raise OperationRefused("reason: expected words that say why")
+        return self.declarations
+
+    async def _check(self, asker: Asker) -> None:
         if not await self.operates(asker):
             raise OperationRefused("only the administrator operates mesh nodes, and no agent for them")
+
+    async def _do(self, asker: Asker, what: str, node_id: str, work: Callable[[str], None]) -> None:
+        await self._check(asker)
         if node_id not in self.mesh.ids():
             raise OperationRefused(
                 f"the mesh has no node {node_id[:80]!r}; its nodes are: {', '.join(self.mesh.ids())}"
             )
         record = {"account": asker.account, "operation": what, "node": node_id}
-        await asyncio.to_thread(self.audit.append, "operation", record)
+        await self.audit.record("operation", record)
         work(node_id)
         await asyncio.to_thread(_write, self.file, sorted(self.mesh.draining))
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import json
 import struct
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
+import orjson
 from aiohttp import web
 
 from context_manager.ask import LEFT, Asking, handling_now
@@ -139,10 +140,10 @@ class OpenAIApi:
             engine_body,
             requirement,
             asyncio.get_running_loop().time() + self.asking.deadline_s,
-            await self.asking.team_of(asker.account) or asker.account,
+            (await self.asking.standings.of(asker)).team,
             Priority[body.orgraph.priority.upper()],
             cache_salt(self.asking.salt_key, found.visible, found.handling),
-            lambda: handling_now(self.asking, asker, found.facts),
+            partial(handling_now, self.asking, asker, found.facts) if found.facts else None,
             made.placed,
         )
         return made
@@ -161,31 +162,25 @@ class OpenAIApi:
         text: list[str] = []
         node: MeshNode | None = None
         try:
-            async with aclosing(self.asking.gateway.stream(job)) as events:
-                async for event, node in events:
+            async with aclosing(self.asking.gateway.bursts(job)) as bursts:
+                async for events, node in bursts:
                     if not response.prepared:
                         await response.prepare(request)
-                        event["orgraph"] = made.told(node)
-                    if not event.get("choices") and not wants_usage:
-                        continue
-                    if not wants_usage:
-                        event.pop("usage", None)
-                    text.append(text_of(event))
-                    await response.write(_event(event))
+                        events[0]["orgraph"] = made.told(node)
+                    text += map(text_of, events)
+                    shown = events if wants_usage else _without_usage(events)
+                    if shown:
+                        await response.write(b"".join(map(_event, shown)))
         except CutShort as error:
             await made.close("cut short", "".join(text), node, [error.failure.told(made.grounds.nodes)])
             message = f"the answer broke off: {error.failure.told(made.grounds.nodes)}; it is not whole"
-            await response.write(
-                f"data: {json.dumps(ApiError(502, 'cut_short', message).body())}\n\n".encode()
-            )
-            await response.write_eof()
+            await response.write_eof(_event(ApiError(502, "cut_short", message).body()))
             return response
         except (asyncio.CancelledError, ConnectionError):
             await asyncio.shield(made.close(LEFT, "".join(text), node, []))
             raise
         await made.close("answered", "".join(text), node, [])
-        await response.write(b"data: [DONE]\n\n")
-        await response.write_eof()
+        await response.write_eof(b"data: [DONE]\n\n")
         return response
 
     async def _embed_elsewhere(
@@ -202,7 +197,7 @@ class OpenAIApi:
             {"input": texts, "encoding_format": "float"},
             replace(requirement, failed_on=frozenset({LOCAL_NODE_ID})),
             asyncio.get_running_loop().time() + self.asking.deadline_s,
-            await self.asking.team_of(asker.account) or asker.account,
+            (await self.asking.standings.of(asker)).team,
             Priority[body.orgraph.priority.upper()],
             placed=placed,
         )
@@ -250,7 +245,7 @@ class OpenAIApi:
         )
 
     async def _record(self, kind: str, ask_id: str, record: Mapping[str, Any]) -> None:
-        await asyncio.to_thread(self.asking.audit.append, kind, {"ask": ask_id, **record})
+        await self.asking.audit.record(kind, {"ask": ask_id, **record})
 
 
 @dataclass(slots=True)
@@ -361,8 +356,8 @@ def _require(asker: Asker, action: str) -> None:
 
 async def _json(request: web.Request) -> Any:
     try:
-        return json.loads(await request.text())
-    except (ValueError, RecursionError):
+        return orjson.loads(await request.read())
+    except ValueError:
         raise ApiError(400, "invalid_json", "the body is not JSON in UTF-8") from None
 
 
@@ -394,8 +389,15 @@ def _text(answer: Mapping[str, Any]) -> str:
         raise ApiError(502, "bad_answer", "the node gave no chat completion") from None
 
 
+def _without_usage(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    kept = [event for event in events if event.get("choices")]
+    for event in kept:
+        event.pop("usage", None)
+    return kept
+
+
 def _event(content: Mapping[str, Any]) -> bytes:
-    return f"data: {json.dumps(content, ensure_ascii=False)}\n\n".encode()
+    return b"data: %b\n\n" % orjson.dumps(content)
 
 
 def _base64(vector: Sequence[float]) -> str:

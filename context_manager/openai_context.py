@@ -81,8 +81,12 @@ async def grounds(
 ) -> Grounds:
     """The facts that the asker may see among those wanted. What the caller sends is handled as questions are.
 
-    Raises ApiError for an entity that there is not, or that the asker may not see: the two look alike.
+    Raises ApiError for an account that is disabled, and for an entity that there is not, or that the asker
+    may not see: the two look alike.
     """
+    standing = await service.standings.of(asker)
+    if not standing.enabled:
+        raise ApiError(403, "account_disabled", "the token's account is not there, or is disabled")
     asked: tuple[Fact, ...] = ()
     embedding = None
     if wanted.question is not None:
@@ -94,6 +98,10 @@ async def grounds(
             raise ApiError(403, "no_permitted_node", retrieval.embedding.refusal(retrieval.nodes))
         embedding = retrieval.embedding
         asked = tuple(match.fact for match in retrieval.context.facts)
+
+    said = [service.handlings.of_question, wanted.handling.handling(), prior.handling(asker, messages)]
+    if not asked and not wanted.entities:
+        return Grounds((), meet_all(said), standing.visible, standing.nodes, standing.revision, embedding)
 
     async def work(view: View) -> tuple[tuple[Fact, ...], Handling, bytes, frozenset[str]]:
         named = await _named(view, service.ontology, wanted.entities)
@@ -111,10 +119,7 @@ async def grounds(
         return facts, handling, view.visible, await view.visible_among(service.mesh.ids())
 
     (facts, handling, visible, nodes), revision = await service.reader.run(asker, work)
-    whole = meet_all(
-        [service.handlings.of_question, handling, wanted.handling.handling(), prior.handling(asker, messages)]
-    )
-    return Grounds(facts, whole, visible, nodes, revision, embedding)
+    return Grounds(facts, meet_all([*said, handling]), visible, nodes, revision, embedding)
 
 
 async def _named(view: View, ontology: Ontology, ids: Sequence[str]) -> list[Fact]:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -36,11 +35,14 @@ from context_manager.indexer import index_forever, index_pending
 from context_manager.key_set import RemoteKeys
 from context_manager.mesh_nodes import declare_nodes, own_node
 from context_manager.mesh_operations import MeshOperations, drained
+from context_manager.node_declarations import NodeDeclarations
+from context_manager.node_keys import NodeKeys
 from context_manager.openai_api import OpenAIApi, add_openai_routes
 from context_manager.part_checks import health_of
 from context_manager.running import Running, announced
 from context_manager.scim_api import add_scim
 from context_manager.settings import Settings, SettingsError
+from context_manager.standings import standings_of
 from context_manager.token_exchange import EXCHANGE_ISSUER, TokenExchange, add_token_exchange
 from discovery.events import follow, seeing_to, watch
 from discovery.reports import RunReport
@@ -61,11 +63,11 @@ from graph.rebac.evaluator import Request, Search
 from graph.revision_token import RevisionTokens
 from graph.service_lease import ServiceLease
 from graph.store import FactStore
-from graph.system_reads import is_enabled, is_of_person, team_of
-from graph.tuples import CONFIGURATION, IDENTITY
+from graph.system_reads import is_enabled, is_of_person
+from graph.tuples import CONFIGURATION, IDENTITY, NODES_BY_HAND
 from graph.visibility import Authorizer
 from inference.embeddings import Embedder
-from inference.engine_client import EngineClient
+from inference.engine_client import EngineClient, engine_session
 from inference.mesh import Mesh, Probe, Weights
 from inference.model_files import ModelFilesError, ensure_model
 from inference.nodes import MeshNode, NodeState, Status
@@ -116,8 +118,8 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         stack.callback(embedder.close)
 
         vllm = _managed_vllm(settings, progress)
-        keys = _node_keys(settings) | ({} if vllm is None else {vllm.node.id: vllm.api_key})
-        engines = EngineClient(session, keys)
+        keys = NodeKeys(settings.node_keys_file, {} if vllm is None else {vllm.node.id: vllm.api_key})
+        engines = EngineClient(await stack.enter_async_context(engine_session()), keys)
         weights = Weights(settings.locality_weight, settings.affinity_weight, settings.price_weight)
         mesh = Mesh(
             own_node(settings),
@@ -277,20 +279,6 @@ def _probe(probe: Probe, managed: VllmServer | None) -> Probe:
     return look
 
 
-def _node_keys(settings: Settings) -> dict[str, str]:
-    path = settings.node_keys_file
-    if path is None:
-        return {}
-    try:
-        keys = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"node_keys_file: {path}: {error}") from error
-    for node, key in keys.items():
-        if not isinstance(key, str) or not key:
-            raise SettingsError(f"node_keys_file: {path}: {node}: expected the node's API key in quotes")
-    return keys
-
-
 def _managed_vllm(settings: Settings, progress: Progress) -> VllmServer | None:
     if not settings.vllm:
         return None
@@ -342,6 +330,8 @@ def _asking(
 ) -> Asking:
     by_name = {policy.name: policy for policy in core.policies}
 
+    reader = Reader(core.database, core.ontology, authorizer, _erasures(core).pseudonyms)
+
     async def operates(asker: Asker) -> bool:
         administrator = core.organization.administrator
         now = datetime.now(UTC)
@@ -350,15 +340,21 @@ def _asking(
 
     return Asking(
         core.ontology,
-        Reader(core.database, core.ontology, authorizer, _erasures(core).pseudonyms),
+        reader,
         embedder,
         gateway,
-        handlings_of(core.organization, CONFIGURATION, BY_HAND.name, IDENTITY),
+        handlings_of(core.organization, CONFIGURATION, BY_HAND.name, IDENTITY, NODES_BY_HAND),
         audit,
         core.settings.ask_deadline,
-        MeshOperations(gateway.mesh, audit, _draining_file(core.settings), operates),
+        MeshOperations(
+            gateway.mesh,
+            audit,
+            _draining_file(core.settings),
+            operates,
+            NodeDeclarations(core.store, audit, lambda: core.organization.collection_ids),
+        ),
         _secret(core.settings.data_folder, "salts"),
-        partial(team_of, core.database),
+        standings_of(core.database, reader, authorizer, gateway.mesh),
     )
 
 

@@ -87,8 +87,8 @@ class Settings(BaseSettings):
 
     locality_weight: float = Field(0.5, ge=0)
     """Seconds that a node at none of the facts' sites counts as slower."""
-    affinity_weight: float = Field(0.8, ge=0, le=1)
-    """Share of a prompt that a node need not read which lately read its beginning."""
+    affinity_weight: float = Field(2.0, ge=0)
+    """How often what a node would have to read of a prompt counts again, since those behind wait for it."""
     price_weight: float = Field(0.2, ge=0)
     """Seconds that the dearest node counts as slower than one for nothing."""
 

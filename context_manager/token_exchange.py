@@ -5,7 +5,6 @@ It permits what the person's does, cut by the scope that is asked for, and for n
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -90,7 +89,7 @@ class TokenExchange:
         agents = _chain(agent, subject)
         id = uuid.uuid4().hex
         record = {"token": id, "account": account, "agents": agents, "scope": str(scope), "expires": expires}
-        await asyncio.to_thread(self.audit.append, "token_exchange", record)
+        await self.audit.record("token_exchange", record)
         claims = {
             "aud": self.verifier.audience,
             "sub": subject.subject,
@@ -111,7 +110,7 @@ class TokenExchange:
     async def refused(self, refusal: ExchangeRefused) -> None:
         """Put a refusal on record."""
         record = {"error": refusal.error, "description": str(refusal)}
-        await asyncio.to_thread(self.audit.append, "token_exchange_refused", record)
+        await self.audit.record("token_exchange_refused", record)
 
 
 def add_token_exchange(app: web.Application, exchange: TokenExchange) -> None:

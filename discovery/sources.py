@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from discovery.classification import LABELS
 from graph.claims import SourcePolicy, entity_id
 from graph.handling import Handling
-from graph.tuples import ADMINISTRATION, BY_HAND, CONFIGURATION, HAS_ACCOUNT, IDENTITY
+from graph.tuples import ADMINISTRATION, BY_HAND, CONFIGURATION, HAS_ACCOUNT, IDENTITY, NODES_BY_HAND
 from ontologies.modules import organization_files
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -45,6 +45,7 @@ _RESERVED = {
     CONFIGURATION: "this file",
     ADMINISTRATION: "what is granted and denied by hand",
     IDENTITY: "what was decided of entities that are one",
+    NODES_BY_HAND: "mesh nodes that are declared by hand",
 }
 
 
@@ -221,6 +222,10 @@ class OrganizationConfig(_Strict):
     def id(self) -> str:
         """Of the organization itself, as an entity."""
         return entity_id("organization", self.issuer)
+
+    @property
+    def collection_ids(self) -> frozenset[str]:
+        return frozenset(entity_id("collection", one.id) for one in self.collection)
 
     def collection_with(self, id: str) -> CollectionConfig | None:
         """The collection with the id `collection:key`; None when none is declared so."""

@@ -29,6 +29,9 @@ BY_HAND = frozenset({"GRANTED_VIEW", "DENIED_VIEW", "DISABLES", "LINKED_ACCOUNT"
 #: From a person to an account. An issuer's authoritative source alone says it.
 HAS_ACCOUNT = "HAS_ACCOUNT"
 
+#: Mesh nodes that the administrator declares.
+NODES_BY_HAND = "nodes-by-hand"
+
 #: What was decided of two entities that are one; as a source, it alone claims `SAME_AS`.
 IDENTITY = "identity"
 SAME_AS = "SAME_AS"

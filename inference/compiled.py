@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph.handling import silicon_names
-from inference.nodes import MeshNode, NodeState, Status
+from inference.nodes import Load, MeshNode, NodeState, Status
 
 Bits = int
 """A set of nodes: bit `i` is node `i`."""
 Floats = NDArray[np.float64]
 
 ASSUMED_LOAD = 8
-"""Requests that a node of unknown load counts as having."""
+"""Requests that a node of unknown load counts as having in its queue."""
 ASSUMED_PREFILL = 500.0
 """Tokens a second that a node of unknown rate counts as reading."""
 
@@ -90,8 +90,9 @@ class Loads:
 
     up: NDArray[np.bool_]
     degraded: NDArray[np.bool_]
-    ahead: Floats
-    """Requests that a new one shares the node with."""
+    running: Floats
+    waiting: Floats
+    """Requests that it computes, and in its queue."""
     prefill_rate: Floats
     """Tokens a second."""
 
@@ -101,7 +102,8 @@ def compile_loads(states: Sequence[NodeState]) -> Loads:
     return Loads(
         np.array([state.up for state in states], np.bool_),
         np.array([state.status is Status.DEGRADED for state in states], np.bool_),
-        np.array([_ahead(state) for state in states], np.float64),
+        np.array([_counts(state.load)[0] for state in states], np.float64),
+        np.array([_counts(state.load)[1] for state in states], np.float64),
         np.array([state.load.prefill_rate or ASSUMED_PREFILL for state in states], np.float64),
     )
 
@@ -153,9 +155,11 @@ def union(sets: Mapping[str, Bits], names: Collection[str]) -> Bits:
     return reduce(or_, (sets.get(name, 0) for name in names), 0)
 
 
-def _ahead(state: NodeState) -> float:
-    running, waiting = state.load.running, state.load.waiting
-    return ASSUMED_LOAD if running is None or waiting is None else running + waiting
+def _counts(load: Load) -> tuple[int, int]:
+    """Running and waiting; where one is not told, the other tells nothing."""
+    if load.running is None or load.waiting is None:
+        return 0, ASSUMED_LOAD
+    return load.running, load.waiting
 
 
 def _bounds(node: MeshNode) -> Iterable[datetime]:

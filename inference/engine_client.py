@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import socket
 import ssl
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import orjson
 
 from inference.nodes import MeshNode
 from inference.tls import NotTheNode, bound_to
@@ -19,8 +21,14 @@ from inference.tls import NotTheNode, bound_to
 MAX_BODY = 1 << 20
 """Bytes of a response that are read at most."""
 
-_CONNECT_S = 2.0
-"""Seconds after which who does not take a connection is left."""
+_DEAD_S = 2.0
+"""Seconds after which who takes no connection, or acknowledges nothing on one, is left."""
+_IDLE_S = 4.0
+"""How long a connection is kept for the next request: less than engines do (uvicorn 5 s), so that none is
+taken up while it is closed at the other end."""
+_END_S = 0.05
+"""Seconds that the end of a stream may come after its `[DONE]`."""
+_JSON = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
 
 
 class NodeError(Exception):
@@ -51,6 +59,19 @@ class NodeAnsweredGarbage(NodeError):  # noqa: N818  named for what happened
     """An answer that is not what was asked for: a status, a size, a form."""
 
 
+def engine_session() -> aiohttp.ClientSession:
+    """For an EngineClient. As many connections as there are requests; admission bounds those."""
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S, socket_factory=_socket)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
+def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    made = socket.socket(*address[:3])
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # of Linux
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(_DEAD_S * 1000))
+    return made
+
+
 @dataclass(frozen=True, slots=True)
 class EngineClient:
     """A session, and the API keys by the id of the node that they are for."""
@@ -74,18 +95,18 @@ class EngineClient:
 
     async def stream_json(
         self, node: MeshNode, path: str, body: Mapping[str, Any], first_by: float, deadline: float
-    ) -> AsyncGenerator[dict[str, Any], None]:
-        """The JSON objects of a stream of server-sent events, until its `[DONE]`.
+    ) -> AsyncGenerator[list[dict[str, Any]], None]:
+        """The JSON objects of a stream of server-sent events, until its `[DONE]`: those that came at once.
 
         The first must be there by `first_by`, the last by `deadline`. Closing the generator closes the
         connection, upon which the engine stops. Raises as `post_json`, also when the stream is cut.
         """
-        rest, limit = b"", min(first_by, deadline)
+        rest, limit, ended = b"", min(first_by, deadline), False
         with _translated(node):
             async with asyncio.timeout_at(limit):
                 response = await self._open(node, "POST", path, body)
         try:
-            while True:
+            while not ended:
                 # The limit must not be held over a yield: it would strike whatever the consumer awaits.
                 with _translated(node):
                     async with asyncio.timeout_at(limit):
@@ -95,20 +116,15 @@ class EngineClient:
                 *lines, rest = (rest + chunk).split(b"\n")
                 if len(rest) > MAX_BODY:
                     raise _too_much(node)
-                for line in lines:
-                    if not line.startswith(b"data:"):
-                        continue  # a comment, or the name of an event
-                    if (data := line[5:].strip()) == b"[DONE]":
-                        return
-                    event = _json_object(node, data)
-                    if "error" in event:
-                        raise NodeAnsweredGarbage(
-                            node, "broke off with an error", "look into its engine's log"
-                        )
+                events, ended, wrong = _events(node, lines)
+                if events:
                     limit = deadline
-                    yield event
+                    yield events
+                if wrong is not None:
+                    raise wrong
+            await _read_to_end(response)
         finally:
-            response.close()
+            response.release() if ended and response.content.at_eof() else response.close()
 
     async def _request(
         self,
@@ -134,12 +150,11 @@ class EngineClient:
         response = await self.session.request(
             method,
             _endpoint(node) + path,
-            json=body,
-            headers={"Accept-Encoding": "identity"}
-            | ({} if key is None else {"Authorization": f"Bearer {key}"}),
+            data=None if body is None else orjson.dumps(body),
+            headers=_JSON if key is None else _JSON | {"Authorization": f"Bearer {key}"},
             ssl=bound_to(node.certificate) if node.certificate else True,
             allow_redirects=False,  # a redirect would carry the prompt to where nobody declared
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_DEAD_S),
         )
         if response.status != 200:
             response.close()
@@ -189,19 +204,26 @@ def _untrusted(node: MeshNode, error: Exception) -> NodeUnreachable:
 def _endpoint(node: MeshNode) -> str:
     if node.endpoint is None:
         raise NodeUnreachable(node, "no endpoint is declared", "declare one")
-    try:
-        parts = urlsplit(node.endpoint)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-        bare = not (parts.username or parts.password or parts.query or parts.fragment)
-    except ValueError:
-        valid = bare = False
-    if not (valid and bare):
+    scheme = _scheme(node.endpoint)
+    if scheme is None:
         raise _invalid_endpoint(node)
-    if node.certificate and parts.scheme != "https":
+    if node.certificate and scheme != "https":
         raise NodeUnreachable(
             node, "it is bound to a TLS certificate, but its endpoint is plain http", "declare it as https"
         )
     return node.endpoint.rstrip("/")
+
+
+@lru_cache(maxsize=4096)
+def _scheme(endpoint: str) -> str | None:
+    """`http` or `https` of a plain address; None for anything else."""
+    try:
+        parts = urlsplit(endpoint)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        bare = not (parts.username or parts.password or parts.query or parts.fragment)
+    except ValueError:
+        return None
+    return parts.scheme if valid and bare else None
 
 
 def _invalid_endpoint(node: MeshNode) -> NodeUnreachable:
@@ -219,10 +241,38 @@ async def _read_bounded(node: MeshNode, response: aiohttp.ClientResponse) -> byt
     return bytes(content)
 
 
+def _events(
+    node: MeshNode, lines: Iterable[bytes]
+) -> tuple[list[dict[str, Any]], bool, NodeAnsweredGarbage | None]:
+    """The objects of these lines; whether the stream has ended with them; what came instead of the next."""
+    events: list[dict[str, Any]] = []
+    for line in lines:
+        if not line.startswith(b"data:"):
+            continue  # a comment, or the name of an event
+        if (data := line[5:].strip()) == b"[DONE]":
+            return events, True, None
+        try:
+            event = _json_object(node, data)
+        except NodeAnsweredGarbage as error:
+            return events, False, error
+        if "error" in event:
+            broken = NodeAnsweredGarbage(node, "broke off with an error", "look into its engine's log")
+            return events, False, broken
+        events.append(event)
+    return events, False, None
+
+
+async def _read_to_end(response: aiohttp.ClientResponse) -> None:
+    """After `[DONE]`, so that the connection serves again; it is closed where more than that comes."""
+    with suppress(TimeoutError, aiohttp.ClientError, ConnectionError):
+        async with asyncio.timeout(_END_S):
+            await response.content.readany()
+
+
 def _json_object(node: MeshNode, content: bytes) -> dict[str, Any]:
     try:
-        answer = json.loads(content)
-    except (ValueError, RecursionError):
+        answer = orjson.loads(content)
+    except ValueError:
         answer = None
     if not isinstance(answer, dict):
         raise NodeAnsweredGarbage(

@@ -18,8 +18,9 @@ class Weights:
 
     locality: float = 0.5
     """Seconds that a node at none of the facts' sites counts as later."""
-    affinity: float = 0.8
-    """Share of a prompt that a node need not read which lately read its beginning."""
+    affinity: float = 2.0
+    """How often what a node would have to read of a prompt counts again: those behind wait for it too, and
+    it drops what others come back to."""
     price: float = 0.2
     """Seconds that the dearest node counts as later than one for nothing."""
 

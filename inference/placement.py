@@ -22,6 +22,9 @@ from inference.requirement import Requirement
 Filter = Callable[[Requirement, CompiledNodes], Bits]
 """Who meets one dimension of a requirement."""
 
+_STEP = 32
+"""Tokens that a request which is being answered counts as: it shares each step with who reads."""
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -33,6 +36,8 @@ class Placement:
     """Who meets handling and offers what is needed, up or not."""
     order: tuple[int, ...] = field(repr=False)
     """Positions of the permitted nodes that are up, the best first."""
+    seconds: Floats = field(repr=False, compare=False)
+    """Expected of all nodes until the first token."""
     scores: Floats = field(repr=False, compare=False)
     """Of all nodes, from 0 to 1; of meaning where the node is permitted and up."""
 
@@ -56,9 +61,7 @@ class Placement:
     @property
     def expected_seconds(self) -> float:
         """Until the chosen node's first token; 0 without one."""
-        if not self.order:
-            return 0.0
-        return float(_wait(self.requirement, self.snapshot)[self.order[0]])
+        return float(self.seconds[self.order[0]]) if self.order else 0.0
 
     @property
     def permitted_ids(self) -> frozenset[str]:
@@ -78,10 +81,13 @@ def place(requirement: Requirement, snapshot: MeshSnapshot) -> Placement:
     compiled, permitted = snapshot.compiled, snapshot.compiled.all
     for meets in FILTERS.values():
         permitted &= meets(requirement, compiled)
-    scores = _scores(requirement, snapshot)
+    wait = _wait(requirement, snapshot)
+    scores = _scores(requirement, snapshot, wait)
     live = np.flatnonzero(compiled.array(permitted) & snapshot.loads.up)
     ranked = live[np.lexsort((compiled.ids[live], -scores[live]))]
-    return Placement(requirement, snapshot, permitted, tuple(ranked.tolist()), scores)
+    return Placement(
+        requirement, snapshot, permitted, tuple(ranked.tolist()), wait.queue + wait.reading, scores
+    )
 
 
 def _any_of(sets: Mapping[str, Bits], names: Collection[str] | None, compiled: CompiledNodes) -> Bits:
@@ -183,14 +189,14 @@ FILTERS: dict[str, Filter] = {
 """All that a permitted node must meet, each by its own. Tests take each away and must fail."""
 
 
-def _scores(requirement: Requirement, snapshot: MeshSnapshot) -> Floats:
+def _scores(requirement: Requirement, snapshot: MeshSnapshot, wait: _Wait) -> Floats:
     """1 / (1 + cost), the cost in seconds to the first token and what its weights count as such.
 
     A degraded node has the lower half of the scale: it is taken when no ready one is there.
     """
     compiled, weights = snapshot.compiled, snapshot.weights
     total = sum(requirement.sites.values())
-    cost = _wait(requirement, snapshot) + weights.price * compiled.price
+    cost = wait.queue + (1 + weights.affinity) * wait.reading + weights.price * compiled.price
     if total:
         near = np.zeros(len(compiled.nodes))
         for site, facts in requirement.sites.items():
@@ -200,22 +206,26 @@ def _scores(requirement: Requirement, snapshot: MeshSnapshot) -> Floats:
     return share + 0.5 * ~snapshot.loads.degraded
 
 
-def _wait(requirement: Requirement, snapshot: MeshSnapshot) -> Floats:
-    """Seconds to the first token of each node.
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """Seconds of each node until those ahead are read, and then for the prompt itself."""
 
-    A prompt waits for those ahead of it, taken to be as long as itself, and is then read, less what the
-    node still has of it. Ahead are as many as the node told, or as are known to be there, if that is more.
-    """
+    queue: Floats
+    reading: Floats
+
+
+def _wait(requirement: Requirement, snapshot: MeshSnapshot) -> _Wait:
+    """What this service sent it knows; of others a prompt in the queue is taken to be as long as this one."""
     compiled, loads = snapshot.compiled, snapshot.loads
     prompt = max(requirement.prompt_tokens, 1)
-    read = np.full(len(compiled.nodes), float(prompt))
-    warm = [compiled.position[id_] for id_ in requirement.warm if id_ in compiled.position]
-    read[warm] *= 1 - snapshot.weights.affinity
-    ahead = loads.ahead
-    if requirement.pending:
-        ahead = ahead.copy()
-        for id_, sent in requirement.pending.items():
-            if (position := compiled.position.get(id_)) is not None:
-                ahead[position] = max(ahead[position], sent)
-    seconds: Floats = (ahead * prompt + read) / loads.prefill_rate
-    return seconds
+    ahead: Floats = loads.waiting * prompt + loads.running * _STEP
+    for id_, sent in requirement.sent.items():
+        if (i := compiled.position.get(id_)) is not None:
+            others = max(0.0, loads.running[i] + loads.waiting[i] - sent.requests)
+            waiting = min(others, loads.waiting[i])
+            ahead[i] = waiting * prompt + (others - waiting + sent.requests) * _STEP + sent.unread
+    unread = np.full(len(compiled.nodes), float(prompt))
+    for id_, share in requirement.warm.items():
+        if (i := compiled.position.get(id_)) is not None:
+            unread[i] *= 1 - share
+    return _Wait(ahead / loads.prefill_rate, unread / loads.prefill_rate)

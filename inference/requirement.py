@@ -9,6 +9,15 @@ from graph.handling import Handling
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """What this service itself has sent to a node and goes on: telemetry is too old to tell."""
+
+    requests: int
+    unread: int
+    """Tokens of their prompts that the node is not known to have read yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class Requirement:
     """The handling of its whole context and what it needs; then what only orders the permitted nodes."""
 
@@ -22,9 +31,9 @@ class Requirement:
     """Ids of nodes on which this very request has failed."""
     sites: Mapping[str, int] = field(default_factory=dict)
     """How many of its facts lie at each site."""
-    warm: frozenset[str] = frozenset()
-    """Ids of nodes that lately read its beginning, for the same audience."""
-    pending: Mapping[str, int] = field(default_factory=dict)
-    """By id of node, requests that this service itself has sent there and that go on."""
+    warm: Mapping[str, float] = field(default_factory=dict)
+    """By id of a node that lately read its beginning for the same audience, how much of it: from 0 to 1."""
+    sent: Mapping[str, Sent] = field(default_factory=dict)
+    """By id of node."""
     prompt_tokens: int = 512
     """An estimate: only a model's own tokenizer knows."""

@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import hmac
 import json
-from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,15 +22,14 @@ from inference.engine_client import EngineClient, NodeAnsweredGarbage, NodeError
 from inference.mesh import Mesh
 from inference.nodes import VLLM, MeshNode
 from inference.placement import Placement, place
-from inference.requirement import Requirement
+from inference.prefixes import Prefixes, blocks_of
+from inference.requirement import Requirement, Sent
 
 _PREFILL_S = 5.0
 _PREFILL_FACTOR = 4.0
 """A node has missed its prefill deadline after this many seconds and this many times what was expected."""
 _JUST_SEEN = timedelta(seconds=1)
 """A look that old is as good as another: many requests that find nobody share one."""
-_REMEMBERED = 10_000
-"""Beginnings of prompts of which it is known who lately read them."""
 _REFUSED_BY_ENGINE = frozenset({400, 413, 422})
 
 
@@ -112,9 +110,9 @@ class Gateway:
     client: EngineClient
     mesh: Mesh
     admission: Admission = field(default_factory=Admission)
-    _readers: OrderedDict[str, dict[str, None]] = field(default_factory=OrderedDict)
-    _pending: Counter[str] = field(default_factory=Counter)
-    """By id of node, what was sent there and goes on: telemetry is too old to tell."""
+    _prefixes: Prefixes = field(default_factory=Prefixes)
+    _sent: dict[str, Sent] = field(default_factory=dict)
+    """By id of node."""
 
     async def complete(self, job: Job) -> Served:
         """The whole answer. Raises Overloaded, Refused, TooLong, NoNodeAnswered."""
@@ -125,18 +123,24 @@ class Gateway:
                 left = job.deadline - asyncio.get_running_loop().time()
                 share = left / max(1, len(attempt.placement.order))
                 try:
-                    with self._sent(node):
+                    with self._sending(attempt):
                         answer = await self.client.post_json(
                             node, job.path, _body(job, node), asyncio.get_running_loop().time() + share
                         )
                 except NodeError as error:
                     attempt = await self._next(job, attempt, error)
                 else:
-                    self._has_read(job, node)
                     return Served(answer, node, attempt.placement, attempt.failures)
 
     async def stream(self, job: Job) -> AsyncGenerator[tuple[dict[str, Any], MeshNode], None]:
-        """The events of the answer, with the node. Raises as `complete`, and CutShort.
+        """The events of the answer one by one, with the node. Raises as `bursts`."""
+        async with aclosing(self.bursts(job)) as bursts:
+            async for events, node in bursts:
+                for event in events:
+                    yield event, node
+
+    async def bursts(self, job: Job) -> AsyncGenerator[tuple[list[dict[str, Any]], MeshNode], None]:
+        """The events of the answer, those that came at once together. Raises as `complete`, and CutShort.
 
         Closing the generator ends the request at the engine.
         """
@@ -145,16 +149,17 @@ class Gateway:
             while True:
                 started = False
                 node = attempt.node
-                events = self.client.stream_json(
+                bursts = self.client.stream_json(
                     node, job.path, _body(job, node) | {"stream": True}, self._first_by(attempt), job.deadline
                 )
                 try:
-                    with self._sent(node):
-                        async with aclosing(events):
-                            async for event in events:
-                                started = True
-                                yield event, node
-                    self._has_read(job, node)
+                    with self._sending(attempt) as read:
+                        async with aclosing(bursts):
+                            async for events in bursts:
+                                if not started:
+                                    started = True
+                                    read()
+                                yield events, node
                     return
                 except NodeError as error:
                     if started:
@@ -163,39 +168,56 @@ class Gateway:
                     attempt = await self._next(job, attempt, error)
 
     async def _first(self, job: Job, waited: bool) -> _Attempt:
-        warm = frozenset(self._readers.get(_prefix(job), ()))
-        requirement = replace(job.requirement, warm=warm, pending=dict(self._pending))
+        blocks = blocks_of(job.salt, job.requirement.model, job.body)
+        warm = self._prefixes.shares(blocks)
+        requirement = replace(job.requirement, warm=warm, sent=dict(self._sent))
         if waited:
             requirement = await _narrowed(job, requirement)
         placement = place(requirement, self.mesh.snapshot())
         if placement.node is None and placement.permitted:  # who was found dead is looked at once more
             placement = place(requirement, await self.mesh.refresh(placement.permitted_ids, _JUST_SEEN))
-        return await _attempt(job, placement, ())
+        return await _attempt(job, placement, blocks, ())
 
     async def _next(self, job: Job, before: _Attempt, error: NodeError) -> _Attempt:
         self._count(error)
         failures = (*before.failures, error)
         requirement = before.placement.requirement
-        requirement = replace(requirement, failed_on=requirement.failed_on | {error.node.id})
+        failed_on = requirement.failed_on | {error.node.id}
+        requirement = replace(requirement, failed_on=failed_on, sent=dict(self._sent))
         requirement = await _narrowed(job, requirement)
         placement = place(requirement, self.mesh.snapshot())
         if placement.node is None or asyncio.get_running_loop().time() >= job.deadline:
             raise NoNodeAnswered(failures)
-        return await _attempt(job, placement, failures)
+        return await _attempt(job, placement, before.blocks, failures)
 
     @contextmanager
-    def _sent(self, node: MeshNode) -> Iterator[None]:
-        self._pending[node.id] += 1
+    def _sending(self, attempt: _Attempt) -> Iterator[Callable[[], None]]:
+        """While a node works on it; to be called once the node has read the prompt."""
+        id_, unread = attempt.node.id, attempt.unread
+        self._prefixes.has_read(attempt.blocks, id_)
+        self._add(id_, 1, unread)
+
+        def read() -> None:
+            nonlocal unread
+            self._add(id_, 0, -unread)
+            unread = 0
+
         try:
-            yield
+            yield read
         finally:
-            self._pending -= Counter([node.id])
+            self._add(id_, -1, -unread)
+
+    def _add(self, node_id: str, requests: int, unread: int) -> None:
+        before = self._sent.pop(node_id, Sent(0, 0))
+        if after := before.requests + requests:
+            self._sent[node_id] = Sent(after, before.unread + unread)
 
     def _count(self, error: NodeError) -> None:
         """What an engine refuses of a request is no failing of the engine."""
         answered = isinstance(error, NodeAnsweredGarbage)
         if error.status not in _REFUSED_BY_ENGINE:
             self.mesh.failed(error.node, error.what, answered=answered)
+            self._prefixes.forget(error.node.id)
 
     def _first_by(self, attempt: _Attempt) -> float:
         """When the first token must be there, by what was expected and what time is left."""
@@ -203,29 +225,31 @@ class Gateway:
         expected = attempt.placement.expected_seconds
         return loop.time() + _PREFILL_S + _PREFILL_FACTOR * expected
 
-    def _has_read(self, job: Job, node: MeshNode) -> None:
-        readers = self._readers.setdefault(_prefix(job), {})
-        readers.pop(node.id, None)
-        readers[node.id] = None
-        self._readers.move_to_end(_prefix(job))
-        if len(self._readers) > _REMEMBERED:
-            self._readers.popitem(last=False)
-
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
     placement: Placement
     node: MeshNode
+    blocks: tuple[bytes, ...]
+    """Of the prompt."""
     failures: tuple[NodeError, ...]
 
+    @property
+    def unread(self) -> int:
+        """Tokens of the prompt that the node has to read."""
+        requirement = self.placement.requirement
+        return round(requirement.prompt_tokens * (1 - requirement.warm.get(self.node.id, 0.0)))
 
-async def _attempt(job: Job, placement: Placement, failures: tuple[NodeError, ...]) -> _Attempt:
+
+async def _attempt(
+    job: Job, placement: Placement, blocks: tuple[bytes, ...], failures: tuple[NodeError, ...]
+) -> _Attempt:
     if placement.node is None:
         _refuse_length(placement)
         raise Refused(placement)
     if job.placed is not None:
         await job.placed(placement)
-    return _Attempt(placement, placement.node, failures)
+    return _Attempt(placement, placement.node, blocks, failures)
 
 
 async def _narrowed(job: Job, requirement: Requirement) -> Requirement:
@@ -253,13 +277,6 @@ def text_of(event: Mapping[str, Any]) -> str:
         return str(event["choices"][0]["delta"].get("content") or "")
     except (LookupError, TypeError, AttributeError):
         return ""
-
-
-def _prefix(job: Job) -> str:
-    """What a node may have in its cache of this request: all but the last message, for this audience."""
-    messages = job.body.get("messages") or ()
-    beginning = json.dumps([job.salt, messages[:-1]], sort_keys=True, default=str)
-    return hashlib.sha256(beginning.encode()).hexdigest()
 
 
 def cache_salt(key: bytes, visible: bytes, handling: Handling) -> str:

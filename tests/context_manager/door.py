@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,15 @@ from context_manager.health import Health
 from context_manager.http_app import bearer, make_app
 from context_manager.identity import LOCAL_ISSUER, LocalIssuer, Verifier
 from context_manager.mesh_operations import MeshOperations
+from context_manager.node_declarations import NodeDeclarations
 from context_manager.openai_api import OpenAIApi, add_openai_routes
+from context_manager.standings import standings_of
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database
 from graph.handling import Handling
 from graph.reads import Asker, Reader
 from graph.revision_token import RevisionTokens
 from graph.store import FactStore
-from graph.system_reads import team_of
 from graph.visibility import Authorizer
 from inference.embeddings import MODEL, Embedder
 from inference.engine_client import EngineClient
@@ -157,17 +157,25 @@ async def door(neo4j: Database, tmp_path: Path, embedder: Embedder) -> AsyncIter
         async def is_ada(asker: Asker) -> bool:
             return asker.account == "account:acme/ada"
 
+        authorizer = Authorizer(neo4j, ontology, model, policies)
+        reader = Reader(neo4j, ontology, authorizer)
         asking = Asking(
             ontology,
-            Reader(neo4j, ontology, Authorizer(neo4j, ontology, model, policies)),
+            reader,
             embedder,
             Gateway(EngineClient(session), mesh),
             Handlings(WHERE, {"configuration": WHERE, "european": EU}),
             audit,
             10.0,
-            MeshOperations(mesh, audit, tmp_path / "draining.json", is_ada),
+            MeshOperations(
+                mesh,
+                audit,
+                tmp_path / "draining.json",
+                is_ada,
+                NodeDeclarations(store, audit, lambda: collections),
+            ),
             b"key",
-            partial(team_of, neo4j),
+            standings_of(neo4j, reader, authorizer, mesh),
         )
         api = OpenAIApi(asking)
         verifier = Verifier(LOCAL_ISSUER, "orgraph", "acme", issuer.keys)

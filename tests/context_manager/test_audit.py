@@ -1,6 +1,8 @@
 """A record is on disk before anything is done that needs it, and a change of the log shows."""
 
+import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,38 @@ def test_a_full_disk_is_an_error_and_no_record(tmp_path: Path) -> None:
     log = AuditLog(path)
     with pytest.raises(AuditError, match=r"audit\.jsonl: the audit log cannot be written: .*space"):
         log.append("intent", {})
+
+
+async def test_records_that_wait_at_once_are_all_on_disk_in_one_chain_with_few_syncs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, synced, sync = AuditLog(tmp_path / "audit.jsonl"), [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (sync(fd), synced.append(log.path.read_text().count("\n"))))
+
+    async def one(i: int) -> None:
+        await log.record("intent", {"number": i})
+        assert synced[-1] > i, "it was on disk when it returned"
+
+    await asyncio.gather(*(one(i) for i in range(200)))
+    log.close()
+    assert verify(log.path) == 200
+    assert [json.loads(line)["number"] for line in log.path.read_text().splitlines()] == list(range(200))
+    assert len(synced) < 100
+
+
+async def test_what_cannot_be_written_fails_for_all_that_waited_and_leaves_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = AuditLog(tmp_path / "audit.jsonl")
+    await log.record("intent", {})
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, content: write(fd, content[: len(content) // 2]))
+    failed = await asyncio.gather(*(log.record("intent", {"n": n}) for n in range(9)), return_exceptions=True)
+    assert all(isinstance(error, AuditError) for error in failed)
+    monkeypatch.setattr(os, "write", write)
+    await log.record("closing", {})
+    log.close()
+    assert verify(log.path) == 2
 
 
 def test_only_the_owner_reads_it(tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ import hmac
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
+from context_manager import identity
 from context_manager.identity import LOCAL_ISSUER, DelegatingVerifier, LocalIssuer, TokenRefused, Verifier
 from context_manager.openfga_errors import OpenFgaError
 from context_manager.openfga_http import Askers
@@ -49,6 +51,38 @@ async def test_a_subject_cannot_write_itself_into_another_id(issuer, verifier) -
 async def test_an_expired_token_is_refused_and_says_how_to_get_another(issuer, verifier) -> None:
     with pytest.raises(TokenRefused, match=r"expired.*orgraph token"):
         await verifier.asker(issuer.mint("ada", "orgraph", lifetime=-60))
+
+
+async def test_a_token_that_was_proven_counts_no_longer_than_itself_and_its_key(
+    issuer, tmp_path, monkeypatch
+) -> None:
+    published = dict(issuer.key_set)
+
+    async def keys(_fresh: bool) -> Any:
+        return published
+
+    verifier = Verifier(LOCAL_ISSUER, "orgraph", "sample", keys)
+    token = issuer.mint("ada", "orgraph", lifetime=60)
+    assert await verifier.proof(token) == await verifier.proof(token)
+    published |= LocalIssuer(tmp_path / "next").key_set
+    with pytest.raises(TokenRefused, match="not valid"):
+        await verifier.proof(token)
+    published |= issuer.key_set
+    assert (await verifier.proof(token)).subject == "ada"
+    for claims in (f"{token}x", token[:-2]):
+        with pytest.raises(TokenRefused):
+            await verifier.proof(claims)
+    published["keys"] = []
+    with pytest.raises(TokenRefused, match="does not publish"):
+        await verifier.proof(token)
+
+
+async def test_a_token_that_was_proven_expires(issuer, verifier, monkeypatch) -> None:
+    token = issuer.mint("ada", "orgraph", lifetime=-5)  # within the clocks' difference
+    assert (await verifier.proof(token)).subject == "ada"
+    monkeypatch.setattr(identity, "_CLOCK_SKEW_S", 0)
+    with pytest.raises(TokenRefused, match="expired"):
+        await verifier.proof(token)
 
 
 async def test_a_token_for_another_audience_is_refused(issuer, verifier) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from context_manager.http_app import bearer
 from context_manager.mesh_operations import drained
 from context_manager.openai_api import add_openai_routes
 from context_manager.settings import SettingsError
+from graph.claims import EntityClaim
 from graph.reads import Asker
 from graph.revision_token import RevisionTokens
 from graph.token_scope import EVERYTHING, TokenScope
 from inference.admission import Admission
 from inference.embeddings import MODEL
-from tests.context_manager.door import EU, PATH, Door
+from tests.context_manager.door import CLAIMS, EU, PATH, Door
 from tests.inference.openai_server import (
     CUT,
     FAILS,
@@ -135,6 +137,21 @@ async def test_nobody_is_told_of_nodes_that_they_may_not_see(door: Door) -> None
             )
         assert ("boston" in str(raised.value)) is told
         assert "has clearance 9" in str(raised.value)
+
+
+async def test_an_account_that_was_disabled_is_refused_at_once_and_nothing_is_sent(door: Door) -> None:
+    eve = door.client("eve")
+    await eve.chat.completions.create(model="chat", messages=HELLO)
+    door.american.requests.clear()
+    account = next(c for c in CLAIMS if isinstance(c, EntityClaim) and c.id == "account:acme/eve")
+    disabled = replace(account, values={**account.values, "disabled": True})
+    await door.says(configuration=[*(c for c in CLAIMS if c is not account), disabled])
+    for asked in (eve, door.client("nobody")):
+        with pytest.raises(openai.PermissionDeniedError) as raised:
+            await asked.chat.completions.create(model="chat", messages=HELLO)
+        assert raised.value.code == "account_disabled"
+    assert door.american.requests == []
+    await door.client("ada").chat.completions.create(model="chat", messages=HELLO)
 
 
 async def test_an_answer_that_comes_back_as_a_prior_turn_is_handled_as_it_was(door: Door) -> None:

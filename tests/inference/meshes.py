@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from graph.handling import Handling
 from inference.mesh import MeshSnapshot, snapshot_of
 from inference.nodes import Certification, Load, MeshNode, NodeState, Status
-from inference.requirement import Requirement
+from inference.requirement import Requirement, Sent
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LAWS, REGIONS, CERTIFICATIONS = ["EU", "US", "DE", ""], ["r1", "r2", ""], ["c1", "c2"]
@@ -64,7 +64,8 @@ def mesh_of(members: list[tuple[MeshNode, NodeState]]) -> MeshSnapshot:
 
 
 meshes = st.lists(st.tuples(nodes, states), max_size=6).map(mesh_of)
-ids = some(st.sampled_from([f"mesh_node:{i}" for i in range(6)]))
+node_ids = st.sampled_from([f"mesh_node:{i}" for i in range(6)])
+ids = some(node_ids)
 requirements = st.builds(
     Requirement,
     handlings,
@@ -73,7 +74,8 @@ requirements = st.builds(
     least_tokens=st.integers(0, 9),
     failed_on=ids,
     sites=st.dictionaries(st.sampled_from(["s1", "s2", "s3"]), st.integers(1, 3)),
-    warm=ids,
+    warm=st.dictionaries(node_ids, st.floats(0, 1)),
+    sent=st.dictionaries(node_ids, st.builds(Sent, st.integers(1, 9), st.integers(0, 9))),
     prompt_tokens=st.integers(0, 9),
 )
 

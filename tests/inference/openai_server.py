@@ -86,7 +86,7 @@ class OpenAIServer:
             path = head[0].split()[1]
             self.requests.append((path, headers, body))
             self.asked.set()
-            if b'"stream": true' in body and f"stream {path}" in self.answers:
+            if f"stream {path}" in self.answers and json.loads(body).get("stream"):
                 path = f"stream {path}"
             if path not in self.answers:
                 await reader.read()  # ends when the client does

@@ -2,14 +2,19 @@
 
 import asyncio
 import json
+import socket
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from inference.engine_client import (
+    EngineClient,
     NodeAnsweredGarbage,
     NodeError,
     NodeTimedOut,
     NodeUnreachable,
+    engine_session,
 )
 from tests.inference import openai_server as said
 
@@ -141,3 +146,58 @@ def test_keys_are_not_printed(client):
 
 def test_every_error_is_a_node_error():
     assert all(issubclass(e, NodeError) for e in (NodeUnreachable, NodeTimedOut, NodeAnsweredGarbage))
+
+
+@pytest.fixture
+async def engine():
+    """One that keeps connections, with the addresses that it was asked from; `rest` comes after [DONE]."""
+    asked, rest = [], []
+
+    async def chat(request):
+        asked.append(request.transport.get_extra_info("peername"))
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b'data: {"choices": []}\n\ndata: {"choices": [1]}\n\n')
+        await response.write(b"data: [DONE]\n\n")
+        for more in rest:
+            await response.write(more)
+            await asyncio.sleep(10)
+        return response
+
+    app = web.Application()
+    app.router.add_post(CHAT, chat)
+    async with TestServer(app) as server, engine_session() as session:
+        yield EngineClient(session), str(server.make_url("")).rstrip("/"), asked, rest
+
+
+async def streamed(client, node):
+    bursts = client.stream_json(node, CHAT, BODY, within(), within())
+    return [event async for events in bursts for event in events]
+
+
+async def test_a_connection_whose_stream_has_ended_serves_the_next_request(engine, make_node):
+    client, endpoint, asked, _ = engine
+    for _ in range(3):
+        assert await streamed(client, make_node(endpoint=endpoint)) == [{"choices": []}, {"choices": [1]}]
+    assert len(asked) == 3
+    assert len(set(asked)) == 1
+
+
+async def test_a_stream_that_goes_on_after_its_end_is_closed_and_not_waited_for(engine, make_node):
+    client, endpoint, asked, rest = engine
+    rest.append(b"more")
+    for _ in range(2):
+        async with asyncio.timeout(5):
+            assert await streamed(client, make_node(endpoint=endpoint)) == [{"choices": []}, {"choices": [1]}]
+    assert len(set(asked)) == 2
+
+
+async def test_a_machine_that_is_gone_is_left_as_soon_as_it_acknowledges_nothing(engine, make_node):
+    if not hasattr(socket, "TCP_USER_TIMEOUT"):
+        pytest.skip("needs Linux")
+    client, endpoint, _, rest = engine
+    rest.append(b"more")
+    response = await client.session.post(f"{endpoint}{CHAT}", data=b"{}")
+    connected = response.connection.transport.get_extra_info("socket")
+    assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 2000
+    response.close()

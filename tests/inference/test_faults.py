@@ -80,7 +80,7 @@ async def rig(client, make_node, monkeypatch):
         yield made
         assert not [body for _, _, body in forbidden.requests if b"secret" in body]
         assert made.gateway.admission._running == 0
-        assert not +made.gateway._pending
+        assert not made.gateway._sent
 
 
 FAULTS = {

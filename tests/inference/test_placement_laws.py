@@ -81,7 +81,7 @@ def test_a_placement_can_be_replayed(requirement, mesh):
 
 @given(requirements, meshes)
 def test_what_only_orders_never_filters(requirement, mesh):
-    bare = replace(requirement, sites={}, warm=frozenset(), prompt_tokens=1)
+    bare = replace(requirement, sites={}, warm={}, sent={}, prompt_tokens=1)
     assert permitted(bare, mesh) == permitted(requirement, mesh)
 
 

@@ -240,17 +240,50 @@ async def test_a_prompt_over_every_context_is_refused_by_how_much_and_nothing_is
     assert server.requests == []
 
 
-async def test_a_node_that_lately_read_the_beginning_is_preferred(gateway, server, other_server, monkeypatch):
+def turns(*texts, salt="audience"):
+    """A conversation, of four million tokens: what has to be read decides."""
+    roles = ("system", "user", "assistant")
+    messages = [{"role": roles[min(i, 1 + (i + 1) % 2)], "content": text} for i, text in enumerate(texts)]
+    requirement = Requirement(EU, CHAT, prompt_tokens=4_000_000)
+    return serving.replace(job(requirement=requirement, salt=salt), body={"messages": messages})
+
+
+BEGINNING = "The rules of the house. " * 100
+
+
+async def test_a_node_that_lately_read_the_beginning_is_preferred_for_each_further_turn(
+    gateway, server, other_server
+):
     server.answers[PATH] = other_server.answers[PATH] = said.completion("Ada")
-    long = {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]}
     gateway.mesh.drain("mesh_node:a")
-    asked = Job(
-        PATH, long, Requirement(EU, CHAT, prompt_tokens=4_000_000), job().deadline, "t", salt="audience"
-    )
-    assert (await gateway.complete(asked)).node.name == "b"
+    assert (await gateway.complete(turns(BEGINNING, "Who leads?"))).node.name == "b"
     gateway.mesh.resume("mesh_node:a")
-    assert (await gateway.complete(asked)).node.name == "b", "its cache has the beginning"
-    assert (await gateway.complete(serving.replace(asked, salt="other"))).node.name == "a"
+    further = turns(BEGINNING, "Who leads?", "Ada", "And who follows?")
+    assert (await gateway.complete(further)).node.name == "b", "its cache has the beginning"
+    assert (await gateway.complete(turns(BEGINNING, "Another"))).node.name == "b"
+    assert (await gateway.complete(turns(BEGINNING, "Who leads?", salt="other"))).node.name == "a"
+    assert (await gateway.complete(turns("Other rules. " * 100, "Who leads?"))).node.name == "a"
+
+
+async def test_a_node_that_failed_is_not_thought_to_have_read_anything(gateway, server, other_server):
+    server.answers[PATH], other_server.answers[PATH] = said.completion("Ada"), said.FAILS
+    gateway.mesh.drain("mesh_node:a")
+    for _ in range(2):
+        with pytest.raises(NoNodeAnswered):
+            await gateway.complete(turns(BEGINNING, "Who leads?"))
+    gateway.mesh.resume("mesh_node:a")
+    other_server.answers[PATH] = said.completion("Ada")
+    await gateway.mesh.refresh()
+    assert (await gateway.complete(turns(BEGINNING, "Who leads?"))).node.name == "a"
+
+
+async def test_a_queue_of_prompts_whose_beginning_is_there_is_short(gateway, server, other_server):
+    """Nine of them ahead are read sooner than one whole prompt."""
+    server.answers[PATH] = other_server.answers[PATH] = WHOLE
+    await text_of(gateway.stream(turns(BEGINNING, "Who leads?")))
+    server.delay = 0.3
+    await asyncio.gather(*(text_of(gateway.stream(turns(BEGINNING, f"Who? {i}"))) for i in range(9)))
+    assert (len(server.requests), other_server.requests) == (10, [])
 
 
 async def test_the_salt_goes_to_engines_that_know_it_alone(gateway, make_node, server, other_server):
