@@ -153,7 +153,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         lease = ServiceLease(core.database, authorizer.follow)
         await stack.enter_async_context(lease.holding(settings.host))
         stack.push_async_callback(authorizer.save)
-        asking = _asking(core, authorizer, embedder, Gateway(engines, mesh), audit)
+        asking = _asking(core, authorizer, embedder, Gateway(engines, mesh), audit, lease.followed)
         tuples = OrganizationTuples(core.database, core.ontology, {p.name: p for p in core.policies})
         signer = LocalIssuer(settings.data_folder / "keys" / "exchange", EXCHANGE_ISSUER)
         verifier, issuer = _identity(core, session, tuples, signer)
@@ -325,8 +325,13 @@ def _served_already(core: Core) -> SettingsError:
     )
 
 
-def _asking(
-    core: Core, authorizer: Authorizer, embedder: Embedder, gateway: Gateway, audit: AuditLog
+def _asking(  # noqa: PLR0913, PLR0917  the parts of the service
+    core: Core,
+    authorizer: Authorizer,
+    embedder: Embedder,
+    gateway: Gateway,
+    audit: AuditLog,
+    followed: Callable[[], int],
 ) -> Asking:
     by_name = {policy.name: policy for policy in core.policies}
 
@@ -354,7 +359,7 @@ def _asking(
             NodeDeclarations(core.store, audit, lambda: core.organization.collection_ids),
         ),
         _secret(core.settings.data_folder, "salts"),
-        standings_of(core.database, reader, authorizer, gateway.mesh),
+        standings_of(core.database, reader, gateway.mesh, followed),
     )
 
 

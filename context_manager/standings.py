@@ -1,21 +1,20 @@
 """What the graph says of an asker beside any facts: what a request to a model needs where none is in it.
 
 It is used again for a tenth of a second, and read anew beside the requests, so that none of them waits for
-that. What this process wrote, and each change of access that it has followed, is always seen: a revocation
-returns only once all processes have followed it.
+that. Each change of access that this process has followed is always seen: a revocation returns only once
+all processes have followed it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from graph.database import Database
 from graph.reads import Asker, Reader, View
 from graph.system_reads import is_enabled, team_of
-from graph.visibility import Authorizer
 from inference.mesh import Mesh
 
 _KEPT_S = 0.1
@@ -41,7 +40,7 @@ class Standing:
 class _Kept:
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     standing: Standing | None = None
-    followed: Hashable = None
+    followed: int = -1
     until: float = 0.0
     renewal: asyncio.Task[Standing] | None = None
 
@@ -51,8 +50,9 @@ class Standings:
     """Of those who ask. Used from one event loop."""
 
     read: Callable[[Asker], Awaitable[Standing]]
-    followed: Callable[[], Hashable]
-    """Changes with everything that this process writes, and with each change of access that it follows."""
+    followed: Callable[[], int]
+    """The access revision that this process has followed to: what a commit takes away is followed before it
+    returns."""
     _kept: OrderedDict[Asker, _Kept] = field(default_factory=OrderedDict)
 
     async def of(self, asker: Asker) -> Standing:
@@ -86,8 +86,8 @@ class Standings:
         return standing
 
 
-def standings_of(database: Database, reader: Reader, authorizer: Authorizer, mesh: Mesh) -> Standings:
-    """Of those who ask this service."""
+def standings_of(database: Database, reader: Reader, mesh: Mesh, followed: Callable[[], int]) -> Standings:
+    """Of those who ask this service. `followed`: as `ServiceLease.followed`."""
 
     async def read(asker: Asker) -> Standing:
         async def seen(view: View) -> tuple[bytes, frozenset[str]]:
@@ -98,7 +98,7 @@ def standings_of(database: Database, reader: Reader, authorizer: Authorizer, mes
         team = await team_of(database, asker.account) or asker.account
         return Standing(enabled, visible, nodes, team, revision)
 
-    return Standings(read, lambda: (database.writes.count, authorizer.followed))
+    return Standings(read, followed)
 
 
 def _look_at(renewal: asyncio.Task[Standing]) -> None:

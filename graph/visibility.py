@@ -130,11 +130,6 @@ class Authorizer:
         self._kept: _Kept | None = None
         self._turn = asyncio.Lock()
 
-    @property
-    def followed(self) -> int | None:
-        """The revision up to which the index knows of all changes; None before it is first wanted."""
-        return None if self._index is None else self._index.revision
-
     async def visible(
         self, account: str, at: Standing, now: datetime, context: Mapping[str, Any] | None = None
     ) -> bytes:

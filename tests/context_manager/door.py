@@ -63,6 +63,8 @@ class Door:
     policies: Sequence[SourcePolicy]
     lease: list[int]
     """Of the process, in a list of one, for a test to change."""
+    followed: list[int]
+    """How far the process has followed access, likewise."""
 
     async def says(self, **claims: Sequence[Claim]) -> None:
         """What sources say from now on, and nothing else."""
@@ -71,6 +73,7 @@ class Door:
                 async with self.store.crawl(policy, "all") as crawl:
                     assert (await crawl.write(claims[policy.name])).quarantined == ()
                     await crawl.complete()
+        self.followed[0] += 1
 
     def client(self, person: str = "ada") -> openai.AsyncOpenAI:
         return openai.AsyncOpenAI(
@@ -175,10 +178,11 @@ async def door(neo4j: Database, tmp_path: Path, embedder: Embedder) -> AsyncIter
                 NodeDeclarations(store, audit, lambda: collections),
             ),
             b"key",
-            standings_of(neo4j, reader, authorizer, mesh),
+            standings_of(neo4j, reader, mesh, lambda: followed[0]),
         )
         api = OpenAIApi(asking)
         verifier = Verifier(LOCAL_ISSUER, "orgraph", "acme", issuer.keys)
+        followed = [0]
         tokens, lease = RevisionTokens(Fernet.generate_key()), [0]
         parts = Parts(asking, None, tokens)  # type: ignore[arg-type]
         app = make_app(build_schema(tokens), parts, verifier, Health(()), None, lambda: lease[0])
@@ -190,7 +194,9 @@ async def door(neo4j: Database, tmp_path: Path, embedder: Embedder) -> AsyncIter
         port = runner.addresses[0][1]
         american.answers[PATH] = completion("Hello from Boston.")
         european.answers[PATH] = completion("Hallo aus Frankfurt.")
-        made = Door(api, f"http://127.0.0.1:{port}", issuer, american, european, store, policies, lease)
+        made = Door(
+            api, f"http://127.0.0.1:{port}", issuer, american, european, store, policies, lease, followed
+        )
         await made.says(configuration=CLAIMS, european=EU_CLAIMS)
         yield made
         await runner.cleanup()
