@@ -66,7 +66,7 @@ def _servers(folder: Path) -> Iterator[Mapping[str, Server]]:
 def _figures(quick: bool, folder: Path) -> Mapping[str, Any]:
     size = QUICK if quick else FULL
     keys = tuples(size)
-    asked = questions(size, keys, 2_000 if quick else 4_000)
+    asked = questions(size, keys, 2_000)
     found: dict[str, Any] = {
         "benchmark": "authorization",
         "tuples": len(keys),
