@@ -1,8 +1,8 @@
 """What the graph says of an asker beside any facts: what a request to a model needs where none is in it.
 
-It is used again for a tenth of a second, and read anew beside the requests, so that none of them waits for
-that. Each change of access that this process has followed is always seen: a revocation returns only once
-all processes have followed it.
+It is used again for a moment, and read anew beside the requests, so that none of them waits for that. Each
+change of access that this process has followed is always seen: a revocation returns only once all processes
+have followed it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from graph.reads import Asker, Reader, View
 from graph.system_reads import is_enabled, team_of
 from inference.mesh import Mesh
 
-_KEPT_S = 0.1
+_FRESH_S, _KEPT_S = 0.1, 1.0
+"""Seconds after which it is read again beside the requests, and after which they wait for that."""
 _KEPT = 10_000
 
 
@@ -66,7 +67,7 @@ class Standings:
             async with kept.reading:
                 if kept.standing is None or self._left(kept) <= 0:
                     return await self._read(asker, kept)
-        elif left < _KEPT_S / 2 and (kept.renewal is None or kept.renewal.done()):
+        elif left < _KEPT_S - _FRESH_S and (kept.renewal is None or kept.renewal.done()):
             kept.renewal = asyncio.create_task(self._renewed(asker, kept))
             kept.renewal.add_done_callback(_look_at)
         return kept.standing
