@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import socket
 import statistics
 import sys
@@ -127,11 +128,19 @@ async def timed(ask: Ask) -> float:
     return time.perf_counter() - started
 
 
-async def by_clients(ask: Ask, clients: int, each: int) -> list[float]:
-    """Seconds of every request of so many clients, each sending the next when the last has ended."""
+async def by_clients(ask: Ask, clients: int, each: int, pause: float = 0.0) -> list[float]:
+    """Seconds of every request of so many clients, each sending the next when the last has ended.
+
+    `pause`: up to so many seconds later, each time another, so that they don't come in step.
+    """
+    choose = random.Random(20261128)  # noqa: S311  a fixed load, no secret
 
     async def client() -> list[float]:
-        return [await timed(ask) for _ in range(each)]
+        seconds = []
+        for _ in range(each):
+            await asyncio.sleep(choose.uniform(0, pause))
+            seconds.append(await timed(ask))
+        return seconds
 
     found = await asyncio.gather(*(client() for _ in range(clients)))
     return [seconds for one in found for seconds in one]

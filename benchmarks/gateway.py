@@ -4,12 +4,13 @@
 
 Engines are `benchmarks.fake_engine`, each a process of its own. Four parts:
 
-- `overhead`: the same request to the engine directly, through the gateway (`inference.serving` behind an
-  HTTP route, a process; without who asks, facts and records) and through LiteLLM's proxy, if
+- `overhead`: the same request to the engine directly; through the gateway (`inference.serving` behind an
+  HTTP route, a process; without who asks, facts and records); through `/v1` of a whole service, with its
+  person's token and both records synced to disk; and through LiteLLM's proxy with a key, if
   BENCHMARK_LITELLM names its command. They take turns. Milliseconds of the whole answer, and what is added
   to the direct call's.
-- `affinity`: prompts that share long beginnings, on three engines that read slowly and remember some.
-  Milliseconds to the first token, by placement and by turns.
+- `affinity`: conversations with long beginnings, on three engines that read slowly and remember half of
+  them. Milliseconds to the first token, by placement and by turns.
 - `fairness`: a team's answers alone, and beside another with fifty times as many clients.
 - `failing`: of three engines under load one is killed, or stopped so that it hangs. Seconds after
   which nothing is sent to it any more; the slowest request, which it held; how many got no answer.

@@ -107,7 +107,8 @@ async def overhead(quick: bool) -> dict[str, Any]:
     """By number of clients and speed of the engine, the whole answer and its first token.
 
     An engine that answers at once makes 32 clients a queue for the machine's cores: what is added is then
-    the work of 32 requests. One that gives fifty tokens a second leaves the cores time.
+    the work of 32 requests. One that gives fifty tokens a second leaves the cores time, and its clients
+    come at moments of their own.
     """
     async with AsyncExitStack() as stack:
         engines = {
@@ -132,19 +133,19 @@ async def overhead(quick: bool) -> dict[str, Any]:
             targets["litellm"] = await stack.enter_async_context(_litellm(litellm, engines))
         rounds = 3 if quick else 10
         results = {}
-        for name, model, clients, each in (
-            ("1 client", MODEL, 1, 50),
-            ("32 clients", MODEL, 32, 5),
-            ("32 clients, 50 tokens a second", PACED, 32, 3),
+        for name, model, clients, each, pause in (
+            ("1 client", MODEL, 1, 50, 0.0),
+            ("32 clients", MODEL, 32, 5, 0.0),
+            ("32 clients, 50 tokens a second", PACED, 32, 3, 0.5),
         ):
             direct = {"direct": Target(engines[model], "none")}
-            results[name] = await _beside(direct | targets, model, clients, each, rounds)
+            results[name] = await _beside(direct | targets, model, clients, each, pause, rounds)
             print(f"{name}: {results[name]}", flush=True)
         return results
 
 
-async def _beside(
-    targets: Mapping[str, Target], model: str, clients: int, each: int, rounds: int
+async def _beside(  # noqa: PLR0913, PLR0917  what a load is made of
+    targets: Mapping[str, Target], model: str, clients: int, each: int, pause: float, rounds: int
 ) -> dict[str, Any]:
     """They take turns, `rounds` times."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
@@ -157,7 +158,7 @@ async def _beside(
             first.clear()
         for _ in range(rounds):
             for name, ask in asks.items():
-                wholes[name] += await by_clients(ask, clients, each)
+                wholes[name] += await by_clients(ask, clients, each, pause)
     direct, direct_first = summary(wholes["direct"])["p50"], summary(firsts["direct"])["p50"]
     return {
         name: {
