@@ -99,11 +99,12 @@ class Loads:
 
 def compile_loads(states: Sequence[NodeState]) -> Loads:
     """Numbers for the score; what is unknown counts as busy and slow."""
+    running, waiting = np.array([_counts(state.load) for state in states], np.float64).reshape(-1, 2).T
     return Loads(
         np.array([state.up for state in states], np.bool_),
         np.array([state.status is Status.DEGRADED for state in states], np.bool_),
-        np.array([_counts(state.load)[0] for state in states], np.float64),
-        np.array([_counts(state.load)[1] for state in states], np.float64),
+        running,
+        waiting,
         np.array([state.load.prefill_rate or ASSUMED_PREFILL for state in states], np.float64),
     )
 

@@ -1,7 +1,7 @@
 """The real model node, for the tests of any room: `vllm_node` is a running vLLM, one for the session.
 
 The tests that use it are marked here: `model`, and the group of xdist that the tests with Neo4j are in
-too, so that one worker starts one of each. What is marked `last` comes after all others: it kills the engine.
+too, so that one worker starts one of each.
 """
 
 import importlib.util
@@ -25,7 +25,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "vllm_node" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.model)
             item.add_marker(pytest.mark.xdist_group("neo4j"))
-    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
 
 
 @pytest.fixture

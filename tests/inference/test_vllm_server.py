@@ -257,18 +257,3 @@ async def test_stopping_in_the_middle_of_a_start_leaves_no_process_and_no_file(s
 
 async def test_what_was_not_started_can_be_stopped(server):
     await server[0].stop()
-
-
-@pytest.mark.last
-@pytest.mark.asyncio(loop_scope="session")  # where it is kept running
-async def test_the_real_engine_that_is_killed_is_started_again_and_serves(vllm_node):
-    first = vllm_node.pid
-    os.kill(first, signal.SIGKILL)
-    async with aiohttp.ClientSession() as session, asyncio.timeout(400):
-        engine = EngineClient(session, {vllm_node.node.id: vllm_node.api_key})
-        while vllm_node.pid in (None, first) or not (await EngineProbe(engine)(vllm_node.node)).up:  # noqa: ASYNC110
-            await asyncio.sleep(0.5)
-        cited, _ = await chat(engine, vllm_node.node, "[f1] Ada leads claims. Who leads?", 120)
-    assert cited.sentence
-    with pytest.raises(ProcessLookupError):
-        os.kill(first, 0)
