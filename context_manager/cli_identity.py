@@ -14,6 +14,7 @@ from context_manager.cli_access import (
     EFFECTS,
     Account,
     As,
+    Asked,
     DryRun,
     Reason,
     TokenFile,
@@ -31,6 +32,7 @@ One = Annotated[str, typer.Argument(help="An entity's id: `person:ada`.")]
 Other = Annotated[str, typer.Argument(help="Another of the same class.")]
 About = Annotated[str | None, typer.Option(help="Only of this entity.")]
 
+_PAGE = 100
 _DECISION = "id kind kept other reason by agent at stands endedBy endedAt endedReason"
 
 
@@ -45,8 +47,7 @@ def list_(
     """Pairs that may be one and wait for a decision, the best first."""
     service = asked(person, token_file)
     if decided:
-        text = f"query ($about: ID) {{ done: identityDecisions(about: $about) {{ {_DECISION} }} }}"
-        _show_decisions(service.send(text, about=about), as_json)
+        _show_decisions(_decided(service, about), as_json)
         return
     text = (
         "query ($about: ID) { done: identityProposals(about: $about, first: 100) "
@@ -142,6 +143,19 @@ def link(  # noqa: PLR0913, PLR0917  as above
     show_effects(found["effects"])
     if found["decision"] is not None:
         show_decisions([found["decision"]])
+
+
+def _decided(service: Asked, about: str | None) -> list[Mapping[str, Any]]:
+    text = (
+        "query ($about: ID, $after: ID) "
+        f"{{ done: identityDecisions(about: $about, first: {_PAGE}, after: $after) {{ {_DECISION} }} }}"
+    )
+    found: list[Mapping[str, Any]] = []
+    while page := service.send(text, about=about, after=found[-1]["id"] if found else None):
+        found += page
+        if len(page) < _PAGE:
+            break
+    return found
 
 
 def _show_decisions(decisions: Sequence[Mapping[str, Any]], as_json: bool) -> None:

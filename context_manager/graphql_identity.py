@@ -68,8 +68,7 @@ class IdentityQueries:
     async def identity_proposals(
         self, info: strawberry.Info, about: strawberry.ID | None = None, first: int = 50
     ) -> list[IdentityProposal]:
-        if not 1 <= first <= MAX_PAGE:
-            raise GraphQLError(f"first is {first}; expected 1 to {MAX_PAGE}")
+        _check_size(first)
         desk, asker = info.context.desk(), info.context.asker
         return [
             IdentityProposal(
@@ -81,11 +80,19 @@ class IdentityQueries:
             for found in await _expected(review.proposals(desk, asker, first, about))
         ]
 
-    @strawberry.field(description="What was decided of entities that are one, oldest first.")
+    @strawberry.field(
+        description="What was decided of entities that are one, oldest first; `after` a decision, by its id."
+    )
     async def identity_decisions(
-        self, info: strawberry.Info, about: strawberry.ID | None = None
+        self,
+        info: strawberry.Info,
+        about: strawberry.ID | None = None,
+        first: int = 50,
+        after: strawberry.ID | None = None,
     ) -> list[IdentityDecision]:
-        found = await _expected(review.decided(info.context.desk(), info.context.asker, about))
+        _check_size(first)
+        desk, asker = info.context.desk(), info.context.asker
+        found = await _expected(review.decided(desk, asker, first, after, about))
         return [identity_decision_of(decision) for decision in found]
 
 
@@ -114,6 +121,11 @@ class IdentityMutations:
     async def undo_merge(self, info: strawberry.Info, id: strawberry.ID, reason: str) -> IdentityDecision:
         desk, asker = info.context.desk(), info.context.asker
         return identity_decision_of(await _expected(review.undo(desk, asker, id, reason)))
+
+
+def _check_size(first: int) -> None:
+    if not 1 <= first <= MAX_PAGE:
+        raise GraphQLError(f"first is {first}; expected 1 to {MAX_PAGE}")
 
 
 async def _expected(work: Awaitable[T]) -> T:

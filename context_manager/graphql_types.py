@@ -117,7 +117,10 @@ class Entity:
     )
     when: strawberry.Private[When]
 
-    @strawberry.field(description="Its visible neighbours, at the same point of both times.")
+    @strawberry.field(
+        description="Its visible neighbours, at the same point of both times. What is inferred is told of "
+        "the present alone."
+    )
     async def neighbours(self, info: strawberry.Info, first: int = 50) -> list[Related]:
         found: list[Related] = await info.context.neighbours(str(self.id), first, self.when)
         return found

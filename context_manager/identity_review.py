@@ -15,6 +15,7 @@ from context_manager.access_desk import AccessDesk, check_reason
 from graph.joined import members
 from graph.merges import (
     Decision,
+    MergeError,
     check_merge,
     check_pair,
     decision_with,
@@ -103,11 +104,24 @@ async def proposals(desk: AccessDesk, asker: Asker, first: int, about: str | Non
     return read
 
 
-async def decided(desk: AccessDesk, asker: Asker, about: str | None = None) -> Sequence[Decision]:
-    """What was decided of entities that the asker sees, both; oldest first."""
-    found = await decisions(desk.database, None if about is None else [about])
-    seen = await desk.seen(asker, [id for one in found for id in (one.kept, one.other)])
-    return [one for one in found if {one.kept, one.other} <= seen]
+async def decided(
+    desk: AccessDesk, asker: Asker, first: int, after: str | None = None, about: str | None = None
+) -> Sequence[Decision]:
+    """What was decided of entities that the asker sees, both: so many, oldest first, after that decision.
+
+    Raises MergeError where `after` is none of them.
+    """
+    last = None
+    if after is not None:
+        last = await decision_with(desk.database, after)
+        if last is None or not {last.kept, last.other} <= await desk.seen(asker, [last.kept, last.other]):
+            raise MergeError(f"there is no decision {after} to go on after: begin with the first page")
+    of, found = None if about is None else [about], list[Decision]()
+    while len(found) < first and (page := await decisions(desk.database, of, after=last, limit=first)):
+        seen = await desk.seen(asker, [id for one in page for id in (one.kept, one.other)])
+        found += [one for one in page if {one.kept, one.other} <= seen]
+        last = page[-1]
+    return found[:first]
 
 
 async def _check_may_decide(desk: AccessDesk, asker: Asker, action: str, one: str, other: str) -> None:

@@ -180,17 +180,30 @@ def _claim(decision: Decision) -> RelationshipClaim:
 
 
 _FOUND: LiteralString = """
-    WITH DISTINCT d WHERE NOT $standing OR d.kind = 'merge' AND d.ended_at IS NULL
-    RETURN properties(d) AS row ORDER BY d.at, d.id
+    WITH DISTINCT d WHERE (NOT $standing OR d.kind = 'merge' AND d.ended_at IS NULL)
+        AND ($at IS NULL OR d.at > $at OR d.at = $at AND d.id > $id)
+    RETURN properties(d) AS row ORDER BY d.at, d.id LIMIT $limit
     """
+#: More than there will ever be.
+_ALL = 2**31
 
 
 async def decisions(
-    database: Database, about: Collection[str] | None = None, *, standing: bool = False
+    database: Database,
+    about: Collection[str] | None = None,
+    *,
+    standing: bool = False,
+    after: Decision | None = None,
+    limit: int = _ALL,
 ) -> Sequence[Decision]:
-    """All decisions, or those about some entities, oldest first; `standing`: merges that were not undone."""
+    """All decisions, or those about some entities, oldest first; `standing`: merges that were not undone.
+
+    At most so many of those that follow `after`.
+    """
+    page = {"standing": standing, "limit": limit}
+    page |= {"at": None, "id": None} if after is None else {"at": after.at, "id": after.id}
     if about is None:
-        records = await database.read("MATCH (d:_Merge)" + _FOUND, standing=standing)
+        records = await database.read("MATCH (d:_Merge)" + _FOUND, **page)
     else:
         records = await database.read(
             """
@@ -202,7 +215,7 @@ async def decisions(
             }"""
             + _FOUND,
             about=list(about),
-            standing=standing,
+            **page,
         )
     return [_decision(record["row"]) for record in records]
 

@@ -106,7 +106,7 @@ async def test_a_merge_is_decided_by_who_may_and_sees_both(acme: Reviewed) -> No
     made = await review.merge(acme.desk, ROOT, "person:tom", "person:code.t", WHY)
     assert (made.kind, made.by, len(made.digests)) == ("merge", ROOT.account, 1)
     assert acme.on_record() == ["merge"]
-    told = await review.decided(acme.desk, ADA)
+    told = await review.decided(acme.desk, ADA, 50)
     assert [(one.kept, one.other) for one in told] == [("person:tom", "person:code.t")]
     assert ("person:code.t", "person:tom") not in await acme.proposed(ADA)
 
@@ -117,10 +117,36 @@ async def test_an_owner_of_the_collections_of_both_decides_as_far_as_they_see(ac
     with pytest.raises(AccessRefused):
         await review.merge(acme.desk, LENA, *pair, WHY)
     made = await review.merge(acme.desk, HANA, *pair, WHY)
-    assert await review.decided(acme.desk, LENA) == []
+    assert await review.decided(acme.desk, LENA, 50) == []
     with pytest.raises(AccessRefused):
         await review.undo(acme.desk, LENA, made.id, WHY)
     assert (await review.undo(acme.desk, HANA, made.id, WHY)).ended_by == HANA.account
+
+
+async def test_decisions_are_told_page_by_page_of_those_that_the_asker_sees(acme: Reviewed) -> None:
+    """Between two that all see is one that Ada does not see: her page is as full without it."""
+    seen = "person:tom", "person:code.t"
+    made = [await review.merge(acme.desk, ROOT, *seen, WHY)]
+    hidden = await review.merge(acme.desk, HANA, "person:hana", "person:code.h", WHY)
+    await review.undo(acme.desk, ROOT, made[0].id, WHY)
+    made.append(await review.merge(acme.desk, ROOT, *seen, WHY))
+    ids = [one.id for one in made]
+
+    async def page(asker: Asker, first: int, after: str | None = None) -> list[str]:
+        return [one.id for one in await review.decided(acme.desk, asker, first, after)]
+
+    assert await page(ADA, 2) == ids
+    assert [await page(ADA, 1), await page(ADA, 1, ids[0]), await page(ADA, 1, ids[1])] == [
+        *[[i] for i in ids],
+        [],
+    ]
+    assert await page(HANA, 2, ids[0]) == [hidden.id, ids[1]]
+    told = set()
+    for after in (hidden.id, "nothing"):
+        with pytest.raises(MergeError) as refused:
+            await page(ADA, 2, after)
+        told.add(str(refused.value).replace(after, ""))
+    assert len(told) == 1, "hidden and absent look alike"
 
 
 async def test_what_cannot_be_put_on_record_is_not_done(acme: Reviewed) -> None:

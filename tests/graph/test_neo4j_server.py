@@ -8,26 +8,21 @@ import socket
 import subprocess
 import sys
 import time
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from graph import neo4j_server
-from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
-from graph.database import Database, connect
-from graph.feed import changes, current_revision
+from graph.database import connect
+from graph.feed import current_revision
 from graph.neo4j_jars import JarError, Pin, fetch_jars, read_pins
 from graph.neo4j_server import Neo4jServer, Neo4jStartError, start
-from graph.store import FactStore
-from ontologies import load_authorization, load_shapes
+from tests.graph.batches import crawl_batches, store_of, whole_batches
 
 # Not beside the shared server: two are more than a small machine bears.
 pytestmark = [pytest.mark.neo4j, pytest.mark.xdist_group("neo4j")]
 
 ROOT = Path(__file__).resolve().parents[2]
-COMPANY = "collection:company"
-PAIRS = 20
 
 
 def test_a_taken_port_is_named_with_its_setting(tmp_path: Path) -> None:
@@ -111,8 +106,8 @@ async def test_killed_in_the_middle_of_a_batch_nothing_is_half_written_and_the_c
     server = await asyncio.to_thread(start, tmp_path)
     async with connect(server.uri, server.auth) as database:
         await database.ensure_schema()
-        store = await _store(database)
-        crawling = asyncio.create_task(_crawl(store, 200))
+        store = await store_of(database)
+        crawling = asyncio.create_task(crawl_batches(store, 200))
         while await current_revision(database) < 4:
             assert not crawling.done()
         os.kill(server.pid, signal.SIGKILL)
@@ -122,52 +117,9 @@ async def test_killed_in_the_middle_of_a_batch_nothing_is_half_written_and_the_c
     restarted: Neo4jServer = await asyncio.to_thread(start, tmp_path)
     try:
         async with connect(restarted.uri, restarted.auth) as database:
-            written = await _whole_batches(database)
+            written = await whole_batches(database)
             assert 3 <= written < 200
-            await _crawl(await _store(database), written + 1)
-            assert await _whole_batches(database) == written + 1
+            await crawl_batches(await store_of(database), written + 1)
+            assert await whole_batches(database) == written + 1
     finally:
         await asyncio.to_thread(restarted.stop)
-
-
-async def _store(database: Database) -> FactStore:
-    store = FactStore(database, load_shapes(), load_authorization())
-    await store.resume()
-    policy = SourcePolicy("configuration", frozenset(), frozenset({COMPANY}), 50, timedelta(days=1))
-    async with store.crawl(policy, "all") as crawl:
-        await crawl.write([EntityClaim(COMPANY, "Collection", COMPANY, {"name": "company"}, "line 1")])
-    return store
-
-
-async def _crawl(store: FactStore, batches: int) -> None:
-    policy = SourcePolicy("directory", frozenset(), frozenset({COMPANY}), 50, timedelta(days=1))
-    async with store.crawl(policy, "all") as crawl:
-        for batch in range(batches):
-            claims: list[Claim] = []
-            for pair in range(PAIRS):
-                a, b = f"person:a-{batch}-{pair}", f"person:b-{batch}-{pair}"
-                claims += [EntityClaim(id, "Person", COMPANY, {"name": id}, "line 1") for id in (a, b)]
-                claims.append(RelationshipClaim(a, "REPORTS_TO", b, "line 1"))
-            await crawl.write(claims)
-        await crawl.complete()
-
-
-async def _whole_batches(database: Database) -> int:
-    """How many batches stand; fails where facts, claims, revisions and changes do not tell the same."""
-    [found] = await database.read(
-        """
-        RETURN COUNT { (:Person) } AS persons, COUNT { (n:Person) WHERE n.audience IS NOT NULL } AS placed,
-               COUNT { ()-[:REPORTS_TO]->() } AS reports, COUNT { (:Person)-[:IN_COLLECTION]->() } AS within,
-               COLLECT { MATCH (p:_Page {source: 'directory'}) RETURN sum(p.count) }[0] AS claims,
-               COLLECT { MATCH (r:_Revision) RETURN r.number ORDER BY r.number } AS revisions
-        """
-    )
-    batches, rest = divmod(found["persons"], 2 * PAIRS)
-    assert rest == 0
-    assert found["placed"] == found["within"] == found["persons"]
-    assert found["reports"] == batches * PAIRS
-    assert found["claims"] == 3 * batches * PAIRS
-    assert found["revisions"] == list(range(1, batches + 2))
-    told = [len(revision.changes) for revision in await changes(database, 0, limit=batches + 2)]
-    assert told == [2] + [5 * PAIRS] * batches
-    return batches

@@ -1,0 +1,118 @@
+"""A small model of what sources claim, in memory, and what the graph tells of the same, now and of the past."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import strategies as st
+
+from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
+from graph.database import Database
+from graph.past import PastView, When, point
+from ontologies import load
+
+COMPANY = "collection:company"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+TRUST = {"hr": 90, "it": 10, "identity": 0}
+"""Who is believed: two sources, and what was decided of who is one."""
+SOURCES = ("hr", "it")
+KEYS = ("ada", "eve")
+
+
+def policy(name: str) -> SourcePolicy:
+    return SourcePolicy(name, frozenset(), frozenset({COMPANY}), TRUST.get(name, 50), DAY)
+
+
+def person(prefix: str, key: str) -> str:
+    return f"person:{prefix}{key}"
+
+
+@dataclass(frozen=True)
+class Said:
+    """A claim of a source: on a person, or that one owns the other; with days since START as bounds."""
+
+    subject: str
+    object: str | None
+    title: str
+    since: int | None
+    until: int | None
+
+    def claim(self, prefix: str) -> Claim:
+        bounds = [None if day is None else START + day * DAY for day in (self.since, self.until)]
+        start = person(prefix, self.subject)
+        if self.object is None:
+            values = {"name": self.subject, "jobTitle": self.title}
+            return EntityClaim(start, "Person", COMPANY, values, "line 1", 1.0, *bounds)
+        return RelationshipClaim(start, "OWNS", person(prefix, self.object), "line 1", 1.0, *bounds)
+
+
+days = st.one_of(st.none(), st.integers(0, 4))
+
+
+@st.composite
+def sayings(draw: st.DrawFn) -> Said:
+    object_ = draw(st.sampled_from([None, *KEYS]))
+    since, until = draw(days), draw(days)
+    if since is not None and until is not None and until < since:
+        since, until = until, since
+    return Said(
+        draw(st.sampled_from(KEYS)), object_, draw(st.sampled_from(["Analyst", "Boss"])), since, until
+    )
+
+
+@dataclass
+class Model:
+    """What is claimed, by source and fact."""
+
+    claims: Mapping[str, Mapping[str, Claim]] = field(default_factory=lambda: {name: {} for name in TRUST})
+
+    def having(self, source: str, claims: Mapping[str, Claim]) -> "Model":
+        """The same where the source claims these alone."""
+        return Model({**self.claims, source: claims})
+
+    def holding(self, at: datetime) -> dict[str, str]:
+        """The facts that hold at an instant: the title of persons, the type of relationships."""
+        best: dict[str, Claim] = {}
+        for name in sorted(TRUST, key=lambda name: TRUST[name]):
+            best |= self.claims[name]
+        found = {fact: claim for fact, claim in best.items() if _within(claim, at)}
+        return {
+            fact: claim.type if isinstance(claim, RelationshipClaim) else str(claim.values["jobTitle"])
+            for fact, claim in found.items()
+            if isinstance(claim, EntityClaim) or {claim.start, claim.end} <= found.keys()
+        }
+
+
+def _within(claim: Claim, at: datetime) -> bool:
+    begun = claim.valid_from is None or claim.valid_from <= at
+    return begun and (claim.valid_to is None or at < claim.valid_to)
+
+
+async def live(database: Database, prefix: str) -> dict[str, str]:
+    """What holds now, as `Model.holding` tells it."""
+    records = await database.read(
+        """
+        MATCH (n:Person) WHERE n.id STARTS WITH $prefix
+        RETURN n.id AS id, n.jobTitle AS title, n.audience IS NOT NULL AS placed,
+               COLLECT { MATCH (n)-[r]->(m:Person) RETURN [n.id + ' ' + type(r) + ' ' + m.id, type(r)] } AS links
+        """,
+        prefix=person(prefix, ""),
+    )
+    assert all(record["placed"] for record in records)
+    found = {record["id"]: record["title"] for record in records}
+    return found | {fact: type_ for record in records for fact, type_ in record["links"]}
+
+
+async def past(database: Database, prefix: str, as_of: int, valid_at: datetime) -> dict[str, str]:
+    """The same as it was known at a revision of an instant of the world."""
+
+    async def work(tx):
+        view = PastView(tx, load(), b"\1" * 100, START, await point(tx, When(as_of, valid_at)))
+        ids = [person(prefix, key) for key in KEYS]
+        persons = {id: one for id in ids if (one := await view.entity(id)) is not None}
+        found = {id: str(one.values["jobTitle"]) for id, one in persons.items()}
+        links = (one for one in await view.outgoing(ids) if one.end in ids)
+        return found | {f"{one.start} {one.type} {one.end}": one.type for one in links}
+
+    return await database.read_transaction(work)
