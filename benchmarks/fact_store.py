@@ -118,7 +118,7 @@ async def whole(crawl: Crawl, claims: Sequence[Claim]) -> float:
 async def load(database: Database, store: FactStore, nodes: int, edges: int) -> dict[str, float]:
     of = entities(nodes)
     claims: list[Claim] = [*of, *relationships(of, edges)]
-    idle = _resident()
+    idle = resident()
     times = {"nodes": [0.0, 0.0], "relationships": [0.0, 0.0]}
     async with store.crawl(DIRECTORY, "all") as crawl:
         for what, rows in (("nodes", claims[:nodes]), ("relationships", claims[nodes:])):
@@ -148,11 +148,11 @@ async def load(database: Database, store: FactStore, nodes: int, edges: int) -> 
         **{f"whole_of_bare_{what}": round(took[0] / took[1], 3) for what, took in times.items()},
         "reasserted_times_quicker": round(seconds_whole / again, 1),
         "revisions_of_reassertion": await current_revision(database) - before,
-        "mebibytes_above_idle": (_resident() - idle) >> 20,
+        "mebibytes_above_idle": (resident() - idle) >> 20,
     }
 
 
-def _resident() -> int:
+def resident() -> int:
     """The most that this process held so far, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 

@@ -60,6 +60,7 @@ class Delays:
 
     async def write(self, crawl: Crawl, claim: Claim, at: float) -> None:
         await asyncio.sleep(max(0.0, at - time.perf_counter()))
+        crawl.next_change()
         report = await crawl.write([claim])
         if report.quarantined:
             raise SystemExit(f"refused: {report.quarantined[0]}")

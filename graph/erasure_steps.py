@@ -13,11 +13,11 @@ from graph import live
 from graph.feed import pack_changes
 from graph.live import for_each
 from graph.mentions import Known, Names
-from graph.order import Order
 from graph.pages import Pages
 from graph.rebac.relation_tuples import type_of
+from graph.record import Commit, take_revision, write_pages
 from graph.tombstones import bury
-from graph.writer import Commit, lock, take_revision, write_pages
+from graph.writer import lock
 from ontologies.ontology import Ontology
 
 PERSON, SATELLITE, ACCOUNT = "Person", "RestrictedValue", "Account"
@@ -137,7 +137,7 @@ async def begin(tx: AsyncManagedTransaction, erasure: str, known: Known, by: str
 
 async def take_facts(tx: AsyncManagedTransaction, ontology: Ontology, erasure: str, names: Names) -> int:
     """Claims, facts and history, in one revision: its number, the same one when it is done already."""
-    state = await lock(tx, Order("", ""), datetime.now(UTC))
+    state = await lock(tx, datetime.now(UTC))
     result = await tx.run("MATCH (e:_Erasure {id: $id}) RETURN e.revision AS revision", id=erasure)
     if (done := (await result.single(strict=True))["revision"]) is not None:
         return int(done)
@@ -166,7 +166,7 @@ async def take_facts(tx: AsyncManagedTransaction, ontology: Ontology, erasure: s
     result = await tx.run("MATCH (q:_Quarantined) RETURN q.key AS key, properties(q) AS row")
     keys = [record["key"] async for record in result if names.within(record["row"])]
     await for_each(tx, "UNWIND $rows AS key MATCH (q:_Quarantined {key: key}) DELETE q", keys)
-    await take_revision(tx, Order("", ""), Commit(revision, state.now, pack_changes(told), access=True))
+    await take_revision(tx, Commit(revision, state.now, pack_changes(told), access=True))
     await tx.run("MATCH (e:_Erasure {id: $id}) SET e.revision = $revision", id=erasure, revision=revision)
     return revision
 

@@ -192,9 +192,17 @@ async def for_each(
         await tx.run(query, parameters, rows=list(rows))
 
 
-def rows_of(
-    ontology: Ontology, transitions: Sequence[Transition], revision: int, now: datetime
-) -> dict[str, list[Any]]:
+Rows = Mapping[str, list[Any]]
+"""The parameters of `WRITE`; none where nothing is to be written."""
+
+
+async def write(tx: AsyncManagedTransaction, rows: Rows) -> None:
+    """Write the facts."""
+    if rows:
+        await tx.run(WRITE, dict(rows), open=OPEN)
+
+
+def rows_of(ontology: Ontology, transitions: Sequence[Transition], revision: int, now: datetime) -> Rows:
     """The parameters of `WRITE` for them; none where nothing is to be written."""
     rows: dict[str, list[Any]] = {name: [] for name in _ROWS}
     for one in transitions:
@@ -320,17 +328,8 @@ async def place_dormant(
     ]
 
 
-async def place(
-    tx: AsyncManagedTransaction,
-    ontology: Ontology,
-    model: AuthorizationModel,
-    transitions: Iterable[Transition],
-) -> bool:
-    """Audiences of entities that appeared or changed their place; whether some are now in between.
-
-    A reader may see a commit half-applied, so an entity that had an audience loses it in this
-    revision and gets the new one in the next (`settle_moves`).
-    """
+def placed(transitions: Iterable[Transition]) -> set[str]:
+    """Entities that appeared or changed their place."""
     ids = set()
     for one in transitions:
         if one.was_live == one.is_live:
@@ -339,6 +338,17 @@ async def place(
             ids.add(one.fact.id)
         elif isinstance(one.fact, RelationshipFact) and one.fact.type == IN_COLLECTION:
             ids.add(one.fact.start)
+    return ids
+
+
+async def place(
+    tx: AsyncManagedTransaction, ontology: Ontology, model: AuthorizationModel, ids: Collection[str]
+) -> bool:
+    """Audiences of entities that appeared or changed their place; whether some are now in between.
+
+    A reader may see a commit half-applied, so an entity that had an audience loses it in this
+    revision and gets the new one in the next (`settle_moves`).
+    """
     differing = await _differing(tx, ontology, model, ids)
     await _set_audiences(tx, {id: new for id, (held, new) in differing.items() if held is None})
     moving = [id for id, (held, _) in differing.items() if held is not None]

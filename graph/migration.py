@@ -22,9 +22,9 @@ from graph.facts import EntityFact, Stated, fact_of, is_relationship, merge_enti
 from graph.feed import pack_changes
 from graph.live import for_each
 from graph.migrated import migrated, migrated_version
-from graph.order import Order
 from graph.pages import Pages
-from graph.writer import Commit, lock, take_revision, write_pages
+from graph.record import Commit, take_revision, write_pages
+from graph.writer import lock
 from ontologies.migrations import Migration, Step, type_of_class, with_earlier_terms
 from ontologies.ontology import ROOT, Ontology
 
@@ -134,7 +134,7 @@ async def _pages(tx: AsyncManagedTransaction, ontology: Ontology, step: Step, at
 
     Entities of a renamed class keep their ids meanwhile, by which relationships are found (`_rename_live`).
     """
-    state = await lock(tx, Order("", ""), datetime.now(UTC))
+    state = await lock(tx, datetime.now(UTC))
     result = await tx.run("MATCH (m:_Migration {module: $module}) RETURN m.page AS page", module=at.module)
     reached = (await result.single(strict=True))["page"]
     result = await tx.run(
@@ -178,7 +178,7 @@ async def _pages(tx: AsyncManagedTransaction, ontology: Ontology, step: Step, at
     changes = await _facts(tx, ontology, batch, places)
     if changes:
         number = state.revision + 1
-        await take_revision(tx, Order("", ""), Commit(number, state.now, pack_changes(changes), access=True))
+        await take_revision(tx, Commit(number, state.now, pack_changes(changes), access=True))
     await tx.run(
         "MATCH (m:_Migration {module: $module}) SET m.page = $page", module=at.module, page=numbers[-1]
     )

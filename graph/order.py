@@ -18,6 +18,7 @@ from graph.facts import (
     Stated,
 )
 from graph.reasoning import compile_rules
+from graph.tuples import Scope
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.shapes import Shapes
 
@@ -134,17 +135,25 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a transaction finds once it has the lock."""
+    """What a transaction finds once it has the lock, and leaves to the next order that it carries out."""
 
     revision: int
     next_page: int
     now: datetime
     """Never before the instant of the last revision, whatever the clock says."""
     aside: bool
-    types: frozenset[str]
-    """Relationship types of which the scope has claimed some."""
-    shared: frozenset[str]
-    """Relationship types of which other scopes have claimed some."""
+    """Whether there are facts aside."""
+    types: Mapping[Scope, frozenset[str]]
+    """By scope of an order: the relationship types of which it has claimed some."""
+    others: frozenset[str]
+    """Those of which scopes have that no order is of."""
+
+    def types_of(self, by: Scope) -> frozenset[str]:
+        return self.types.get(by, frozenset())
+
+    def shared(self, by: Scope) -> frozenset[str]:
+        """Relationship types of which other scopes have claimed some."""
+        return self.others.union(*(types for scope, types in self.types.items() if scope != by))
 
 
 def quarantine_key(stated: Stated, *, again: bool = False) -> str:

@@ -106,7 +106,7 @@ class FactStore:
         """All of them or none, each in a revision of its own."""
 
         async def work(tx: AsyncManagedTransaction) -> Sequence[Outcome]:
-            return [await carry_out(tx, self._schema, order, self._clock()) for order in orders]
+            return await carry_out(tx, self._schema, orders, self._clock())
 
         return await self.database.write_transaction(work)
 
@@ -118,7 +118,7 @@ class FactStore:
 
     async def _mark_complete(self, order: Order) -> int:
         async def work(tx: AsyncManagedTransaction) -> int:
-            state = await lock(tx, order, self._clock())
+            state = await lock(tx, self._clock(), [order])
             await tx.run(
                 "MATCH (s:_Source {name: $source, scope: $scope}) SET s.completedAt = $now",
                 source=order.source,

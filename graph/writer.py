@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, LiteralString
 
 from neo4j import AsyncManagedTransaction
 
@@ -16,9 +15,10 @@ from graph.claims import EntityClaim
 from graph.facts import IN_COLLECTION, EntityFact, Fact, RelationshipFact, Stated
 from graph.feed import pack_changes
 from graph.lease import LeaseLostError
-from graph.live import Transition, for_each
+from graph.live import Rows, Transition, for_each
 from graph.order import Order, Outcome, Refused, Schema, State
 from graph.pages import ROOM, Page, Pages
+from graph.record import Commit, Record, take_revision
 from graph.tuples import native
 from graph.work import Work
 
@@ -30,8 +30,9 @@ async def current_revision(tx: Transaction) -> int:
     return int((await result.single(strict=True))["revision"])
 
 
-async def lock(tx: Transaction, order: Order, now: datetime) -> State:
+async def lock(tx: Transaction, now: datetime, orders: Sequence[Order] = ()) -> State:
     """Take the lock that makes writers one after the other. Raises LeaseLostError."""
+    scopes = sorted({(order.source, order.scope) for order in orders})
     result = await tx.run(
         """
         MATCH (meta:_Meta) SET meta.locked = true REMOVE meta.locked  // leaves no change
@@ -39,40 +40,53 @@ async def lock(tx: Transaction, order: Order, now: datetime) -> State:
         RETURN meta.revision AS revision, coalesce(meta.nextPage, 0) AS page, meta.at AS at,
                COUNT { (:_Aside) } > 0 AS aside,
                COLLECT {
-                   MATCH (s:_Source {name: $source, scope: $scope})
-                   RETURN [s.lease, coalesce(s.types, [])]
+                   UNWIND $scopes AS one
+                   MATCH (s:_Source {name: one[0], scope: one[1]})
+                   RETURN [s.name, s.scope, s.lease, coalesce(s.types, [])]
                } AS own,
                COLLECT {
-                   MATCH (s:_Source) WHERE NOT (s.name = $source AND s.scope = $scope)
+                   MATCH (s:_Source) WHERE NOT [s.name, s.scope] IN $scopes
                    UNWIND s.types AS type RETURN DISTINCT type
-               } AS shared
+               } AS others
         """,
-        source=order.source,
-        scope=order.scope,
+        scopes=[list(one) for one in scopes],
     )
     record = await result.single(strict=True)
-    own = record["own"]
-    if order.lease and [lease for lease, _ in own] != [order.lease]:
-        raise LeaseLostError(
-            f"another crawl of {order.source}, scope {order.scope}, has begun, or somebody was erased; "
-            "what this one wrote is kept"
-        )
+    leases = {(source, scope): lease for source, scope, lease, _ in record["own"]}
+    for order in orders:
+        if order.lease and leases.get((order.source, order.scope)) != order.lease:
+            raise LeaseLostError(
+                f"another crawl of {order.source}, scope {order.scope}, has begun, or somebody was erased; "
+                "what this one wrote is kept"
+            )
     at = record["at"]
     instant = now if at is None else max(now, native(at))
-    types = frozenset(type_ for _, types in own for type_ in types)
-    shared = frozenset(record["shared"])
-    return State(record["revision"], record["page"], instant, record["aside"], types, shared)
+    types = {(source, scope): frozenset(types) for source, scope, _, types in record["own"]}
+    others = frozenset(record["others"])
+    return State(record["revision"], record["page"], instant, record["aside"], types, others)
 
 
 async def carry_out(
-    tx: Transaction,
-    schema: Schema,
-    order: Order,
-    now: datetime,
-) -> Outcome:
-    """All of the order in this transaction."""
-    state = await lock(tx, order, now)
-    pages = Pages(tx)
+    tx: Transaction, schema: Schema, orders: Sequence[Order], now: datetime
+) -> Sequence[Outcome]:
+    """All of the orders in this transaction, in their order, each in a revision of its own."""
+    state = await lock(tx, now, orders)
+    record = Record(Pages(tx))
+    outcomes: list[Outcome] = []
+    facts: Rows = {}
+    for order in orders:
+        await live.write(tx, facts)
+        outcome, facts, state = await _carry_out(tx, schema, order, state, record)
+        outcomes.append(outcome)
+    await record.write(tx, facts)
+    return outcomes
+
+
+async def _carry_out(
+    tx: Transaction, schema: Schema, order: Order, state: State, record: Record
+) -> tuple[Outcome, Rows, State]:
+    """What became of the order, the facts that are yet to be written, and what the next order finds."""
+    pages, by = record.pages, (order.source, order.scope)
     revision = state.revision + 1
     target = _assign(order, state)
     bulk = Bulk(
@@ -82,7 +96,7 @@ async def carry_out(
         revision,
         target,
         state.aside,
-        state.shared | schema.inferable,
+        state.shared(by) | schema.inferable,
     )
     written = await bulk.write(
         one for fact, one in order.new.items() if fact in order.plain and fact in target
@@ -95,11 +109,11 @@ async def carry_out(
     transitions = await live.place_dormant(tx, schema.shapes.ontology, schema.model, transitions)
     changes, vouched = await work.shown(transitions)
     kept = {fact: one for fact, one in order.new.items() if fact in quick or work.stands(one)}
-    record, last = await _put_claims(work, kept)
+    last = await _put_claims(work, kept, record)
     passed = await _write_quarantined(tx, refused, order)
     known = [one for one in transitions if one.was_known != one.is_known]
     access = False
-    if quick or changes or known:
+    if committed := bool(quick or changes or known):
         access = (
             vouched
             or _touches_access(schema, transitions)
@@ -111,14 +125,17 @@ async def carry_out(
         appeared = [fact.to_row() for fact in written.entities]
         appeared += [one.to_row() for one in written.relationships]
         packed = pack_changes(changes, order.source, appeared)
-        record = replace(record, commit=Commit(revision, state.now, packed, access))
-    await _write(tx, order, record, live.rows_of(schema.shapes.ontology, transitions, revision, state.now))
-    moving = await live.place(tx, schema.shapes.ontology, schema.model, transitions)
+        record.commits.append(Commit(revision, state.now, packed, access, by))
+    facts, moving = live.rows_of(schema.shapes.ontology, transitions, revision, state.now), False
+    aside = state.aside or bool(facts and (facts["dormant"] or facts["waiting"]))
+    if placed := live.placed(transitions):
+        await live.write(tx, facts)
+        facts, moving = {}, await live.place(tx, schema.shapes.ontology, schema.model, placed)
     told = [one for one in known if not _is_placement(one.fact)]
     added = sum(one.was_known is None for one in told)
     retracted = sum(one.is_known is None for one in told)
-    return Outcome(
-        revision if quick or changes or known else state.revision,
+    outcome = Outcome(
+        revision if committed else state.revision,
         added + len(quick),
         len(told) - added - retracted,
         retracted,
@@ -130,11 +147,18 @@ async def carry_out(
         access,
         moving,
     )
+    types = {**state.types, by: frozenset(record.types.get(by, state.types_of(by)))}
+    next_page = state.next_page if record.next_page is None else record.next_page
+    return (
+        outcome,
+        facts,
+        replace(state, revision=outcome.revision, next_page=next_page, types=types, aside=aside),
+    )
 
 
 async def settle(tx: Transaction, schema: Schema, limit: int, now: datetime) -> int:
     """Give entities that changed their place their new audience, in a revision; how many were waiting."""
-    state = await lock(tx, Order("", ""), now)
+    state = await lock(tx, now)
     moves = await tx.run("MATCH (m:_Move) RETURN m.id AS id ORDER BY id LIMIT $limit", limit=limit)
     ids = [record["id"] async for record in moves]
     if not ids:
@@ -146,71 +170,8 @@ async def settle(tx: Transaction, schema: Schema, limit: int, now: datetime) -> 
             for id, number in set_.items()
         ]
         commit = Commit(state.revision + 1, state.now, pack_changes(described), access=False)
-        await take_revision(tx, Order("", ""), commit)
+        await take_revision(tx, commit)
     return len(ids)
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """A revision."""
-
-    number: int
-    at: datetime
-    changes: bytes
-    access: bool
-    """Whether what somebody may see can have changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What a transaction keeps beside the facts."""
-
-    commit: Commit | None = None
-    pages: Sequence[Mapping[str, Any]] = ()
-    """Rows of those that changed."""
-    emptied: Sequence[int] = ()
-    """Numbers of pages that hold nothing any more."""
-    next_page: int | None = None
-    types: Sequence[str] | None = None
-    """Relationship types that the scope claims, where there are more than before."""
-    reached: Mapping[str, str] = field(default_factory=dict)
-
-
-async def take_revision(tx: Transaction, order: Order, commit: Commit) -> None:
-    """Record the revision with its changes."""
-    await _write(tx, order, Record(commit), {})
-
-
-async def write_pages(tx: Transaction, pages: Pages) -> None:
-    """What changed of pages, outside of a crawl."""
-    rows, emptied = pages.changed()
-    await _write(tx, Order("", ""), Record(None, rows, emptied), {})
-
-
-async def _write(tx: Transaction, order: Order, record: Record, facts: dict[str, list[Any]]) -> None:
-    """The facts, as `live.rows_of` has them, pages, and the revision with its changes: in one query."""
-    if record == Record() and not facts:
-        return
-    commit, meta = record.commit, {}
-    if commit is not None:
-        meta = {"revision": commit.number, "at": commit.at}
-        if commit.access:
-            meta["accessRevision"] = commit.number
-    if record.next_page is not None:
-        meta["nextPage"] = record.next_page
-    await tx.run(
-        _RECORD + (live.WRITE if facts else ""),
-        facts,
-        open=live.OPEN,
-        meta=meta,
-        pages=record.pages,
-        emptied=record.emptied,
-        types=[] if record.types is None else [record.types],
-        reached=[record.reached] if record.reached else [],
-        changes=[] if commit is None else [commit.changes],
-        source=order.source,
-        scope=order.scope,
-    )
 
 
 def _assign(order: Order, state: State) -> dict[str, int]:
@@ -225,9 +186,9 @@ def _is_placement(fact: Fact) -> bool:
     return isinstance(fact, RelationshipFact) and fact.type == IN_COLLECTION
 
 
-async def _put_claims(work: Work, kept: Mapping[str, Stated]) -> tuple[Record, tuple[int, int] | None]:
-    """Accepted claims come into their pages, and those that are gone leave them: what is to be written of
-    that, and the last page with its count."""
+async def _put_claims(work: Work, kept: Mapping[str, Stated], record: Record) -> tuple[int, int] | None:
+    """Accepted claims come into their pages, and those that are gone leave them; the scope's last page with
+    its count."""
     pages, order, by = work.pages, work.order, (work.order.source, work.order.scope)
     added: dict[int, dict[str, Stated]] = defaultdict(dict)
     for fact, stated in kept.items():
@@ -249,11 +210,14 @@ async def _put_claims(work: Work, kept: Mapping[str, Stated]) -> tuple[Record, t
             trust = next(iter(claims.values())).trust
             pages.add(Page(number, by, trust, claims, {fact: order.entries[fact] for fact in claims}))
         last = number, len(claims)
-    rows, emptied = pages.changed()
-    next_page = max(added) + 1 if added and max(added) >= work.state.next_page else None
+    if added and max(added) >= work.state.next_page:
+        record.next_page = max(added) + 1
     types = {one.claim.type for one in kept.values() if not isinstance(one.claim, EntityClaim)}
-    more = sorted(types | work.state.types) if types - work.state.types else None
-    return Record(None, rows, emptied, next_page, more, order.reached), last and pages.filled(last)
+    if more := types - work.state.types_of(by):
+        record.types[by] = more | work.state.types_of(by)
+    if order.reached:
+        record.reached[by] = order.reached
+    return last and pages.filled(last)
 
 
 async def _write_quarantined(tx: Transaction, refused: Sequence[Refused], order: Order) -> list[str]:
@@ -286,27 +250,3 @@ def _touches_access(schema: Schema, transitions: Iterable[Transition]) -> bool:
             if old.values.get("disabled") != new.values.get("disabled"):
                 return True
     return False
-
-
-_RECORD: LiteralString = """
-        MATCH (meta:_Meta)
-        SET meta += $meta
-        WITH meta
-        CALL () { UNWIND $pages AS row MERGE (p:_Page {number: row.number}) SET p = row }
-        CALL () { UNWIND $emptied AS number MATCH (p:_Page {number: number}) DELETE p }
-        CALL () {
-            UNWIND $types AS types
-            MATCH (s:_Source {name: $source, scope: $scope})
-            SET s.types = types
-        }
-        CALL () {
-            UNWIND $reached AS reached
-            MERGE (r:_Reading {source: $source, scope: $scope})
-            SET r += reached
-        }
-        CALL (meta) {
-            UNWIND $changes AS changes
-            CREATE (:_Revision {number: meta.revision, at: meta.at, source: $source, scope: $scope})
-            CREATE (:_Change {revision: meta.revision, changes: changes})
-        }
-        """

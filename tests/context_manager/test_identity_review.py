@@ -127,7 +127,7 @@ async def test_decisions_are_told_page_by_page_of_those_that_the_asker_sees(acme
     """Between two that all see is one that Ada does not see: her page is as full without it."""
     seen = "person:tom", "person:code.t"
     made = [await review.merge(acme.desk, ROOT, *seen, WHY)]
-    hidden = await review.merge(acme.desk, HANA, "person:hana", "person:code.h", WHY)
+    hidden = await review.merge(acme.desk, HANA, "person:code.h", "person:code.l", WHY)
     await review.undo(acme.desk, ROOT, made[0].id, WHY)
     made.append(await review.merge(acme.desk, ROOT, *seen, WHY))
     ids = [one.id for one in made]

@@ -8,7 +8,8 @@ from pathlib import Path
 import jwt
 import pytest
 
-from tests.resilience.command import SAMPLE, Orgraph
+from graph.neo4j_server import Neo4jServer
+from tests.resilience.command import SAMPLE, Orgraph, on
 
 
 @pytest.fixture
@@ -56,6 +57,16 @@ def test_an_unknown_source_is_refused_with_the_known_ones_before_anything_starts
     assert "no source is named 'nosuch'; the configured ones are: configuration, directory," in result.stderr
     assert not result.stdout
     assert not (orgraph.data / "neo4j").exists()
+
+
+def test_a_database_that_a_neo4j_by_its_address_does_not_have_is_named(
+    orgraph: Orgraph, neo4j_server: Neo4jServer
+) -> None:
+    existing = on(neo4j_server, orgraph.data, orgraph.sources, ORGRAPH_NEO4J_DATABASE="nosuch")
+    result = existing.invoke("discover")
+    assert result.exit_code == 1
+    assert "the database 'nosuch' of the Neo4j at bolt://" in result.output
+    assert "name another database or user" in result.output
 
 
 def test_asking_where_nothing_serves_says_how_to_start_it(orgraph: Orgraph, free_port: int) -> None:
