@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -32,7 +32,7 @@ async def current_revision(tx: Transaction) -> int:
 
 async def lock(tx: Transaction, now: datetime, orders: Sequence[Order] = ()) -> State:
     """Take the lock that makes writers one after the other. Raises LeaseLostError."""
-    scopes = sorted({(order.source, order.scope) for order in orders})
+    of = sorted({(order.source, order.scope) for order in orders})
     result = await tx.run(
         """
         MATCH (meta:_Meta) SET meta.locked = true REMOVE meta.locked  // leaves no change
@@ -45,11 +45,12 @@ async def lock(tx: Transaction, now: datetime, orders: Sequence[Order] = ()) -> 
                    RETURN [s.name, s.scope, s.lease, coalesce(s.types, [])]
                } AS own,
                COLLECT {
-                   MATCH (s:_Source) WHERE NOT [s.name, s.scope] IN $scopes
-                   UNWIND s.types AS type RETURN DISTINCT type
-               } AS others
+                   MATCH (s:_Source) UNWIND s.types AS type
+                   WITH type, count(*) AS scopes
+                   RETURN [type, scopes]
+               } AS claimed
         """,
-        scopes=[list(one) for one in scopes],
+        scopes=[list(one) for one in of],
     )
     record = await result.single(strict=True)
     leases = {(source, scope): lease for source, scope, lease, _ in record["own"]}
@@ -62,7 +63,8 @@ async def lock(tx: Transaction, now: datetime, orders: Sequence[Order] = ()) -> 
     at = record["at"]
     instant = now if at is None else max(now, native(at))
     types = {(source, scope): frozenset(types) for source, scope, _, types in record["own"]}
-    others = frozenset(record["others"])
+    own = Counter(type_ for of_scope in types.values() for type_ in of_scope)
+    others = frozenset(type_ for type_, number in record["claimed"] if number > own[type_])
     return State(record["revision"], record["page"], instant, record["aside"], types, others)
 
 
