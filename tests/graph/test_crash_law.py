@@ -239,7 +239,7 @@ async def decided(database: Database, model: Model, prefix: str) -> bool:
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-@given(lives(crawls, merges, crawls, merges))
+@given(lives(crawls, merges, crawls))
 async def test_killed_at_any_point_of_a_batch_every_revision_tells_what_the_model_tells(
     server, lives
 ) -> None:

@@ -144,14 +144,12 @@ def emptied(folder: Path) -> Path:
     for name in ("wards-shapes.ttl", "wards.fga", "bindings.toml"):
         (ontology / name).unlink()
     (ontology / "migrations" / "4.0.0.toml").write_text(REMOVAL, encoding="utf-8")
-    without_source(sources)
+    mapping = folder / "mapping.toml"
+    text = mapping.read_text(encoding="utf-8")
+    mapping.write_text(text.split('[[rule]]\neach = "wards"', maxsplit=1)[0], encoding="utf-8")
+    _change(mapping, ('[[rule.relationship]]\ntype = "WORKS_AT"\nend = "care_unit:{ward}"\n', ""))
+    _change(sources, ('"WORKS_AT", ', ""))
     return sources
-
-
-def without_source(sources: Path) -> None:
-    """The source is no longer crawled, since what it says is of terms that are gone."""
-    text = sources.read_text(encoding="utf-8")
-    sources.write_text(text.split("[[source]]", maxsplit=1)[0], encoding="utf-8")
 
 
 def removed(folder: Path) -> Path:
