@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 from neo4j.exceptions import DatabaseError
@@ -23,16 +22,6 @@ from tests.resilience.command import copy_of_sample
 
 # Not beside the shared server: two are more than a small machine bears.
 pytestmark = [pytest.mark.neo4j, pytest.mark.xdist_group("neo4j")]
-
-
-class Disk(Protocol):
-    """Where Neo4j is."""
-
-    folder: Path
-
-    def fill(self, server: Neo4jServer) -> None: ...
-
-    def clear(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -60,6 +49,9 @@ class Limited:
 
     def clear(self) -> None:
         """The next Neo4j has no such limit."""
+
+
+Disk = Small | Limited
 
 
 @pytest.fixture
