@@ -200,7 +200,7 @@ async def decisions(
 
     At most so many of those that follow `after`.
     """
-    page = {"standing": standing, "limit": limit}
+    page: dict[str, Any] = {"standing": standing, "limit": limit}
     page |= {"at": None, "id": None} if after is None else {"at": after.at, "id": after.id}
     if about is None:
         records = await database.read("MATCH (d:_Merge)" + _FOUND, **page)
