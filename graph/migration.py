@@ -223,7 +223,10 @@ async def _facts(
     await for_each(tx, "UNWIND $rows AS row MATCH (n:Entity {id: row.id}) SET n += row.properties", entities)
     await for_each(tx, "UNWIND $rows AS id MATCH (n:Entity {id: id}) DETACH DELETE n", gone)
     for query, rows in (
-        ("UNWIND $rows AS row MATCH (a:_Aside {fact: row.old}) SET a += row.row", aside),
+        (
+            "UNWIND $rows AS row MATCH (a:_Aside {fact: row.old}) WHERE row.row IS NOT NULL SET a += row.row",
+            aside,
+        ),
         ("UNWIND $rows AS row MATCH (a:_Aside {fact: row.old}) WHERE row.row IS NULL DELETE a", aside),
         ("UNWIND $rows AS row MATCH (b:_Bound {fact: row[0]}) SET b.fact = row[1]", bounds),
         ("MATCH (b:_Bound) WHERE b.fact IS NULL DELETE b", bounds),
