@@ -50,7 +50,9 @@ class OrganizationTuples:
         now = datetime.now(UTC)
         async with self._turn:
             at = await self._database.read_transaction(partial(standing, account="", now=now))
-            tuples = await self._following.reach(at.access_revision)
+            tuples = self._following.index
+            if tuples is None or tuples.revision < at.access_revision:
+                tuples = await self._following.reach(at.access_revision)
             self._clock = max(now, self._clock)  # what has ended does not begin again with the clock
             tuples.at(live_scopes(self._policies, at.completed, self._clock), self._clock)
             return tuples
