@@ -38,7 +38,7 @@ _CALLS = 400
 _UNLIMITED = 2**62
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: it is made for each check, in a fifth of the time
 class Request:
     """What a question is asked over. May be used for many questions while the index does not change."""
 
@@ -49,14 +49,13 @@ class Request:
     context: Mapping[str, Any] = field(default_factory=dict)
     """Parameters of conditions, as JSON; a tuple's stored context stands above them."""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
-    tuples: TupleIndex = field(init=False, repr=False, compare=False)
+    tuples: TupleIndex = field(init=False, repr=False)
     """The index, with the contextual tuples laid over it."""
-    compiled: CompiledModel = field(init=False, repr=False, compare=False)
+    compiled: CompiledModel = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        layered = LayeredIndex(self.index, self.contextual) if self.contextual else self.index
-        object.__setattr__(self, "tuples", layered)
-        object.__setattr__(self, "compiled", compile_model(self.model))
+        self.tuples = LayeredIndex(self.index, self.contextual) if self.contextual else self.index
+        self.compiled = compile_model(self.model)
 
     def stands(self, grant: Grant, allowed: Conditions) -> bool | None:
         """Whether a tuple is one that the model permits, in its time; None where nobody vouches for it.
