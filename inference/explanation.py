@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from graph.handling import Handling, silicon_names
 from inference.compiled import ASSUMED_LOAD
 from inference.mesh import MeshSnapshot
-from inference.nodes import MeshNode, NodeState, Status
+from inference.nodes import Certification, MeshNode, NodeState, Status
 from inference.requirement import Requirement
 
 _UNKNOWN = "nobody knows what"
@@ -141,9 +142,15 @@ def _certification(name: str, at: datetime) -> Check:
 
     return Check(
         f"is certified for {name}",
-        lambda node: any(c.name == name and c.holds(at) for c in node.certifications),
+        lambda node: name in _held(node.certifications, at),
         found,
     )
+
+
+@lru_cache(maxsize=10_000)
+def _held(certifications: frozenset[Certification], at: datetime) -> frozenset[str]:
+    """Names of those that hold: asked for each requirement of each node."""
+    return frozenset(c.name for c in certifications if c.holds(at))
 
 
 def _clearance(level: int) -> Check:
