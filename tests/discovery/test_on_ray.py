@@ -3,8 +3,9 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -63,6 +64,17 @@ def site(tmp_path_factory) -> Path:
     return site
 
 
+def patiently(start: Callable[[], Any]) -> Any:
+    """Ray gives a node half a minute to come up, which it may not have on a busy machine."""
+    for _ in range(4):
+        try:
+            return start()
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+    return start()
+
+
 @pytest.fixture(scope="module")
 def cluster(site) -> Iterator[object]:
     """A head that reads nothing, and two workers with a place each."""
@@ -74,10 +86,10 @@ def cluster(site) -> Iterator[object]:
 
         memory = {"object_store_memory": 80 << 20}
         head = {"num_cpus": 0, "include_dashboard": False, **memory}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
         try:
             for _ in range(2):
-                cluster.add_node(num_cpus=1, **memory)
+                patiently(lambda: cluster.add_node(num_cpus=1, **memory))
             yield cluster
         finally:
             cluster.shutdown()
