@@ -143,7 +143,7 @@ def main() -> None:
     if arguments.measure:
         print(json.dumps(measured(arguments.measure)))
         return
-    count, written = (50_000, 2_000) if arguments.quick else (1_000_000, 20_000)
+    count, written = (50_000, 2_000) if arguments.quick else (1_000_000, 5_000)
     with TemporaryDirectory() as few, TemporaryDirectory() as many, TemporaryDirectory() as graph:
         make(Path(few), count // 10)
         make(Path(many), count)
