@@ -21,6 +21,7 @@ from graph.database import Database
 from graph.merges import Merges
 from graph.reads import Asker, Reader
 from graph.rebac.relation_tuples import TupleKey
+from graph.store import FactStore
 from ontologies import AuthorizationModel, Ontology
 
 T = TypeVar("T")
@@ -50,6 +51,7 @@ class AccessDesk:
     reader: Reader
     audit: AuditLog
     merges: Merges
+    store: FactStore
 
     async def rights(self, asker: Asker) -> Rights:
         """What the asker may decide now."""

@@ -59,7 +59,10 @@ class AuditLog:
     def _put(self, kind: str, record: Mapping[str, Any]) -> Future[None]:
         one = _Waiting({"kind": kind, "at": datetime.now(UTC).isoformat(), **record}, Future())
         self._waiting.append(one)
-        self._writer.submit(self._write)
+        try:
+            self._writer.submit(self._write)
+        except RuntimeError as error:
+            raise AuditError(f"{self.path}: the audit log is closed; start the service again") from error
         return one.written
 
     def _write(self) -> None:

@@ -23,6 +23,7 @@ from context_manager.cli_identity import app as identity_app
 from context_manager.cli_nodes import nodes_app, placement_app
 from context_manager.cli_ontology import ontology_commands
 from context_manager.cli_quarantine import quarantine_app
+from context_manager.cli_review import app as review_app
 from context_manager.cli_support import (
     AsJson,
     AsOf,
@@ -55,6 +56,7 @@ app.add_typer(held_app, name="held")
 app.add_typer(quarantine_app, name="quarantine")
 app.command("export")(export_command)
 app.add_typer(identity_app, name="identity")
+app.add_typer(review_app, name="review")
 app.add_typer(nodes_app, name="nodes")
 app.add_typer(placement_app, name="placement")
 add_authorization(app)

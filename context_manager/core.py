@@ -26,6 +26,7 @@ from graph.database import Database, connect
 from graph.database_copy import finish_rebuild
 from graph.epoch import check_epoch, seen, write_witness
 from graph.erasure import Erasures
+from graph.extractions import extracted, reviewed
 from graph.journal import Journal
 from graph.merges import POLICY as MERGES
 from graph.merges import Merges
@@ -65,9 +66,11 @@ class Core:
 
     @property
     def policies(self) -> tuple[SourcePolicy, ...]:
-        """Of all sources, of what is decided by hand, and of who is the same."""
+        """Of all sources, of what is read out of them, of what is decided by hand, and of who is the same."""
         by_hand = nodes_by_hand(self.organization.collection_ids)
-        return (*(source.policy() for source in self.sources), POLICY, MERGES, by_hand)
+        declared = [source.policy() for source in self.sources]
+        read_out = (of(policy) for policy in declared for of in (extracted, reviewed))
+        return (*declared, *read_out, POLICY, MERGES, by_hand)
 
     async def crawl_due(self, progress: Progress) -> tuple[RunReport, ...]:
         """Crawl what is due, so that no grant is stale."""

@@ -64,6 +64,7 @@ def report_as_json(report: RunReport) -> dict[str, Any]:
         "source": report.source,
         "outcome": report.outcome,
         "error": report.error,
+        "notes": list(report.notes),
         "seconds": report.duration.total_seconds(),
         "scopes": [
             {
@@ -97,6 +98,7 @@ def _complaints(report: RunReport) -> Iterator[str]:
     if report.error:
         yield report.error
     yield from (f"{scope.scope}: {scope.why}" for scope in report.scopes if scope.why)
+    yield from report.notes
     found = [f"{p.place}: {p.message}" for p in report.problems]
     found += [f"kept out: {v.entity} {v.shape}: {v.message}" for v in report.violations]
     yield from found[:_SHOWN]

@@ -30,6 +30,7 @@ from context_manager.erasing import ErasureDesk
 from context_manager.graphql_access import AccessQueries
 from context_manager.graphql_crawls import CrawlQueries, CrawlSubscriptions
 from context_manager.graphql_erasure import ErasureQueries
+from context_manager.graphql_extractions import ExtractionQueries
 from context_manager.graphql_identity import IdentityQueries
 from context_manager.graphql_mesh import MeshQueries
 from context_manager.graphql_mutations import Mutation
@@ -243,7 +244,15 @@ def page_size(first: int) -> int:
 
 
 @strawberry.type(description="What the asker may see, and answers made from that alone.")
-class Query(AccessQueries, MeshQueries, IdentityQueries, QuarantineQueries, ErasureQueries, CrawlQueries):
+class Query(
+    AccessQueries,
+    MeshQueries,
+    IdentityQueries,
+    ExtractionQueries,
+    QuarantineQueries,
+    ErasureQueries,
+    CrawlQueries,
+):
     @strawberry.field(description="The classes of the ontology.")
     async def classes(
         self, info: Info, as_of: AsOf = None, valid_at: ValidAt = None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from context_manager.facts import Fact
 from discovery.sources import OrganizationConfig
+from graph.extractions import of_source
 from graph.handling import FORBIDDEN, UNRESTRICTED, Handling, meet_all
 from graph.reads import View
 
@@ -32,7 +33,11 @@ class Handlings:
     async def of_facts(self, view: View, facts: Iterable[Fact]) -> Handling:
         """The meet over all facts. A fact of an undeclared source is forbidden everywhere."""
         found = list(facts)
-        ids = {entity for fact in found for entity in fact.entities}
+        of_entities = await self.of_entities(view, {entity for fact in found for entity in fact.entities})
+        return meet_all([*(self._of_sources(fact.sources) for fact in found), of_entities])
+
+    async def of_entities(self, view: View, ids: Collection[str]) -> Handling:
+        """The meet over all that is said of the entities, by whom and as what; an absent one is forbidden."""
         if not ids:
             return UNRESTRICTED
         inputs = await view.handling_inputs(ids)
@@ -40,7 +45,6 @@ class Handlings:
         classifications = {c for entity in inputs.values() for c in entity.classifications}
         return meet_all(
             [
-                *(self._of_sources(fact.sources) for fact in found),
                 *(self._of_sources(inputs[id_].sources if id_ in inputs else ()) for id_ in ids),
                 *(rule.handling for rule in rules if rule.classifications & classifications),
             ]
@@ -52,8 +56,13 @@ class Handlings:
 
 
 def handlings_of(organization: OrganizationConfig, *own: str) -> Handlings:
-    """What `sources.toml` declares; what the service's `own` sources claim is handled as questions are."""
+    """What `sources.toml` declares; what the service's `own` sources claim is handled as questions are, and
+    what is read out of a source as that is."""
     of_question = organization.asker_handling.handling()
-    declared = {source.name: source.handling.handling() for source in organization.source}
+    declared = {
+        name: source.handling.handling()
+        for source in organization.source
+        for name in (source.name, *of_source(source.name))
+    }
     sites = {source.name: source.site for source in organization.source if source.site}
     return Handlings(of_question, {**dict.fromkeys(own, of_question), **declared}, sites)

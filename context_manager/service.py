@@ -39,6 +39,7 @@ from context_manager.node_declarations import NodeDeclarations
 from context_manager.node_keys import NodeKeys
 from context_manager.openai_api import OpenAIApi, add_openai_routes
 from context_manager.part_checks import health_of
+from context_manager.policy_reader import with_policy_reader
 from context_manager.running import Running, announced
 from context_manager.scim_api import add_scim
 from context_manager.settings import Settings, SettingsError
@@ -120,13 +121,13 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         vllm = _managed_vllm(settings, progress)
         keys = NodeKeys(settings.node_keys_file, {} if vllm is None else {vllm.node.id: vllm.api_key})
         engines = EngineClient(await stack.enter_async_context(engine_session()), keys)
-        weights = Weights(settings.locality_weight, settings.affinity_weight, settings.price_weight)
         mesh = Mesh(
             own_node(settings),
             _probe(EngineProbe(engines), vllm),
-            weights=weights,
+            weights=Weights(settings.locality_weight, settings.affinity_weight, settings.price_weight),
             draining=drained(_draining_file(settings)),
         )
+        core = with_policy_reader(core, gateway := Gateway(engines, mesh), audit)
         starting = None
         if vllm is not None:
             starting = asyncio.create_task(_start_vllm(vllm, settings, progress))
@@ -153,7 +154,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         lease = ServiceLease(core.database, authorizer.follow)
         await stack.enter_async_context(lease.holding(settings.host))
         stack.push_async_callback(authorizer.save)
-        asking = _asking(core, authorizer, embedder, Gateway(engines, mesh), audit, lease.followed)
+        asking = _asking(core, authorizer, embedder, gateway, audit, lease.followed)
         tuples = OrganizationTuples(core.database, core.ontology, {p.name: p for p in core.policies})
         signer = LocalIssuer(settings.data_folder / "keys" / "exchange", EXCHANGE_ISSUER)
         verifier, issuer = _identity(core, session, tuples, signer)
@@ -310,6 +311,7 @@ def _desk(core: Core, asking: Asking) -> AccessDesk:
         asking.reader,
         asking.audit,
         core.merges,
+        core.store,
     )
 
 

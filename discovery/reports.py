@@ -60,6 +60,8 @@ class RunReport:
     scopes: tuple[ScopeReport, ...]
     error: str | None = None
     """Why the source could not be read at all, or its crawl not be recorded."""
+    notes: tuple[str, ...] = ()
+    """What became of reading its policies: who did not read them, and why."""
 
     @property
     def outcome(self) -> Outcome:

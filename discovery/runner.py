@@ -16,7 +16,10 @@ from neo4j.exceptions import DatabaseError, ServiceUnavailable, SessionExpired
 
 from discovery.connector import Change, Position, PositionLostError, Problem, SourceError
 from discovery.connectors.scim_push import Resources
+from discovery.extraction import ReadPassage
 from discovery.holds import Hold, allowance, hold, lapse
+from discovery.proposed import Proposed, propose_classifications, proposed_before
+from discovery.proposing import read_policies
 from discovery.rate import TokenBucket
 from discovery.readings import Reader, Reading, Wanted, WorkerLostError, in_threads
 from discovery.reports import RunReport, ScopeReport
@@ -73,6 +76,8 @@ class Runner:
     progress: Progress = no_progress
     refusal: Callable[[SourceConfig], str] = held_anywhere
     """Why the graph may not hold a source, which is then not read; empty when it may."""
+    read_passage: ReadPassage | None = None
+    """Asks a model for the rules of a passage; None where there is none to ask."""
     buckets: dict[str, TokenBucket] = field(default_factory=dict)
     """Of the sources that may not be asked for pages as quickly as they come."""
     reader: Reader = in_threads
@@ -82,22 +87,28 @@ class Runner:
         """One crawl. Whatever goes wrong in the source is in the report, never raised."""
         started = datetime.now(UTC)
         scopes: list[ScopeReport] = []
-        error = None
+        error: str | None = None
+        notes: tuple[str, ...] = ()
         try:
             if refused := self.refusal(source):
                 raise SourceError(refused)
+            proposed = await proposed_before(self.database, source)
             reading = await self.reader(await self._wanted(source))
             listed = await reading.scopes()
             places = asyncio.Semaphore(reading.at_once)
             record = UnderWay(self.database, source.name, started)
             tell = partial(self._tell, source.name, record)
             scopes += await asyncio.gather(
-                *(self._scope(_ScopeCrawl(self, source, scope, tell), reading, places) for scope in listed)
+                *(
+                    self._scope(_ScopeCrawl(self, source, scope, tell, proposed), reading, places)
+                    for scope in listed
+                )
             )
             scopes += await self._left(source, listed)
+            notes = await self._proposals(source, proposed)
         except Exception as failure:  # noqa: BLE001 - it must end only this source
             error = _why(source.name, failure)
-        report = RunReport(source.name, started, datetime.now(UTC) - started, tuple(scopes), error)
+        report = RunReport(source.name, started, datetime.now(UTC) - started, tuple(scopes), error, notes)
         try:
             await record_run(self.database, report)
         except Exception as failure:  # noqa: BLE001 - as above
@@ -126,6 +137,14 @@ class Runner:
     async def run_all(self, sources: Iterable[SourceConfig]) -> tuple[RunReport, ...]:
         """One after the other, in the order given; a failure ends only its own source."""
         return tuple([await self.run(source) for source in sources])
+
+    async def _proposals(self, source: SourceConfig, proposed: Proposed) -> tuple[str, ...]:
+        """Put what was extracted before people; what is to be said of it."""
+        if any(one.changed for one in proposed.scopes):
+            await propose_classifications(self.database, source, proposed)
+        if source.extract is None:
+            return ()
+        return tuple(await read_policies(self.store, self.organization, source, self.read_passage))
 
     async def _wanted(self, source: SourceConfig) -> Wanted:
         names = await entity_names(self.database)
@@ -167,7 +186,7 @@ class Runner:
         """Scopes that are listed no longer. A filter may have been narrowed: a person says what is gone."""
         reports = []
         for scope in sorted(await scopes_read(self.database, source.name) - set(listed)):
-            ours = _ScopeCrawl(self, source, scope, _told_nobody)
+            ours = _ScopeCrawl(self, source, scope, _told_nobody, Proposed({}, {}))
             async with self.store.crawl(source.policy(), scope) as crawl:
                 gone, standing = await crawl.gone()
                 if gone and not await ours.held(gone, standing, "the scope is no longer listed"):
@@ -186,12 +205,16 @@ class _ScopeCrawl:
     scope: str
     tell: Callable[[ScopeReport], Awaitable[None]]
     """Called after each batch."""
+    before: Proposed
+    """What it has to keep to."""
+    proposed: Proposed = field(init=False)
     report: ScopeReport = field(init=False)
     untold: int = field(default=0, init=False)
     """Problems beyond those in the report."""
 
     def __post_init__(self) -> None:
         self.report = ScopeReport(self.scope)
+        self.proposed = self.before.of_scope()
 
     @cached_property
     def configuration(self) -> str:
@@ -227,7 +250,8 @@ class _ScopeCrawl:
             self.runner.store.crawl(self.source.policy(), self.scope) as crawl,
             aclosing(reading.read(self.scope)) as read,
         ):
-            async for items in read:
+            async for told in read:
+                items = self.proposed.admitted(told)
                 claims = [item for item in items if not isinstance(item, (Problem, Position))]
                 self._problems([item for item in items if isinstance(item, Problem)])
                 position = next((item for item in items if isinstance(item, Position)), position)
@@ -236,6 +260,7 @@ class _ScopeCrawl:
             if self.report.problems:
                 self.report = replace(self.report, outcome="partial", problems=self._told())
                 return self.report
+            await self._write(crawl, self.proposed.unshown())
             gone, standing = await crawl.gone()
             if self.source.brake.holds(gone, standing) and await self.held(gone, standing, _TOO_MUCH):
                 return self.report
@@ -253,13 +278,15 @@ class _ScopeCrawl:
             aclosing(changes) as read,
         ):
             async for [change] in read:
-                gone = len(change.withdrawn)
+                withdrawn = self.proposed.without_sampled(change.withdrawn)
+                claims = [one for one in self.proposed.admitted(change.claims) if isinstance(one, Claim)]
+                gone = len(withdrawn)
                 if self.source.brake.holds(gone, change.standing):
                     if await self.held(gone, change.standing, f"{_TOO_MUCH} at {change.position}"):
                         return self.report
                     await lapse(database, name, self.scope)
                 crawl.next_change()
-                await self._write(crawl, change.claims, change.withdrawn, change.position)
+                await self._write(crawl, claims, withdrawn, change.position)
                 self.report = replace(self.report, problems=tuple(change.problems))
                 seen = change.position or seen
                 if change.position and (change.claims or change.withdrawn):

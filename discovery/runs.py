@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +34,7 @@ async def record_run(database: Database, report: RunReport, *, outcome: str | No
         "retracted": sum(scope.retracted for scope in report.scopes),
         "problems": [f"{problem.place}: {problem.message}" for problem in report.problems],
         "quarantined": len(report.violations),
+        "notes": list(report.notes),
         "scopes": [f"{scope.scope}: {scope.outcome}" for scope in report.scopes],
     }
     await execute(
@@ -210,10 +212,21 @@ async def prune_runs(database: Database, before: datetime) -> None:
 
 
 async def entity_names(database: Database) -> Mapping[str, str]:
-    """Ids of persons, organizations and units by their names; a name that two of them have is left out."""
+    """What texts may call persons, organizations and units by: `names_of` them all."""
     records = await database.read(
         """MATCH (n:Entity) WHERE n:Person OR n:Organization OR n:OrganizationalUnit
-           WITH n.name AS name, collect(n.id) AS ids WHERE size(ids) = 1
-           RETURN name, ids[0] AS id"""
+           RETURN n.id AS id, n {.name, .email, .accountName} AS called ORDER BY id"""
     )
-    return {record["name"]: record["id"] for record in records}
+    return names_of((record["id"], record["called"]) for record in records)
+
+
+def names_of(called: Iterable[tuple[str, Mapping[str, Any]]]) -> Mapping[str, str]:
+    """Ids by name, by login with an `@` before it, and by e-mail address; what two have is left out."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for id, values in called:
+        logins = values.get("accountName") or ()
+        names = [values.get("name"), values.get("email")]
+        names += [f"@{login}" for login in ([logins] if isinstance(logins, str) else logins)]
+        for name in filter(None, names):
+            found[name].add(id)
+    return {name: next(iter(ids)) for name, ids in found.items() if len(ids) == 1}

@@ -177,6 +177,12 @@ class SourceConfig(_Strict):
     classify: Literal["names", "values"] | None = None
     """Whether classifications are proposed: by the names of columns and files, or also by values that are
     looked at where they are, and not kept."""
+    extract: Literal["wording", "model"] | None = None
+    """Whether rules are proposed that its policies state: by their wording, or also by a model that may
+    process them."""
+    covers: tuple[Name, ...] = ()
+    """Keys of the classifications that its policies may speak of: a rule that is read out of a text can
+    tighten the handling of these at once, and of nothing else."""
     options: dict[str, Any] = {}
     """The connector's own settings; paths are relative to the file."""
 

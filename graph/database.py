@@ -60,6 +60,9 @@ _SCHEMA: tuple[LiteralString, ...] = (
     "CREATE CONSTRAINT proposal_pair IF NOT EXISTS FOR (n:_Proposal) REQUIRE n.pair IS UNIQUE",
     "CREATE INDEX proposal_one IF NOT EXISTS FOR (n:_Proposal) ON (n.one)",
     "CREATE INDEX proposal_other IF NOT EXISTS FOR (n:_Proposal) ON (n.other)",
+    "CREATE CONSTRAINT extraction_id IF NOT EXISTS FOR (n:_Extraction) REQUIRE n.id IS UNIQUE",
+    "CREATE INDEX extraction_source IF NOT EXISTS FOR (n:_Extraction) ON (n.source)",
+    "CREATE CONSTRAINT read_passage IF NOT EXISTS FOR (n:_ReadPassage) REQUIRE n.id IS UNIQUE",
     """CREATE CONSTRAINT scim_resource_id IF NOT EXISTS
        FOR (n:_ScimResource) REQUIRE (n.source, n.id) IS UNIQUE""",
     "CREATE INDEX scim_resource_kind IF NOT EXISTS FOR (n:_ScimResource) ON (n.source, n.kind)",

@@ -31,6 +31,7 @@ PLACES: Mapping[str, str] = {
     "_Bound": "facts aside",
     "_Move": "facts aside",
     "_Quarantined": "quarantine",
+    "_Extraction": "extractions",
     "_AccessEntry": "access by hand",
     "_StoreTuple": "tuples of applications",
     "_StoreChange": "changes of applications' tuples",

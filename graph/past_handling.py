@@ -14,8 +14,9 @@ from graph.view import HandlingInput, HandlingRule, handling_rule
 Run = Callable[..., Awaitable[list[Record]]]
 """A query at a point: `$revision` and `$instant` are parameters of it."""
 
-#: How far up a classification is looked for: a column's is its table's, and that one's data set's.
-_LEVELS = 2
+#: How far up a classification is looked for: a column's is its table's, and that one's data set's; a rule's
+#: is that of the passage it is stated in, and of its document.
+_LEVELS = 3
 
 # `v` is a version of the entity `id` or of a relationship at it: what was known then, or, of an entity that
 # is gone, at any time since, and had not ended before the instant.
@@ -32,6 +33,14 @@ _CONTAINERS: LiteralString = (
     CALL (id) {
         MATCH (:Entity {id: id})<-[:HAS_PASSAGE|HAS_COLUMN|HAS_TABLE]-(m:Entity)
         RETURN m.id AS container
+        UNION
+        MATCH (:Entity {id: id})-[:STATED_IN]->(m:Entity)
+        RETURN m.id AS container
+        UNION
+        MATCH (v:_Version {start: id, type: 'STATED_IN'}) WHERE """
+    + _THEN
+    + """
+        RETURN v.end AS container
         UNION
         MATCH (v:_Version {end: id})
         WHERE v.type IN ['HAS_PASSAGE', 'HAS_COLUMN', 'HAS_TABLE'] AND """

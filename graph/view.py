@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, LiteralString
 
@@ -25,6 +25,7 @@ from graph.entity_view import (
     relationship_view,
     to_cursor,
 )
+from graph.extractions import CHOSEN, Chosen, Extraction, extraction_from
 from graph.facts import Stated, is_relationship
 from graph.handling import Handling
 from graph.inferred import STANDING
@@ -286,6 +287,33 @@ class View:
         )
         return [proposal_from(record["row"]) for record in records]
 
+    async def extractions(self, chosen: Chosen, first: int, after: str | None) -> list[Extraction]:
+        """At most so many extractions, by id, after an id. Visible is what was read from a visible entity,
+        placed in a visible collection, and what was read from one that is gone."""
+        records = await self._run(
+            "MATCH (x:_Extraction) WHERE "
+            + CHOSEN
+            + " AND ($after IS NULL OR x.id > $after) AND EXISTS { (n:Entity {id: x.collection}) WHERE "
+            + _NODE
+            + "} AND (EXISTS { (n:Entity {id: x.about}) WHERE "
+            + _NODE
+            + """} OR NOT EXISTS { (:Entity {id: x.about}) })
+            RETURN properties(x) AS row ORDER BY x.id LIMIT $first
+            """,
+            **asdict(chosen),
+            after=after,
+            first=first,
+        )
+        return [extraction_from(record["row"]) for record in records]
+
+    async def sees_extraction(self, extraction: Extraction) -> bool:
+        """Whether it is of an entity and a collection that are visible; as `extractions` tells them."""
+        seen = await self.present([extraction.collection, extraction.about])
+        if seen == {extraction.collection, extraction.about}:
+            return True
+        there = await self._run("MATCH (n:Entity {id: $id}) RETURN 1", id=extraction.about)
+        return not there and extraction.collection in seen
+
     async def full_text(self, text: str) -> tuple[EntityView, ...]:
         """All entities that hold one of the words, by id.
 
@@ -346,14 +374,15 @@ class View:
     async def handling_inputs(self, ids: Collection[str]) -> Mapping[str, HandlingInput]:
         """Sources and classifications of entities; not cut to what the asker sees.
 
-        What contains an entity (its document, table, data set) lends it its classifications.
+        What contains an entity (its document, table, data set) lends it its classifications, and what a
+        rule is stated in lends it the same.
         """
         records = await self._run(
             """
             UNWIND $ids AS id
             MATCH (n:Entity {id: id})
             RETURN id, n.sources AS sources, COLLECT {
-                MATCH (n) (()<-[:HAS_PASSAGE|HAS_COLUMN|HAS_TABLE]-()){0,2}
+                MATCH (n) (()-[:STATED_IN]->()){0,1} (()<-[:HAS_PASSAGE|HAS_COLUMN|HAS_TABLE]-()){0,2}
                       (:Entity)-[r:CLASSIFIED_AS]->(c:Classification)
                 WHERE coalesce($now < r.validTo, true)
                 RETURN DISTINCT c.id

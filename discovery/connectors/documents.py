@@ -212,7 +212,8 @@ def _targets(name: str, links: Sequence[str], names: Set[str]) -> Set[str]:
 
 
 def _mentions(passages: Sequence[EntityClaim], known: Mapping[str, str]) -> Iterator[Claim]:
-    texts = [str(passage.values["text"]) for passage in passages]
+    # With the headings that it stands under: they say whom a page is about.
+    texts = [f"{passage.values['name']}\n{passage.values['text']}" for passage in passages]
     for passage, ids in zip(passages, mentions(texts, known), strict=True):
         for id_ in sorted(ids):
             yield RelationshipClaim(passage.id, "MENTIONS", id_, passage.evidence)

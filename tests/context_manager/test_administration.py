@@ -107,6 +107,7 @@ class Acme:
             Reader(database, load(), authorizer),
             AuditLog(folder / "audit.jsonl"),
             Merges(self.store),
+            self.store,
         )
 
     async def crawl(self) -> None:

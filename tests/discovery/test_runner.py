@@ -72,7 +72,9 @@ async def test_sources_are_crawled_and_recorded(make_runner, neo4j, tmp_path):
     assert known == {
         "Acme": "organization:acme",
         "Ada Lovelace": "person:ada",
+        "@ada": "person:ada",
         "Grace Hopper": "person:grace",
+        "@grace": "person:grace",
     }
 
 

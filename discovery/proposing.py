@@ -1,0 +1,170 @@
+"""After a crawl: the rules of a source's policies, read by their wording and, where asked, by a model.
+
+What changed is read again, and nothing else. A model that may not read a source, or cannot now, leaves what
+the wording told; its passages are tried again after the next crawl.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from neo4j import AsyncManagedTransaction
+
+from discovery.extraction import WORDING, ExtractedRule, NotRead, Passage, ReadPassage
+from discovery.proposed import digest
+from discovery.rule_claims import claims_of, named, standing, statement
+from discovery.sources import OrganizationConfig, SourceConfig
+from discovery.wording import rules_in
+from graph.extractions import Extraction, extractions, follow, packed, propose
+from graph.facts import fact_of
+from graph.store import FactStore
+
+#: Confidence in what one extractor found. What several found is as sure as independent chances are.
+BY_WORDING, BY_MODEL = 0.7, 0.5
+#: Passages that a model reads after one crawl; the others wait for the next.
+_AT_ONCE = 200
+#: Of the way rules are read: another, and all passages are read again.
+_VERSION = "1"
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What is known of the passages of one source, and what of it is new."""
+
+    source: SourceConfig
+    keys: Sequence[str]
+    """Of the classifications that rules may name."""
+    found: dict[str, Extraction] = field(default_factory=dict)
+    """By fact."""
+    read: list[dict[str, object]] = field(default_factory=list)
+    """Of each passage that was read: its id, the digest, and whether a model did."""
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, passage: Passage, rule: ExtractedRule, extractor: str, confidence: float) -> None:
+        governed = named(rule.quote, self.keys)
+        claims = claims_of(rule, passage, governed, f"{passage.id}, read by {extractor}", confidence)
+        fact = fact_of(claims[0])
+        before = self.found.get(fact)
+        if before is not None and extractor in before.extractor.split(", "):
+            return
+        if before is not None:
+            both = round(1 - (1 - before.confidence) * (1 - confidence), 4)
+            self.found[fact] = replace(before, confidence=both, extractor=f"{before.extractor}, {extractor}")
+            return
+        self.found[fact] = Extraction(
+            source=self.source.name,
+            fact=fact,
+            about=passage.id,
+            collection=passage.collection,
+            statement=statement(rule),
+            quote=rule.quote,
+            evidence=f"{passage.id}, read by {extractor}",
+            confidence=confidence,
+            extractor=extractor,
+            digest=digest(passage.text),
+            claims=packed(claims),
+            standing=packed(standing(claims, self.source.covers)),
+        )
+
+
+async def read_policies(
+    store: FactStore, organization: OrganizationConfig, source: SourceConfig, read: ReadPassage | None
+) -> Sequence[str]:
+    """Propose what the source's policies say; what is to be said of it in the report of the run.
+
+    Raises what the database and the store do.
+    """
+    passages, marks = await _passages(store, source.name), await _marks(store, source.name)
+    digests = {one.id: digest(f"{_VERSION} {source.extract} {source.covers} {one.text}") for one in passages}
+    by_model = source.extract == "model"
+    due = [
+        one
+        for one in passages
+        if (mark := marks.get(one.id)) is None or mark != (digests[one.id], by_model or mark[1])
+    ]
+    if not due and marks.keys() <= digests.keys():
+        return ()
+    keys = sorted({key for each in organization.source for key in (*each.classifications(), *each.covers)})
+    reading = _Reading(source, keys)
+    again = {one.id for one in due}
+    texts = {one.id: digest(one.text) for one in passages}
+    for known in await extractions(store.database, source.name):
+        if known.about in texts and known.about not in again and known.found:
+            reading.found[known.fact] = known
+    for passage in due:
+        for rule in rules_in(passage.text):
+            reading.add(passage, rule, WORDING, BY_WORDING)
+    read_by_model = await _by_model(reading, due, read) if by_model else set()
+    reading.read = [
+        {"id": one.id, "digest": digests[one.id], "model": one.id in read_by_model} for one in due
+    ]
+    await propose(store.database, source.name, reading.found.values(), "rules")
+    await follow(store, source.policy())
+    await _mark(store, source.name, reading.read, list(digests))
+    return reading.notes
+
+
+async def _by_model(reading: _Reading, due: Sequence[Passage], read: ReadPassage | None) -> set[str]:
+    """Ids of the passages that a model has read."""
+    done: set[str] = set()
+    dropped: list[str] = []
+    try:
+        if read is None:
+            raise NotRead("models are asked by the service alone")
+        for passage in due[:_AT_ONCE]:
+            answer = await read(reading.source, passage)
+            for rule in answer.rules:
+                reading.add(passage, rule, answer.model, BY_MODEL)
+            dropped += answer.dropped
+            done.add(passage.id)
+    except NotRead as error:
+        reading.notes.append(
+            f"{len(due) - len(done)} passages were read by their wording alone: {error}; "
+            "they are tried again after the next crawl"
+        )
+    else:
+        if len(due) > _AT_ONCE:
+            reading.notes.append(f"{len(due) - _AT_ONCE} passages wait for a model until the next crawl")
+    if dropped:
+        reading.notes.append(f"{len(dropped)} things that a model wrote were dropped, as {dropped[0]}")
+    return done
+
+
+async def _passages(store: FactStore, source: str) -> Sequence[Passage]:
+    records = await store.database.read(
+        """
+        MATCH (d:Policy)-[:HAS_PASSAGE]->(p:Passage)-[:IN_COLLECTION]->(c) WHERE $source IN p.sources
+        RETURN p.id AS id, p.text AS text, d.id AS document, d.name AS name, c.id AS collection
+        ORDER BY document, p.position, id
+        """,
+        source=source,
+    )
+    return [Passage(**record.data()) for record in records]
+
+
+async def _marks(store: FactStore, source: str) -> Mapping[str, tuple[str, bool]]:
+    """By id of passage: the digest that was read, and whether a model did."""
+    records = await store.database.read(
+        "MATCH (r:_ReadPassage {source: $source}) RETURN r.id AS id, r.digest AS digest, r.model AS model",
+        source=source,
+    )
+    return {record["id"]: (record["digest"], record["model"]) for record in records}
+
+
+async def _mark(
+    store: FactStore, source: str, read: Sequence[Mapping[str, object]], present: Sequence[str]
+) -> None:
+    async def work(tx: AsyncManagedTransaction) -> None:
+        await tx.run(
+            "MATCH (r:_ReadPassage {source: $source}) WHERE NOT r.id IN $present DELETE r",
+            source=source,
+            present=list(present),
+        )
+        await tx.run(
+            "UNWIND $rows AS row MERGE (r:_ReadPassage {id: row.id}) SET r = row, r.source = $source",
+            rows=list(read),
+            source=source,
+        )
+
+    await store.database.write_transaction(work)

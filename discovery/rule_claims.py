@@ -1,0 +1,145 @@
+"""What follows from a rule of a policy: the rule itself once somebody agreed, and stricter handling at once.
+
+Handling follows from duties and prohibitions alone, and only where they can be put as a requirement: data
+that must stay in a country, or must not leave it. It reaches what the source's documents cover
+(`covers` in `sources.toml`); whatever else the text says waits for a person.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache
+from hashlib import sha256
+
+import pycountry
+
+from discovery.extraction import ExtractedRule, Passage
+from graph.claims import Claim, EntityClaim, RelationshipClaim, Value, entity_id
+
+_CLASSES = {"duty": "Duty", "permission": "Permission", "prohibition": "Prohibition"}
+_SAYS = {"duty": "must", "permission": "may", "prohibition": "must not"}
+#: What is done with data on a machine.
+_PROCESSING = re.compile(
+    r"\b(?:process|stor|keep|kept|host|hold|held|transfer|transmit|send|sent|mov|export|leav|remain|stay|"
+    r"handl|retain|resid|shar|disclos|comput|analy)\w*",
+    re.IGNORECASE,
+)
+_OUTSIDE = re.compile(r"^(?:outside|leave|from)\b", re.IGNORECASE)
+_INSIDE = re.compile(r"^(?:in|within|inside)\b", re.IGNORECASE)
+_LEAVES = re.compile(r"^(?:leav|export)", re.IGNORECASE)
+
+
+def claims_of(
+    rule: ExtractedRule, passage: Passage, governed: Sequence[str], evidence: str, confidence: float
+) -> Sequence[Claim]:
+    """The rule as an entity beside the policy, stated in the passage, with what it governs.
+
+    `governed`: keys of classifications that its words name.
+    """
+    id_ = entity_id(rule.kind, f"{passage.id.partition(':')[2]}/{_digest(rule)}")
+    values = {"name": statement(rule), "quote": rule.quote, "action": rule.action}
+    values |= {
+        name: value
+        for name in ("assignee", "target", "place", "until")
+        if (value := getattr(rule, name))
+    }  # fmt: skip
+    return [
+        EntityClaim(id_, _CLASSES[rule.kind], passage.collection, values, evidence, confidence),
+        RelationshipClaim(id_, "STATED_IN", passage.id, evidence, confidence),
+        *(
+            RelationshipClaim(id_, "GOVERNS", entity_id("classification", key), evidence, confidence)
+            for key in governed
+        ),
+        *_handling(rule, passage, governed, evidence, confidence),
+    ]
+
+
+def standing(claims: Sequence[Claim], covers: Collection[str]) -> Sequence[Claim]:
+    """Those that stand before anybody agreed: requirements on what the documents cover, and no others."""
+    covered = {entity_id("classification", key) for key in covers}
+    handling = [one for one in claims if _start(one).startswith("handling_rule:")]
+    reached = [
+        one
+        for one in handling
+        if isinstance(one, RelationshipClaim) and one.type == "GOVERNS" and one.end in covered
+    ]
+    if not reached:
+        return []
+    others = [one for one in handling if not (isinstance(one, RelationshipClaim) and one.type == "GOVERNS")]
+    return [*others, *reached]
+
+
+def statement(rule: ExtractedRule) -> str:
+    """In a sentence that can be read in a list."""
+    words = (rule.assignee, _SAYS[rule.kind], rule.action, rule.target, rule.place, rule.until)
+    return " ".join(word for word in words if word)
+
+
+def named(text: str, keys: Collection[str]) -> Sequence[str]:
+    """Those of some classifications that a text names, by the words of their keys."""
+    words = re.sub(r"[\s_-]+", " ", text.casefold())
+    return sorted(key for key in keys if re.search(rf"\b{re.escape(key.replace('-', ' '))}\b", words))
+
+
+def jurisdictions(rule: ExtractedRule) -> frozenset[str]:
+    """Codes of the countries that it keeps processing within; none where it asks for nothing of that kind.
+
+    What it forbids *within* a country leaves all others, which no requirement can say: a person sees to it.
+    """
+    words = f"{rule.action} {rule.place}"
+    if rule.kind == "permission" or not rule.place or not _PROCESSING.search(words):
+        return frozenset()
+    within = _INSIDE.match(rule.place) if rule.kind == "duty" else _OUTSIDE.match(rule.place)
+    leaves = rule.kind == "prohibition" and _LEAVES.match(rule.action) and not _INSIDE.match(rule.place)
+    if within is None and not (leaves and rule.action.casefold().startswith("leav")):
+        return frozenset()
+    return frozenset(code for code in countries(rule.place))
+
+
+def countries(place: str) -> Iterator[str]:
+    """ISO 3166 codes, and EU, of what a place names, where all that it names is known; else nothing."""
+    names = re.sub(r"^(?:(?:out|in)side(?:\s+of)?|in|within|leave|from)\s+", "", place.strip(), flags=re.I)
+    found = []
+    for name in re.split(r"\s+(?:or|and)\s+|,\s*", names):
+        code = _codes().get(re.sub(r"^the\s+", "", name.strip(" ."), flags=re.I).casefold())
+        if code is None:
+            return
+        found.append(code)
+    yield from found
+
+
+def _handling(
+    rule: ExtractedRule, passage: Passage, governed: Sequence[str], evidence: str, confidence: float
+) -> Iterator[Claim]:
+    codes = jurisdictions(rule)
+    if not codes or not governed:
+        return
+    id_ = entity_id("handling_rule", f"{passage.id.partition(':')[2]}/{_digest(rule)}")
+    name = f"Handling of {', '.join(governed)} by {passage.name}"
+    values: dict[str, Value] = {"name": name, "jurisdiction": tuple(sorted(codes))}
+    yield EntityClaim(id_, "HandlingRule", passage.collection, values, evidence, confidence)
+    yield RelationshipClaim(id_, "STATED_IN", passage.document, evidence, confidence)
+    for key in governed:
+        yield RelationshipClaim(id_, "GOVERNS", entity_id("classification", key), evidence, confidence)
+
+
+@cache
+def _codes() -> Mapping[str, str]:
+    """Codes by the names of countries in lower case."""
+    found = {"eu": "EU", "european union": "EU", "us": "US", "u.s": "US", "usa": "US", "uk": "GB"}
+    for country in pycountry.countries:
+        for name in ("name", "common_name", "official_name"):
+            if hasattr(country, name):
+                found[getattr(country, name).casefold()] = country.alpha_2
+    return found
+
+
+def _digest(rule: ExtractedRule) -> str:
+    """Of what it says; not of who read it."""
+    text = "\n".join((rule.kind, *rule.parts)).casefold()
+    return sha256(text.encode()).hexdigest()[:12]
+
+
+def _start(claim: Claim) -> str:
+    return claim.id if isinstance(claim, EntityClaim) else claim.start

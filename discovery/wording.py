@@ -1,0 +1,145 @@
+"""Rules by their wording: what must, may and must not say, and who, what, where and until when around it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from discovery.extraction import MAX_PART, MAX_QUOTE, ExtractedRule, Kind
+
+_SENTENCE_END = re.compile(r"(?<=[.!?;:])(?<!\b\w\.)(?<!\b\d\d\.)\s+(?=[\"“(\[]?[A-Z0-9(*•-])|\n+")
+_NOT = r"(?:\s+(?:not|never)|n't|n’t)\b"
+_IS = r"(?:is|are)\s+(?:hereby\s+|strictly\s+|expressly\s+)?"
+_LET = r"(?:permitted|allowed|authori[sz]ed|entitled)"
+#: In this order: the first that matches at a place tells its kind; None: nobody is bound by it.
+_MODALS: tuple[tuple[Kind | None, str], ...] = (
+    (None, r"(?:need|(?:is|are)\s+(?:under\s+no\s+obligation|not\s+(?:required|obliged)))\s+(?:not\s+)?to\b"),
+    (None, r"(?:do|does)\s+not\s+(?:have|need)\s+to\b|(?:may|shall|must)\s+not\s+be\s+(?:required|deemed)\b"),
+    ("prohibition", rf"(?:must|shall|may|should|can|will){_NOT}(?!\s+only\b)|cannot\b"),
+    ("prohibition", rf"{_IS}(?:not\s+{_LET}|prohibited|forbidden)(?:\s+(?:to|from))?"),
+    ("prohibition", r"(?:do|does)\s+not\s+grant\b|(?:prohibited|forbidden)\s+(?:to|from)\b"),
+    # Who may not be held to it: what a licence or a contract excludes.
+    (
+        "prohibition",
+        r"disclaim(?:s|ed)?\b|without\s+(?:any\s+)?(?:\w+\s+){0,2}warrant(?:y|ies)\b|no\s+warrant(?:y|ies)\b",
+    ),
+    ("permission", r"(?:permission|rights?|licen[cs]e)\b[^.;]{0,240}?\b(?:is|are)\s+(?:hereby\s+)?granted\b"),
+    ("permission", r"(?:hereby\s+)?grants?\b(?!\s+of\b)|licen[cs]es\s+you\b|gives\s+(?:you\s+)?permission\b"),
+    ("permission", rf"{_IS}(?:{_LET}|free|granted)\b(?:\s+to\b)?"),
+    ("permission", r"(?:has|have)\s+the\s+right\s+to\b"),
+    (
+        "duty",
+        r"(?:must|shall|should)\b|(?:is|are)\s+(?:required|obliged|obligated|responsible)\s+(?:to|for)\b",
+    ),
+    ("duty", r"(?:has|have|need|needs)\s+to\b"),
+    ("permission", r"may\b|can\b"),
+)
+_MODAL = re.compile("|".join(f"(?P<m{at}>\\b{text})" for at, (_, text) in enumerate(_MODALS)), re.IGNORECASE)
+#: A lead that ends so says of each item below it what it says of the first.
+_LEAD = re.compile(r":\s*$|(?:conditions?|following)\b[^.]*$", re.IGNORECASE)
+_ITEM = re.compile(r"^\s*(?:[-*•]|\(?[0-9a-z]{1,3}[.)])\s+", re.IGNORECASE)
+_NOBODY = re.compile(r"\b(?:no|neither|nobody|no\s+one|none)\b", re.IGNORECASE)
+_ADVERB = re.compile(
+    r"^(?:(?:also|always|only|all|be|been|have|hereby|to|at\s+all\s+times|not)\s+)+", re.IGNORECASE
+)
+_PLACE = re.compile(
+    r"\b(?:(?:out|in)side(?:\s+of)?|in|within|leave|from|to)\s+(?:the\s+)?"
+    r"(?:[A-Z][\w.-]*(?:\s+(?:and|of|the|or)(?=\s+[A-Z]))?\s*){1,6}"
+)
+_UNTIL = re.compile(
+    r"\b(?:(?:until|till)\s+[^,.;]{2,80}"
+    r"|(?:within|after|for(?:\s+at\s+(?:least|most))?|no\s+later\s+than|no\s+longer\s+than|by|before)\s+"
+    r"(?:[\w-]+\s+){0,3}?\(?(?:\d+\)?\s+)?(?:business\s+|calendar\s+|working\s+)?(?:hours?|days?|weeks?|months?|years?)"
+    r"|(?:by|before|on)\s+(?:\d{4}-\d\d-\d\d|\d{1,2}\s+[A-Z]\w+\s+\d{4}|[A-Z]\w+\s+\d{1,2},?\s+\d{4}))",
+    re.IGNORECASE,
+)
+_BOUNDARY = re.compile(
+    r"[,;:]\s+|\b(?:that|which|and|or|but|if|when|unless|where|provided)\s+", re.IGNORECASE
+)
+_END = re.compile(
+    r"[,;:.]\s|[;:.]$|\s(?:unless|provided|except|if|when|where|because|so\s+that|but)\s", re.IGNORECASE
+)
+#: What is granted or permitted to somebody, where it is not said as `may`.
+_GRANTED = re.compile(r"\bto\s+(?!any\b|the\b|an?\b|you\b|each\b|all\b|every\b)([a-z][\w-]+)")
+_BY = re.compile(
+    r"\bby\s+((?:the\s+|a\s+|an\s+|our\s+)?[\w' -]{2,60}?)"
+    r"(?=\s+(?:in|within|outside|until|before|for)\b|[,.;]|$)"
+)
+
+
+def rules_in(text: str) -> Iterator[ExtractedRule]:
+    """The rules of a text, in order, each with the sentence or list item that states it."""
+    lead: tuple[Kind, str] | None = None
+    for sentence in sentences(text):
+        found = list(_modals(sentence))
+        if not found and lead is not None and _is_item(sentence):
+            yield _rule(*lead, _ITEM.sub("", sentence), sentence)
+        for kind, subject, predicate in found:
+            if kind is not None and re.search(r"\w", predicate):
+                yield _rule(kind, subject, predicate, sentence)
+        if found and _LEAD.search(sentence):
+            told, subject, _ = found[-1]
+            lead = None if told is None else (told, subject)
+        elif not _is_item(sentence):
+            lead = None
+
+
+def _is_item(sentence: str) -> bool:
+    """Whether it can be an item of a list: marked as one, or no sentence of its own."""
+    bare = _ITEM.sub("", sentence)
+    return re.search(r"\w", bare) is not None and (bare != sentence or not sentence.endswith((".", "!", "?")))
+
+
+def kinds_in(quote: str) -> frozenset[str]:
+    """The kinds of rules that the words of a quotation tell."""
+    return frozenset(kind for kind, _, _ in _modals(quote) if kind is not None)
+
+
+def sentences(text: str) -> Iterator[str]:
+    """Sentences and list items, with single spaces; lines that run on are joined."""
+    joined = re.sub(r"(?<![.;:!?])\n(?=\s*[a-z(\"“])", " ", text)
+    for piece in _SENTENCE_END.split(joined):
+        if sentence := " ".join(piece.split()):
+            yield sentence[:MAX_QUOTE]
+
+
+def _modals(sentence: str) -> Iterator[tuple[Kind | None, str, str]]:
+    """Kind, subject and predicate of each clause that binds or frees somebody."""
+    matches = [one for one in _MODAL.finditer(sentence) if one[0] != "May"]  # the month
+    for at, match in enumerate(matches):
+        kind = _MODALS[int((match.lastgroup or "m0")[1:])][0]
+        before = sentence[matches[at - 1].end() if at else 0 : match.start()]
+        after = sentence[match.end() : matches[at + 1].start() if at + 1 < len(matches) else len(sentence)]
+        if kind == "permission" and not re.search(
+            r"\w", after
+        ):  # what is permitted stands before: `Permission to copy is granted.`
+            after = match[0] if " " in match[0] else before
+        subject = _BOUNDARY.split(before)[-1].strip(' ,;:.-*•"“”()')
+        if kind in {"permission", "duty"} and _NOBODY.search(subject):
+            kind = "prohibition"
+        if kind == "permission" and _NOBODY.search(after[:12]):
+            kind = "prohibition"
+        yield kind, subject[-MAX_PART:], after
+
+
+def _rule(kind: Kind, subject: str, predicate: str, quote: str) -> ExtractedRule:
+    place, until = _first(_PLACE, predicate), _first(_UNTIL, predicate)
+    if kind == "permission" and (granted := _GRANTED.search(predicate)):
+        predicate = predicate[granted.start(1) :]
+    passive = re.match(r"\s*(?:\w+\s+){0,2}?be(?:en)?\s+\w+", predicate) is not None
+    said = _ADVERB.sub("", predicate.strip(' ,;:.-*•"“”()'))
+    action, _, rest = said.partition(" ")
+    clause = _END.split(rest + " ")[0]
+    for part in (place, until):
+        clause = clause.partition(part)[0] if part else clause
+    target, assignee = clause.strip(" ,;:.()"), subject
+    if passive:
+        by = _BY.search(clause)
+        target, assignee = subject, by[1] if by else ""
+    words = (part[:MAX_PART].strip() for part in (assignee, target, place, until))
+    return ExtractedRule(kind, action.strip(",;:.()") or said[:MAX_PART], quote, *words)
+
+
+def _first(pattern: re.Pattern[str], text: str) -> str:
+    found = pattern.search(text)
+    return found[0].strip(" ,;:.") if found else ""
