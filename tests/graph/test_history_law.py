@@ -1,7 +1,9 @@
 """The law of the fact store: any interleaving of sources, retractions and passing time gives, now and as of
 every revision, what a small model in memory gives."""
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime
 from itertools import count
@@ -20,7 +22,9 @@ from tests.graph.fact_model import COMPANY, DAY, SOURCES, START, Model, live, pa
 _examples = count()
 
 
-crawls = st.tuples(st.sampled_from(SOURCES), st.lists(sayings(), max_size=5))
+said = st.lists(sayings(), max_size=5)
+#: One source, or several whose writes share a transaction.
+crawls = st.dictionaries(st.sampled_from(SOURCES), said, min_size=1)
 steps = st.lists(st.one_of(crawls, st.just("a day passes")), min_size=2, max_size=7)
 
 
@@ -30,6 +34,22 @@ async def store(neo4j: Database) -> FactStore:
     async with store.crawl(policy("configuration"), "all") as crawl:
         await crawl.write([EntityClaim(COMPANY, "Collection", COMPANY, {"name": "c"}, "sources.toml")])
     return store
+
+
+async def crawled_at_once(store: FactStore, claimed: Mapping[str, Mapping[str, Claim]], scope: str) -> int:
+    """The revision of the last of them; what they write waits until all of it does."""
+    async with AsyncExitStack() as stack:
+        crawls = [await stack.enter_async_context(store.crawl(policy(source), scope)) for source in claimed]
+        together = store._together
+        async with together._turn:
+            writes = [
+                asyncio.create_task(c.write(of.values()))
+                for c, of in zip(crawls, claimed.values(), strict=True)
+            ]
+            while len(together._waiting) < sum(not write.done() for write in writes):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        assert [report.quarantined for report in await asyncio.gather(*writes)] == [()] * len(crawls)
+        return [(await crawl.complete()).revision for crawl in crawls][-1]
 
 
 @settings(
@@ -52,13 +72,15 @@ async def test_every_interleaving_gives_what_the_model_gives_at_every_revision(s
             now += DAY
             revision = await store.tick()
         else:
-            source, said = step
-            claims = {fact_of(claim): claim for one in said for claim in [_moved(one.claim(prefix), first)]}
-            async with store.crawl(policy(source), prefix) as crawl:
-                report = await crawl.write(claims.values())
-                assert report.quarantined == ()
-                revision = (await crawl.complete()).revision
-            model = model.having(source, claims)
+            claimed = {
+                source: {
+                    fact_of(claim): claim for one in said for claim in [_moved(one.claim(prefix), first)]
+                }
+                for source, said in step.items()
+            }
+            revision = await crawled_at_once(store, claimed, prefix)
+            for source, claims in claimed.items():
+                model = model.having(source, claims)
         assert await live(store.database, prefix) == model.holding(now)
         instants = [first + day * DAY + DAY / 2 for day in (0, 2, 5)]
         told[revision] = {at: model.holding(at) for at in instants}
