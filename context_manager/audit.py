@@ -62,7 +62,9 @@ class AuditLog:
         try:
             self._writer.submit(self._write)
         except RuntimeError as error:
-            raise AuditError(f"{self.path}: the audit log is closed; start the service again") from error
+            raise AuditError(
+                f"{self.path}: the audit log cannot be written: it is closed; start the service again"
+            ) from error
         return one.written
 
     def _write(self) -> None:
