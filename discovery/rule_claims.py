@@ -39,11 +39,8 @@ def claims_of(
     """
     id_ = entity_id(rule.kind, f"{passage.id.partition(':')[2]}/{_digest(rule)}")
     values = {"name": statement(rule), "quote": rule.quote, "action": rule.action}
-    values |= {
-        name: value
-        for name in ("assignee", "target", "place", "until")
-        if (value := getattr(rule, name))
-    }  # fmt: skip
+    parts = {"assignee": rule.assignee, "target": rule.target, "place": rule.place, "timeLimit": rule.until}
+    values |= {name: value for name, value in parts.items() if value}
     return [
         EntityClaim(id_, _CLASSES[rule.kind], passage.collection, values, evidence, confidence),
         RelationshipClaim(id_, "STATED_IN", passage.id, evidence, confidence),

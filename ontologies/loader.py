@@ -36,9 +36,10 @@ from ontologies.shapes import Shapes, compile_shapes
 OG = Namespace("urn:orgraph:ontology:")
 
 _DATATYPES: Mapping[Node | None, Datatype] = {XSD[name]: name for name in get_args(Datatype)}
-#: What live nodes carry beside their values.
+#: What live nodes and those of versions carry beside their values.
 _TAKEN = frozenset(
     {"id", "audience", "sources", "confidence", "since", "validFrom", "validTo", "embedding", "pages"}
+    | {"class", "collection", "fact", "heldAudience", "status", "until"}
 )
 _CLASS_NAME = re.compile(r"[A-Z][A-Za-z0-9]*")
 _PROPERTY_NAME = re.compile(r"[a-z][A-Za-z0-9]*")

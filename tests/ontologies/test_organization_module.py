@@ -160,6 +160,11 @@ H = "https://hospital.example/"
             id="a value that would overwrite the audience",
         ),
         pytest.param(
+            ("wards.ttl", "h:wardCode a owl:DatatypeProperty ;", "h:until a owl:DatatypeProperty ;"),
+            *("wards.ttl", H + "ontology#until", "for Orgraph's own use", "rename"),
+            id="a value that the past would tell wrongly",
+        ),
+        pytest.param(
             ("wards.ttl", "h:Bed a owl:Class ;", "h:Person a owl:Class ; rdfs:subClassOf og:Entity ; rdfs:label 'p'@en ; rdfs:comment 'p'@en . h:Bed a owl:Class ;"),
             *("wards.ttl", H + "ontology#Person", "a name of its own", "choose another"),
             id="a class named as one of ours",
