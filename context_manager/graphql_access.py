@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import strawberry
 
@@ -11,8 +12,11 @@ from context_manager import access_questions as questions
 from context_manager.access_desk import AccessRefused
 from context_manager.administration import to_review
 from context_manager.audit import AuditError
+from context_manager.mesh_operations import OperationRefused
+from context_manager.node_declarations import DeclarationRefused
 from discovery.sources import ConfigurationError
 from graph import access_effects, access_entries, access_history
+from graph.erasure import ErasureError
 from graph.feed import current_revision
 from graph.journal import JournalError
 from graph.lease import CrawlBusyError, LeaseLostError
@@ -29,12 +33,25 @@ EXPECTED = (
     ConfigurationError,
     CrawlBusyError,
     DecisionError,
+    DeclarationRefused,
+    ErasureError,
     JournalError,
     LeaseLostError,
     MergeError,
+    OperationRefused,
     ReadOvertakenError,
     RevisionTokenError,
 )
+
+T = TypeVar("T")
+
+
+async def expected(work: Awaitable[T]) -> T:
+    """What the work gives; what it may end with becomes the error of the query."""
+    try:
+        return await work
+    except EXPECTED as error:
+        raise GraphQLError(str(error)) from error
 
 
 @strawberry.type(description="A decision by hand about access.")
@@ -133,26 +150,19 @@ class AccessQueries:
         subject: strawberry.ID | None = None,
         collection: strawberry.ID | None = None,
     ) -> list[AccessDecision]:
-        try:
-            found = await questions.decisions(info.context.desk(), info.context.asker, subject, collection)
-        except EXPECTED as error:
-            raise GraphQLError(str(error)) from error
+        found = await expected(
+            questions.decisions(info.context.desk(), info.context.asker, subject, collection)
+        )
         return [decision_of(entry) for entry in found]
 
     @strawberry.field(description="Emergencies that somebody else than who took access has yet to review.")
     async def break_glass_reviews(self, info: strawberry.Info) -> list[AccessDecision]:
-        try:
-            found = await questions.decisions(info.context.desk(), info.context.asker)
-        except EXPECTED as error:
-            raise GraphQLError(str(error)) from error
+        found = await expected(questions.decisions(info.context.desk(), info.context.asker))
         return [decision_of(entry) for entry in found if to_review(entry)]
 
     @strawberry.field(description="The accounts that may view an entity.")
     async def who_can_see(self, info: strawberry.Info, id: strawberry.ID) -> list[strawberry.ID]:
-        try:
-            found = await questions.who_can_see(info.context.desk(), info.context.asker, str(id))
-        except EXPECTED as error:
-            raise GraphQLError(str(error)) from error
+        found = await expected(questions.who_can_see(info.context.desk(), info.context.asker, str(id)))
         return [strawberry.ID(account) for account in found]
 
     @strawberry.field(
@@ -179,28 +189,19 @@ class AccessQueries:
         description="Who would gain and lose if a source were crawled as it and its mapping are now."
     )
     async def preview_source(self, info: strawberry.Info, source: str) -> list[AccessEffect]:
-        try:
-            found = await questions.preview_source(info.context.desk(), info.context.asker, source)
-        except EXPECTED as error:
-            raise GraphQLError(str(error)) from error
+        found = await expected(questions.preview_source(info.context.desk(), info.context.asker, source))
         return effects_of(found)
 
     @strawberry.field(
         description="Who would gain and lose under another authorization model, which is in OpenFGA's DSL."
     )
     async def preview_model(self, info: strawberry.Info, model: str) -> list[AccessEffect]:
-        try:
-            found = await questions.preview_model(info.context.desk(), info.context.asker, model)
-        except EXPECTED as error:
-            raise GraphQLError(str(error)) from error
+        found = await expected(questions.preview_model(info.context.desk(), info.context.asker, model))
         return effects_of(found)
 
     @strawberry.field(
         description="Who would gain and lose if the sources' configuration took effect as its file is now."
     )
     async def preview_sources(self, info: strawberry.Info) -> list[AccessEffect]:
-        try:
-            found = await questions.preview_configuration(info.context.desk(), info.context.asker)
-        except EXPECTED as error:
-            raise GraphQLError(str(error)) from error
+        found = await expected(questions.preview_configuration(info.context.desk(), info.context.asker))
         return effects_of(found)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import strawberry
 
 from context_manager import erasing
-from context_manager.graphql_access import EXPECTED
-from graph.erasure import ErasureError
-from graphql import GraphQLError
-
-T = TypeVar("T")
+from context_manager.graphql_access import expected
 
 
 @strawberry.type(description="How often somebody was found in a place.")
@@ -74,7 +70,7 @@ class ErasureQueries:
 
     @strawberry.field(description="Receipts of erasures, from the audit log; for the administrator.")
     async def erasures(self, info: strawberry.Info) -> list[ErasureReceipt]:
-        found = await _expected(erasing.receipts(info.context.erasure_desk(), info.context.asker))
+        found = await expected(erasing.receipts(info.context.erasure_desk(), info.context.asker))
         return [_receipt(erasing.Told(receipt, ())) for receipt in found]
 
 
@@ -91,8 +87,8 @@ class ErasureMutations:
     ) -> ErasureReceipt:
         desk, asker = info.context.erasure_desk(), info.context.asker
         if dry_run:
-            return _receipt(await _expected(erasing.preview(desk, asker, person)))
-        return _receipt(await _expected(erasing.erase(desk, asker, person, reason)))
+            return _receipt(await expected(erasing.preview(desk, asker, person)))
+        return _receipt(await expected(erasing.erase(desk, asker, person, reason)))
 
     @strawberry.mutation(
         description="Let crawls bring an erased person, or an account of theirs, back. Returns pseudonyms "
@@ -102,12 +98,5 @@ class ErasureMutations:
         self, info: strawberry.Info, person: strawberry.ID, reason: str
     ) -> list[strawberry.ID]:
         desk, asker = info.context.erasure_desk(), info.context.asker
-        out = await _expected(erasing.readmit(desk, asker, person, reason))
+        out = await expected(erasing.readmit(desk, asker, person, reason))
         return [strawberry.ID(id) for id in out]
-
-
-async def _expected(work: Awaitable[T]) -> T:
-    try:
-        return await work
-    except (*EXPECTED, ErasureError) as error:
-        raise GraphQLError(str(error)) from error

@@ -5,11 +5,10 @@ from __future__ import annotations
 import strawberry
 
 from context_manager import extraction_review as review
-from context_manager.graphql_access import EXPECTED
-from context_manager.graphql_types import MAX_PAGE
+from context_manager.graphql_access import expected
+from context_manager.graphql_types import check_size
 from graph import extractions
 from graph.extractions import Chosen, Decision
-from graphql import GraphQLError
 
 
 @strawberry.type(
@@ -60,13 +59,9 @@ class ExtractionQueries:
         first: int = 50,
         after: str | None = None,
     ) -> ExtractionPage:
-        if not 1 <= first <= MAX_PAGE:
-            raise GraphQLError(f"first is {first}; expected 1 to {MAX_PAGE}")
+        check_size(first)
         desk, asker = info.context.desk(), info.context.asker
-        try:
-            found = await review.told(desk, asker, Chosen(source, about, decided), first + 1, after)
-        except EXPECTED as error:
-            raise GraphQLError(str(error)) from error
+        found = await expected(review.told(desk, asker, Chosen(source, about, decided), first + 1, after))
         return ExtractionPage(
             items=[_told(one) for one in found[:first]],
             end_cursor=found[first - 1].id if len(found) > first else None,
@@ -89,10 +84,7 @@ class ExtractionMutations:
 
 async def _decided(info: strawberry.Info, id: str, decision: Decision, reason: str) -> Extraction:
     desk, asker = info.context.desk(), info.context.asker
-    try:
-        return _told(await review.review(desk, asker, id, decision, reason))
-    except EXPECTED as error:
-        raise GraphQLError(str(error)) from error
+    return _told(await expected(review.review(desk, asker, id, decision, reason)))
 
 
 def _told(one: extractions.Extraction) -> Extraction:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from datetime import datetime
-from typing import TypeVar
 
 import strawberry
 
 from context_manager import identity_review as review
-from context_manager.graphql_access import EXPECTED
-from context_manager.graphql_types import MAX_PAGE, Entity
+from context_manager.graphql_access import expected
+from context_manager.graphql_types import Entity, check_size
 from graph import merges
-from graphql import GraphQLError
-
-T = TypeVar("T")
 
 
 @strawberry.type(description="That two entities may be one. Nothing follows from it until somebody decides.")
@@ -68,7 +63,7 @@ class IdentityQueries:
     async def identity_proposals(
         self, info: strawberry.Info, about: strawberry.ID | None = None, first: int = 50
     ) -> list[IdentityProposal]:
-        _check_size(first)
+        check_size(first)
         desk, asker = info.context.desk(), info.context.asker
         return [
             IdentityProposal(
@@ -77,7 +72,7 @@ class IdentityQueries:
                 score=found.proposal.score,
                 evidence=list(found.proposal.evidence),
             )
-            for found in await _expected(review.proposals(desk, asker, first, about))
+            for found in await expected(review.proposals(desk, asker, first, about))
         ]
 
     @strawberry.field(
@@ -90,9 +85,9 @@ class IdentityQueries:
         first: int = 50,
         after: strawberry.ID | None = None,
     ) -> list[IdentityDecision]:
-        _check_size(first)
+        check_size(first)
         desk, asker = info.context.desk(), info.context.asker
-        found = await _expected(review.decided(desk, asker, first, after, about))
+        found = await expected(review.decided(desk, asker, first, after, about))
         return [identity_decision_of(decision) for decision in found]
 
 
@@ -106,7 +101,7 @@ class IdentityMutations:
         self, info: strawberry.Info, kept: strawberry.ID, other: strawberry.ID, reason: str
     ) -> IdentityDecision:
         desk, asker = info.context.desk(), info.context.asker
-        return identity_decision_of(await _expected(review.merge(desk, asker, kept, other, reason)))
+        return identity_decision_of(await expected(review.merge(desk, asker, kept, other, reason)))
 
     @strawberry.mutation(
         description="Say that two that are proposed are not one. The same evidence proposes it no more."
@@ -115,21 +110,9 @@ class IdentityMutations:
         self, info: strawberry.Info, one: strawberry.ID, other: strawberry.ID, reason: str
     ) -> IdentityDecision:
         desk, asker = info.context.desk(), info.context.asker
-        return identity_decision_of(await _expected(review.reject(desk, asker, one, other, reason)))
+        return identity_decision_of(await expected(review.reject(desk, asker, one, other, reason)))
 
     @strawberry.mutation(description="Take a merge back: all is told as before it.")
     async def undo_merge(self, info: strawberry.Info, id: strawberry.ID, reason: str) -> IdentityDecision:
         desk, asker = info.context.desk(), info.context.asker
-        return identity_decision_of(await _expected(review.undo(desk, asker, id, reason)))
-
-
-def _check_size(first: int) -> None:
-    if not 1 <= first <= MAX_PAGE:
-        raise GraphQLError(f"first is {first}; expected 1 to {MAX_PAGE}")
-
-
-async def _expected(work: Awaitable[T]) -> T:
-    try:
-        return await work
-    except EXPECTED as error:
-        raise GraphQLError(str(error)) from error
+        return identity_decision_of(await expected(review.undo(desk, asker, id, reason)))

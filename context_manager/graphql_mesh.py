@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
-from typing import TypeVar
 
 import strawberry
 
 from context_manager import graphql_types as types
 from context_manager.ask import Asking
-from context_manager.audit import AuditError
-from context_manager.mesh_operations import MeshOperations, OperationRefused
-from context_manager.node_declarations import DeclarationRefused, NodeDeclarations
+from context_manager.graphql_access import expected
+from context_manager.mesh_operations import MeshOperations
+from context_manager.node_declarations import NodeDeclarations
 from context_manager.openai_context import Grounds, PriorAnswers, grounds
 from context_manager.openai_errors import ApiError
 from context_manager.openai_request import Extension
@@ -23,8 +22,6 @@ from graphql import GraphQLError
 from inference.nodes import CHAT, LOCAL_NODE_ID, VLLM, MeshNode, NodeState
 from inference.placement import place
 from inference.requirement import Requirement
-
-T = TypeVar("T")
 
 
 @strawberry.type(description="A certification of a mesh node, and whether it holds now.")
@@ -248,7 +245,7 @@ class MeshMutations:
         id_ = _node_id(node.name)
         account = info.context.asker.account
         declarations = await _declaring(info, reason)
-        await _expected(
+        await expected(
             declarations.declare(
                 account,
                 id_,
@@ -266,7 +263,7 @@ class MeshMutations:
     )
     async def withdraw_node(self, info: strawberry.Info, id: strawberry.ID, reason: str) -> strawberry.ID:
         declarations = await _declaring(info, reason)
-        await _expected(declarations.withdraw(info.context.asker.account, str(id), reason))
+        await expected(declarations.withdraw(info.context.asker.account, str(id), reason))
         return id
 
 
@@ -280,19 +277,12 @@ def _node_id(name: str) -> str:
 async def _declaring(info: strawberry.Info, reason: str) -> NodeDeclarations:
     info.context.require("administer")
     operations: MeshOperations = info.context.service.operations
-    return await _expected(operations.declaring(info.context.asker, reason))
-
-
-async def _expected(work: Awaitable[T]) -> T:
-    try:
-        return await work
-    except (OperationRefused, DeclarationRefused, AuditError) as error:
-        raise GraphQLError(str(error)) from error
+    return await expected(operations.declaring(info.context.asker, reason))
 
 
 async def _operate(
     info: strawberry.Info, work: Callable[[Asker, str], Awaitable[None]], id_: strawberry.ID
 ) -> list[Node]:
     info.context.require("administer")
-    await _expected(work(info.context.asker, str(id_)))
+    await expected(work(info.context.asker, str(id_)))
     return await _nodes(info.context.service, info.context.asker)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from datetime import datetime
-from typing import TypeVar
 
 import strawberry
 
 from context_manager import access_questions as questions
 from context_manager import administration
 from context_manager.graphql_access import (
-    EXPECTED,
     AccessDecision,
     AccessEffect,
     decision_of,
     effects_of,
+    expected,
 )
 from context_manager.graphql_erasure import ErasureMutations
 from context_manager.graphql_extractions import ExtractionMutations
@@ -23,9 +22,6 @@ from context_manager.graphql_identity import IdentityMutations
 from context_manager.graphql_mesh import MeshMutations
 from graph import access_effects
 from graph.access_entries import AccessEntry
-from graphql import GraphQLError
-
-T = TypeVar("T")
 
 
 @strawberry.type(description="A decision; or, of a dry run, who would gain and lose by it.")
@@ -87,7 +83,7 @@ class Mutation(MeshMutations, IdentityMutations, ExtractionMutations, ErasureMut
         desk, asker = info.context.desk(), info.context.asker
         outcome = await _effects(questions.preview_link(desk, asker, person, account))
         if not dry_run:
-            made = await _expected(administration.link(desk, asker, person, account, reason, until))
+            made = await expected(administration.link(desk, asker, person, account, reason, until))
             outcome.decision = decision_of(made)
         return outcome
 
@@ -105,7 +101,7 @@ class Mutation(MeshMutations, IdentityMutations, ExtractionMutations, ErasureMut
         self, info: strawberry.Info, subject: strawberry.ID, reason: str
     ) -> list[AccessDecision]:
         desk, asker = info.context.desk(), info.context.asker
-        ended = await _expected(administration.take_back_all(desk, asker, subject, reason))
+        ended = await expected(administration.take_back_all(desk, asker, subject, reason))
         return [decision_of(entry) for entry in ended]
 
     @strawberry.mutation(description="Confirm, as the second person, what another one decided.")
@@ -124,7 +120,7 @@ class Mutation(MeshMutations, IdentityMutations, ExtractionMutations, ErasureMut
         self, info: strawberry.Info, account: strawberry.ID, reason: str
     ) -> list[AccessDecision]:
         desk, asker = info.context.desk(), info.context.asker
-        ended = await _expected(administration.enable(desk, asker, account, reason))
+        ended = await expected(administration.enable(desk, asker, account, reason))
         return [decision_of(entry) for entry in ended]
 
     @strawberry.mutation(
@@ -149,20 +145,13 @@ class Mutation(MeshMutations, IdentityMutations, ExtractionMutations, ErasureMut
         description="After a restore that the service did not see: what stands by hand counts again."
     )
     async def vouch_for_access(self, info: strawberry.Info, reason: str) -> bool:
-        await _expected(administration.vouch(info.context.desk(), info.context.asker, reason))
+        await expected(administration.vouch(info.context.desk(), info.context.asker, reason))
         return True
 
 
-async def _expected(work: Awaitable[T]) -> T:
-    try:
-        return await work
-    except EXPECTED as error:
-        raise GraphQLError(str(error)) from error
-
-
 async def _decision(work: Awaitable[AccessEntry]) -> AccessOutcome:
-    return AccessOutcome(decision=decision_of(await _expected(work)))
+    return AccessOutcome(decision=decision_of(await expected(work)))
 
 
 async def _effects(work: Awaitable[Sequence[access_effects.AccessEffect]]) -> AccessOutcome:
-    return AccessOutcome(effects=effects_of(await _expected(work)))
+    return AccessOutcome(effects=effects_of(await expected(work)))

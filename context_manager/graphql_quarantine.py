@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import strawberry
 
 from context_manager.access_desk import AccessDesk
-from context_manager.graphql_access import EXPECTED
+from context_manager.graphql_access import expected
 from graph.quarantine import Quarantined, quarantined
 from graph.reads import Asker
-from graphql import GraphQLError
 
 
 @strawberry.type(description="A claim of a source that is kept out until it passes, or is made no more.")
@@ -45,10 +44,7 @@ class QuarantineQueries:
         "others what is about entities in collections whose access they decide."
     )
     async def quarantine(self, info: strawberry.Info, source: str | None = None) -> list[QuarantinedClaim]:
-        try:
-            found = await told(info.context.desk(), info.context.asker, source)
-        except EXPECTED as error:
-            raise GraphQLError(str(error)) from error
+        found = await expected(told(info.context.desk(), info.context.asker, source))
         return [
             QuarantinedClaim(
                 source=one.violation.source,

@@ -21,16 +21,25 @@ from graph.contradictions import Contradiction
 from graph.facts import Stated
 from graph.past import PRESENT, When
 from graph.reads import EntityView, Neighbour
+from graphql import GraphQLError
 from inference.nodes import LOCAL_NODE_ID
 from inference.placement import Placement as Placed
 from ontologies.ontology import RelationshipType
 
 MAX_PAGE = 100
 
+
 _CLAIMS = (
     "What each source says of it, who is believed first. Claims are of the present alone: of the past this "
     "is null, with an error."
 )
+
+
+def check_size(first: int) -> None:
+    """Raises GraphQLError outside of 1..MAX_PAGE."""
+    if not 1 <= first <= MAX_PAGE:
+        raise GraphQLError(f"first is {first}; expected 1 to {MAX_PAGE}")
+
 
 strawberry.enum(Outcome, description="How an ask ended.")
 

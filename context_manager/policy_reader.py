@@ -107,7 +107,7 @@ class PolicyReader:
                 "handling": handling.record(),
                 "node": None if node is None else node.id,
             }
-            await asyncio.to_thread(self.audit.append, "extraction", record)
+            await self.audit.record("extraction", record)
 
         return Job(
             "/v1/chat/completions",

@@ -14,7 +14,7 @@ from typing import Any, LiteralString, TypeGuard
 
 from discovery.connector import Item
 from discovery.sources import SourceConfig
-from graph.claims import Claim, EntityClaim, RelationshipClaim
+from graph.claims import Claim, EntityClaim, RelationshipClaim, subject
 from graph.database import Database
 from graph.extractions import Extraction, packed, propose, rejected, reviewed
 from graph.facts import fact_of
@@ -81,7 +81,7 @@ class Proposed:
     def without_sampled(self, withdrawn: Sequence[Claim]) -> list[Claim]:
         """Of what a source takes back, what samples do not decide; a column that goes takes all with it."""
         gone = {claim.id for claim in withdrawn if isinstance(claim, EntityClaim)}
-        left = [one for one in withdrawn if fact_of(one) not in self.standing or _start(one) in gone]
+        left = [one for one in withdrawn if fact_of(one) not in self.standing or subject(one) in gone]
         self.kept.update(fact_of(one) for one in withdrawn if one not in left)
         return left
 
@@ -159,7 +159,3 @@ def _extraction(source: str, row: Mapping[str, Any], found: set[str], kept: set[
         standing=packed([]),
         found=False if fact in kept else True if fact in found else None,
     )
-
-
-def _start(claim: Claim) -> str:
-    return claim.id if isinstance(claim, EntityClaim) else claim.start

@@ -15,7 +15,7 @@ from hashlib import sha256
 import pycountry
 
 from discovery.extraction import ExtractedRule, Passage
-from graph.claims import Claim, EntityClaim, RelationshipClaim, Value, entity_id
+from graph.claims import Claim, EntityClaim, RelationshipClaim, Value, entity_id, subject
 
 _CLASSES = {"duty": "Duty", "permission": "Permission", "prohibition": "Prohibition"}
 _SAYS = {"duty": "must", "permission": "may", "prohibition": "must not"}
@@ -27,7 +27,7 @@ _PROCESSING = re.compile(
 )
 _OUTSIDE = re.compile(r"^(?:outside|leave|from)\b", re.IGNORECASE)
 _INSIDE = re.compile(r"^(?:in|within|inside)\b", re.IGNORECASE)
-_LEAVES = re.compile(r"^(?:leav|export)", re.IGNORECASE)
+_LEAVES = re.compile(r"^leav", re.IGNORECASE)
 
 
 def claims_of(
@@ -55,7 +55,7 @@ def claims_of(
 def standing(claims: Sequence[Claim], covers: Collection[str]) -> Sequence[Claim]:
     """Those that stand before anybody agreed: requirements on what the documents cover, and no others."""
     covered = {entity_id("classification", key) for key in covers}
-    handling = [one for one in claims if _start(one).startswith("handling_rule:")]
+    handling = [one for one in claims if subject(one).startswith("handling_rule:")]
     reached = [
         one
         for one in handling
@@ -89,9 +89,9 @@ def jurisdictions(rule: ExtractedRule) -> frozenset[str]:
         return frozenset()
     within = _INSIDE.match(rule.place) if rule.kind == "duty" else _OUTSIDE.match(rule.place)
     leaves = rule.kind == "prohibition" and _LEAVES.match(rule.action) and not _INSIDE.match(rule.place)
-    if within is None and not (leaves and rule.action.casefold().startswith("leav")):
+    if within is None and not leaves:
         return frozenset()
-    return frozenset(code for code in countries(rule.place))
+    return frozenset(countries(rule.place))
 
 
 def countries(place: str) -> Iterator[str]:
@@ -136,7 +136,3 @@ def _digest(rule: ExtractedRule) -> str:
     """Of what it says; not of who read it."""
     text = "\n".join((rule.kind, *rule.parts)).casefold()
     return sha256(text.encode()).hexdigest()[:12]
-
-
-def _start(claim: Claim) -> str:
-    return claim.id if isinstance(claim, EntityClaim) else claim.start

@@ -59,6 +59,11 @@ class RelationshipClaim:
 Claim = EntityClaim | RelationshipClaim
 
 
+def subject(claim: Claim) -> str:
+    """The id of the entity that it is of: the start, of a relationship."""
+    return claim.id if isinstance(claim, EntityClaim) else claim.start
+
+
 @dataclass(frozen=True, slots=True)
 class SourcePolicy:
     """What a source may claim, as the organization's configuration declares it."""

@@ -6,7 +6,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from graph.claims import Claim, EntityClaim, RelationshipClaim, Scalar, SourcePolicy, Value, Violation
+from graph.claims import (
+    Claim,
+    EntityClaim,
+    RelationshipClaim,
+    Scalar,
+    SourcePolicy,
+    Value,
+    Violation,
+    subject,
+)
 from graph.facts import IN_COLLECTION
 from graph.tuples import CONFIGURATION, HAS_ACCOUNT, IDENTITY, SAME_AS
 from ontologies.ontology import Ontology
@@ -100,11 +109,7 @@ class Gate:
 def violation(source: str, claim: Claim, rule: str, value: object, message: str) -> Violation:
     """With the value as Python writes it, cut at 200 characters."""
     shown = value if isinstance(value, str) else repr(value)
-    return Violation(source, _text(_about(claim)), rule, _text(shown[:200]), _text(message))
-
-
-def _about(claim: Claim) -> str:
-    return claim.id if isinstance(claim, EntityClaim) else claim.start
+    return Violation(source, _text(subject(claim)), rule, _text(shown[:200]), _text(message))
 
 
 def _text(text: str) -> str:
