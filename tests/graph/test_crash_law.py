@@ -32,7 +32,7 @@ from ontologies import load_authorization, load_shapes
 from tests.graph.fact_model import COMPANY, KEYS, SOURCES, START, Model, live, past, person, policy, sayings
 
 # Not beside the shared server: two are more than a small machine bears.
-pytestmark = [pytest.mark.neo4j, pytest.mark.xdist_group("neo4j")]
+pytestmark = [pytest.mark.neo4j, pytest.mark.xdist_group("own_neo4j")]
 
 DATABASE = "facts"
 #: More than a batch has queries: at the latest its commit is struck.
