@@ -26,6 +26,8 @@ Chains = Sequence[Sequence[Migration]]
 async def migrate_ontology(settings: Settings, progress: Progress, *, dry_run: bool) -> Chains:
     """What was carried out, or, of a dry run, tried. Goes on with what an earlier run left half-way.
 
+    A module whose file is gone is forgotten, where no facts of it are left.
+
     Raises SettingsError beside a running service, OntologyError where no migration leads to the present
     version, MigrationError where the facts do not fit it afterwards; then they are as they were.
     """
@@ -37,20 +39,23 @@ async def migrate_ontology(settings: Settings, progress: Progress, *, dry_run: b
         _, database = await open_database(settings, stack, progress)
         written = await written_under(database)
         modules = {module.iri: module for module in ontology.modules}
-        if gone := sorted(written.keys() - modules.keys()):
-            raise MigrationError(
-                f"the graph holds facts of the module {gone[0]}, whose file is not there: put it back"
-            )
+        gone = sorted(written.keys() - modules.keys())
         chains = [
             chain(known, modules[iri], version, ontology)
             for iri, version in sorted(written.items())
-            if version != modules[iri].version
+            if iri in modules and version != modules[iri].version
         ]
         if chains:
             await _try(settings, database, shapes, chains, progress)
-        if chains and not dry_run:
+        elif gone and (left := await problems(database, shapes)):
+            raise MigrationError(
+                f"the file of the module {gone[0]} is not there, and facts of it are: {'; '.join(left)}. Put "
+                "it back, drop its terms by a migration to a version without them, then take it away"
+            )
+        if not dry_run:
             await _carry_out(database, ontology, chains, progress)
-            await note_versions(database, {iri: module.version for iri, module in modules.items()})
+            if chains or gone:
+                await note_versions(database, {iri: module.version for iri, module in modules.items()}, gone)
         return chains
 
 

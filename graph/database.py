@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, LiteralString, TypeVar
 
 from neo4j import READ_ACCESS, AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction, Record
 from neo4j.exceptions import AuthError, ClientError, ServiceUnavailable
+
+from graph.latest import Latest
 
 #: The SEARCH clause with filters needs it.
 MINIMUM_VERSION = (2026, 1)
@@ -110,6 +112,7 @@ class Database:
 
     driver: AsyncDriver
     name: str
+    latest: Latest = field(default_factory=Latest, compare=False, repr=False)
 
     async def read(self, query: LiteralString, /, **parameters: Any) -> list[Record]:
         """All records of a query, in a read transaction, repeated on transient errors."""

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -22,8 +23,6 @@ from graph.database import Database
 from graph.facts import IN_COLLECTION, Stated
 from graph.tuples import Scope
 
-#: Neo4j Community tells nobody of commits, so it is asked.
-_POLL_SECONDS = 0.05
 #: Revisions read at a time; one may hold the thousands of changes of a batch.
 _REVISIONS = 20
 
@@ -189,15 +188,30 @@ async def compacted_to(database: Database) -> int:
 
 async def wait_beyond(database: Database, revision: int) -> int:
     """Wait until there is a later revision; its number or a later one's."""
-    while (current := await current_revision(database)) <= revision:  # noqa: ASYNC110
-        await asyncio.sleep(_POLL_SECONDS)
-    return current
+    latest = database.latest
+    await latest.until(lambda: latest.revision > revision, partial(_look, database))
+    return latest.revision
+
+
+async def wait_for_access(database: Database, revision: int) -> int:
+    """Wait until a later revision changed who may see what; its number or a later such one's."""
+    latest = database.latest
+    await latest.until(lambda: latest.access > revision, partial(_look, database))
+    return latest.access
 
 
 async def wait_for(database: Database, revision: int, seconds: float) -> None:
     """Wait until the revision is committed. TimeoutError when it is not within so many seconds."""
+    database.latest.ring()
     async with asyncio.timeout(seconds):
         await wait_beyond(database, revision - 1)
+
+
+async def _look(database: Database) -> tuple[int, int]:
+    [record] = await database.read(
+        "MATCH (meta:_Meta) RETURN meta.revision AS revision, meta.accessRevision AS access"
+    )
+    return int(record["revision"]), int(record["access"])
 
 
 async def follow(database: Database, consumer: str) -> AsyncIterator[Sequence[Revision]]:
@@ -208,12 +222,14 @@ async def follow(database: Database, consumer: str) -> AsyncIterator[Sequence[Re
     """
     reached = await position(database, consumer)
     while True:
-        if reached < (compacted := await compacted_to(database)):
+        revisions = await changes(database, reached, _REVISIONS)
+        is_next = bool(revisions) and revisions[0].number == reached + 1
+        if not is_next and reached < (compacted := await compacted_to(database)):
             raise FeedGapError(
                 f"the outbox begins after revision {compacted}, and {consumer} has followed it to {reached}: "
                 f"build {consumer} anew from what stands"
             )
-        if revisions := await changes(database, reached, _REVISIONS):
+        if revisions:
             yield revisions
             reached = revisions[-1].number
             await advance(database, consumer, reached)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from neo4j import AsyncManagedTransaction
 
@@ -37,14 +37,15 @@ async def check_versions(database: Database, ontology: Ontology) -> None:
     await note_versions(database, {iri: now[iri] for iri in now.keys() - written.keys()})
 
 
-async def note_versions(database: Database, versions: Mapping[str, str]) -> None:
-    """Say that the facts are of these versions."""
+async def note_versions(database: Database, versions: Mapping[str, str], gone: Sequence[str] = ()) -> None:
+    """Say that the facts are of these versions; `gone` are the IRIs of modules that there are no facts of."""
 
     async def work(tx: AsyncManagedTransaction) -> None:
         await tx.run(
             "UNWIND $rows AS row MERGE (m:_Module {iri: row[0]}) SET m.version = row[1]",
             rows=[list(pair) for pair in sorted(versions.items())],
         )
+        await tx.run("UNWIND $gone AS iri MATCH (m:_Module {iri: iri}) DELETE m", gone=list(gone))
 
-    if versions:
+    if versions or gone:
         await database.write_transaction(work)

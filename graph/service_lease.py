@@ -19,12 +19,12 @@ from neo4j import AsyncManagedTransaction
 from neo4j.exceptions import DriverError, Neo4jError
 
 from graph.database import Database
+from graph.feed import wait_for_access
 
 SECONDS = 5
 _RENEW_SECONDS = 1
-#: A process that no bell reaches finds out by itself.
-_LOOK_SECONDS = 0.05
 _WAIT_SECONDS = 0.004
+_AGAIN_SECONDS = 0.05
 
 
 class NoLeaseError(Exception):
@@ -42,7 +42,6 @@ class ServiceLease:
         self._until = 0.0
         self._count = 0
         self._reached = 0
-        self._rung = asyncio.Event()
 
     def held(self) -> int:
         """A number that stays the same while the lease is held without a break. Raises NoLeaseError."""
@@ -62,7 +61,7 @@ class ServiceLease:
     async def holding(self, host: str) -> AsyncIterator[None]:
         """Hold the lease until the block ends; other processes ring at a free port of the host."""
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: _Bell(self._rung), (host, 0))
+        transport, _ = await loop.create_datagram_endpoint(lambda: _Bell(self._database.latest.ring), (host, 0))
         bell = "{} {}".format(*transport.get_extra_info("sockname")[:2])
         tasks = []
         try:
@@ -96,15 +95,12 @@ class ServiceLease:
 
     async def _keep_up(self) -> None:
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await self._rung.wait()
-            self._rung.clear()
-            with suppress(Neo4jError, DriverError, TimeoutError):  # else commits wait until it runs out
-                revision = await self._access_revision()
-                if revision > self._reached:
-                    self._reached = await self._follow(revision)
-                    await self._acknowledge()
+            try:
+                revision = await wait_for_access(self._database, self._reached)
+                self._reached = await self._follow(revision)
+                await self._acknowledge()
+            except (Neo4jError, DriverError, TimeoutError):  # commits wait for us until it runs out
+                await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _access_revision(self) -> int:
         [record] = await self._database.read("MATCH (meta:_Meta) RETURN meta.accessRevision AS revision")
@@ -156,11 +152,11 @@ async def acknowledged(database: Database, revision: int) -> None:
 class _Bell(asyncio.DatagramProtocol):
     """Whoever rings says nothing but that it is worth having a look."""
 
-    def __init__(self, rung: asyncio.Event) -> None:
-        self._rung = rung
+    def __init__(self, ring: Callable[[], None]) -> None:
+        self._ring = ring
 
     def datagram_received(self, data: bytes, addr: object) -> None:
-        self._rung.set()
+        self._ring()
 
 
 async def _ring(bell: str) -> None:

@@ -108,7 +108,10 @@ class FactStore:
         async def work(tx: AsyncManagedTransaction) -> Sequence[Outcome]:
             return await carry_out(tx, self._schema, orders, self._clock())
 
-        return await self.database.write_transaction(work)
+        outcomes = await self.database.write_transaction(work)
+        access = max((one.revision for one in outcomes if one.access), default=0)
+        self.database.latest.told(outcomes[-1].revision, access)
+        return outcomes
 
     async def _settle(self) -> None:
         while await self.database.write_transaction(

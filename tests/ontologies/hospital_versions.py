@@ -107,6 +107,59 @@ def after(folder: Path, migration: str = MIGRATION) -> Path:
     return folder / "sources.toml"
 
 
+REMOVAL = """
+module = "https://hospital.example/ontology"
+from = "3.0.0"
+to = "4.0.0"
+
+[[step]]
+drop_class = "CareUnit"
+
+[[step]]
+drop_class = "Bed"
+
+[[step]]
+drop_relationship = "WORKS_AT"
+
+[[step]]
+drop_relationship = "HAS_BED"
+
+[[step]]
+drop_relationship = "STANDS_IN"
+
+[[step]]
+drop_value = "unitCode"
+
+[[step]]
+drop_value = "level"
+"""
+
+
+def emptied(folder: Path) -> Path:
+    """Version 4.0.0, of which nothing is left but its migration; its `sources.toml`."""
+    sources = after(folder)
+    ontology = folder / "ontology"
+    text = (ontology / "wards.ttl").read_text(encoding="utf-8").replace("3.0.0", "4.0.0")
+    (ontology / "wards.ttl").write_text(text.split("# Other words", maxsplit=1)[0], encoding="utf-8")
+    for name in ("wards-shapes.ttl", "wards.fga", "bindings.toml"):
+        (ontology / name).unlink()
+    (ontology / "migrations" / "4.0.0.toml").write_text(REMOVAL, encoding="utf-8")
+    mapping = folder / "mapping.toml"
+    text = mapping.read_text(encoding="utf-8")
+    mapping.write_text(text.split('[[rule]]\neach = "wards"', maxsplit=1)[0], encoding="utf-8")
+    _change(mapping, ('[[rule.relationship]]\ntype = "WORKS_AT"\nend = "care_unit:{ward}"\n', ""))
+    _change(sources, ('"WORKS_AT", ', ""))
+    return sources
+
+
+def removed(folder: Path) -> Path:
+    """Without the module; its `sources.toml`."""
+    sources = emptied(folder)
+    shutil.rmtree(folder / "ontology")
+    _change(sources, ('ontology = ["ontology"]\n', ""))
+    return sources
+
+
 def _renamed(text: str) -> str:
     for old, new in _RENAMED:
         text = text.replace(old, new)

@@ -52,3 +52,17 @@ def test_a_graph_of_another_version_is_migrated_once_that_was_tried(
     report = orgraph.crawl()["wards"]
     assert report["outcome"] == "complete"
     assert [scope["added"] + scope["changed"] + scope["retracted"] for scope in report["scopes"]] == [0]
+
+    # A whole module goes once none of its facts are left, and not before.
+    gone = on(neo4j_server, data, hospital_versions.removed(tmp_path / "removed"))
+    early = gone.invoke("ontology", "migrate")
+    assert early.exit_code == 1
+    assert "https://hospital.example/ontology is not there, and facts of it are: " in early.output
+    assert "CareUnit is not of the ontology" in early.output
+    emptied = on(neo4j_server, data, hospital_versions.emptied(tmp_path / "emptied"))
+    assert emptied.invoke("ontology", "migrate").exit_code == 0
+    assert "orgraph ontology migrate" in gone.invoke("discover").output
+    assert gone.invoke("ontology", "migrate").exit_code == 0
+    assert not {id for id in ids(neo4j_server) if id.startswith(("care_unit:", "bed:"))}
+    assert "person:matron" in ids(neo4j_server)
+    gone.crawl()
