@@ -20,11 +20,15 @@ EMBEDDING_DIMENSIONS = 384
 
 Result = TypeVar("Result")
 
-#: The value properties that are looked for by their words.
+#: The value properties that are looked for by their words. Commits leave the indexing to a thread of Neo4j's,
+#: for which whoever looks waits (`INDEXED`): in a commit it would take longer than all the rest.
 _TEXTS: LiteralString = (
     "[n.name, n.description, n.text, n.heading, n.brief, n.jobTitle, n.givenName, n.familyName, "
-    "n.accountName, n.email, n.path, n.author] OPTIONS {indexConfig: {`fulltext.analyzer`: 'english'}}"
+    "n.accountName, n.email, n.path, n.author] OPTIONS {indexConfig: "
+    "{`fulltext.analyzer`: 'english', `fulltext.eventually_consistent`: true}}"
 )
+#: Before a query of those indexes: all that is committed is in them.
+INDEXED: LiteralString = "CALL db.index.fulltext.awaitEventuallyConsistentIndexRefresh() "
 _SCHEMA: tuple[LiteralString, ...] = (
     "CREATE CONSTRAINT entity_id IF NOT EXISTS FOR (n:Entity) REQUIRE n.id IS UNIQUE",
     "CREATE INDEX entity_audience IF NOT EXISTS FOR (n:Entity) ON (n.audience)",

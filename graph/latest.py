@@ -12,7 +12,7 @@ _LOOK_SECONDS = 0.05
 
 
 class Latest:
-    """Of one database. Who commits here tells at once; what others commit is looked for while anybody waits."""
+    """Of one database. Who commits here tells it at once; for what others commit, those who wait look."""
 
     def __init__(self) -> None:
         self.revision = 0
@@ -34,7 +34,9 @@ class Latest:
         self._rung = True
         self._wake()
 
-    async def until(self, reached: Callable[[], bool], look: Callable[[], Awaitable[tuple[int, int]]]) -> None:
+    async def until(
+        self, reached: Callable[[], bool], look: Callable[[], Awaitable[tuple[int, int]]]
+    ) -> None:
         """Wait until `reached`, which depends on the numbers here. Raises what `look` at both numbers does.
 
         One of those who wait looks for all of them.

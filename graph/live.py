@@ -192,18 +192,18 @@ async def for_each(
         await tx.run(query, parameters, rows=list(rows))
 
 
-Rows = Mapping[str, list[Any]]
-"""The parameters of `WRITE`; none where nothing is to be written."""
+Rows = Mapping[str, Any]
+"""`$facts` of `WRITE`; none where nothing is to be written."""
 
 
 async def write(tx: AsyncManagedTransaction, rows: Rows) -> None:
     """Write the facts."""
     if rows:
-        await tx.run(WRITE, dict(rows), open=OPEN)
+        await tx.run(WRITE, facts=rows)
 
 
 def rows_of(ontology: Ontology, transitions: Sequence[Transition], revision: int, now: datetime) -> Rows:
-    """The parameters of `WRITE` for them; none where nothing is to be written."""
+    """`$facts` of `WRITE` for them; none where nothing is to be written."""
     rows: dict[str, list[Any]] = {name: [] for name in _ROWS}
     for one in transitions:
         if one.before != one.after:
@@ -212,43 +212,44 @@ def rows_of(ontology: Ontology, transitions: Sequence[Transition], revision: int
             if one.before is not None and one.was_known is not None and one.was_known != one.is_known:
                 rows["versions"].append(_version(one.id, *one.before) | {"until": revision})
         _write_bound(rows, one, now)
-    return rows if any(rows.values()) else {}
+    return {**rows, "open": OPEN} if any(rows.values()) else {}
 
 
 _ROWS = (
     "entities", "relationships", "versions", "dormant", "waiting", "settled", "ended", "gone", "bounds",
     "unbounded",
 )  # fmt: skip
-#: What appears before what goes, so that no reader sees less than either state.
+#: What appears before what goes, so that no reader sees less than either state. One parameter holds all rows,
+#: since Neo4j plans anew for each combination of the types of parameters, and an empty list is of its own.
 WRITE: LiteralString = """
     CALL () {
-        UNWIND $entities AS row
+        UNWIND $facts.entities AS row
         MERGE (n:Entity {id: row.id})
         SET n:$(row.labels), n += row.properties
     }
     CALL () {
-        UNWIND $relationships AS row
+        UNWIND $facts.relationships AS row
         MATCH (a:Entity {id: row.start})
         MATCH (b:Entity {id: row.end})
         MERGE (a)-[r:$(row.type)]->(b)
         SET r = row.properties
     }
-    CALL () { UNWIND $versions AS row CREATE (v:_Version) SET v = row }
+    CALL () { UNWIND $facts.versions AS row CREATE (v:_Version) SET v = row }
     CALL () {
-        UNWIND $dormant AS row
+        UNWIND $facts.dormant AS row
         MERGE (a:_Aside {fact: row.fact})
-        SET a = row, a:_Version, a.until = $open
+        SET a = row, a:_Version, a.until = $facts.open
     }
-    CALL () { UNWIND $waiting AS row MERGE (a:_Aside {fact: row.fact}) SET a = row REMOVE a:_Version }
-    CALL () { UNWIND $settled AS fact MATCH (a:_Aside {fact: fact}) DELETE a }
+    CALL () { UNWIND $facts.waiting AS row MERGE (a:_Aside {fact: row.fact}) SET a = row REMOVE a:_Version }
+    CALL () { UNWIND $facts.settled AS fact MATCH (a:_Aside {fact: fact}) DELETE a }
     CALL () {
-        UNWIND $ended AS row
+        UNWIND $facts.ended AS row
         MATCH (:Entity {id: row[0]})-[r:$(row[1])]->(:Entity {id: row[2]})
         DELETE r
     }
-    CALL () { UNWIND $gone AS id MATCH (n:Entity {id: id}) DETACH DELETE n }
-    CALL () { UNWIND $bounds AS row MERGE (b:_Bound {fact: row[0]}) SET b.at = row[1] }
-    CALL () { UNWIND $unbounded AS fact MATCH (b:_Bound {fact: fact}) DELETE b }
+    CALL () { UNWIND $facts.gone AS id MATCH (n:Entity {id: id}) DETACH DELETE n }
+    CALL () { UNWIND $facts.bounds AS row MERGE (b:_Bound {fact: row[0]}) SET b.at = row[1] }
+    CALL () { UNWIND $facts.unbounded AS fact MATCH (b:_Bound {fact: fact}) DELETE b }
     """
 
 

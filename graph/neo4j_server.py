@@ -49,6 +49,7 @@ _JAVA_OPTIONS = (
     "--sun-misc-unsafe-memory-access=allow",
 )
 
+#: Without `use_parameter_size` a query is planned once, and not anew for each size of the lists given to it.
 _CONFIGURATION = """\
 server.bolt.listen_address={host}:{port}
 server.http.enabled=false
@@ -59,6 +60,7 @@ dbms.usage_report.enabled=false
 db.tx_log.preallocate=false
 db.tx_log.rotation.retention_policy=256M size
 internal.dbms.bolt.netty_server_shutdown_quiet_period_duration=0s
+internal.cypher.use_parameter_size=false
 """
 
 

@@ -14,6 +14,7 @@ from typing import Any, LiteralString
 
 from neo4j import AsyncManagedTransaction, Record
 
+from graph.database import INDEXED
 from graph.entity_view import (
     EntityView,
     Neighbour,
@@ -120,7 +121,8 @@ _OF_CLASS: LiteralString = (
     + _VISIBLE
 )
 _WORDED: LiteralString = (
-    """
+    INDEXED
+    + """
     CALL () {
         CALL db.index.fulltext.queryNodes('entity_text', $terms) YIELD node AS n
         WITH n WHERE n.since <= $revision

@@ -48,17 +48,15 @@ class Record:
             meta["accessRevision"] = access[-1]
         if not (meta or pages or emptied or self.types or self.reached or facts):
             return
-        await tx.run(
-            _RECORD + (live.WRITE if facts else ""),
-            dict(facts or {}),
-            open=live.OPEN,
-            meta=meta,
-            pages=pages,
-            emptied=emptied,
-            types=[[*by, sorted(types)] for by, types in self.types.items()],
-            reached=[[*by, reached] for by, reached in self.reached.items()],
-            commits=[[one.number, one.at, *one.by, one.changes] for one in self.commits],
-        )
+        kept = {
+            "meta": meta,
+            "pages": pages,
+            "emptied": emptied,
+            "types": [[*by, sorted(types)] for by, types in self.types.items()],
+            "reached": [[*by, reached] for by, reached in self.reached.items()],
+            "commits": [[one.number, one.at, *one.by, one.changes] for one in self.commits],
+        }
+        await tx.run(_RECORD + (live.WRITE if facts else ""), kept=kept, facts=facts or {})
 
 
 async def take_revision(tx: AsyncManagedTransaction, commit: Commit) -> None:
@@ -73,22 +71,22 @@ async def write_pages(tx: AsyncManagedTransaction, pages: Pages) -> None:
 
 _RECORD: LiteralString = """
         MATCH (meta:_Meta)
-        SET meta += $meta
+        SET meta += $kept.meta
         WITH meta
-        CALL () { UNWIND $pages AS row MERGE (p:_Page {number: row.number}) SET p = row }
-        CALL () { UNWIND $emptied AS number MATCH (p:_Page {number: number}) DELETE p }
+        CALL () { UNWIND $kept.pages AS row MERGE (p:_Page {number: row.number}) SET p = row }
+        CALL () { UNWIND $kept.emptied AS number MATCH (p:_Page {number: number}) DELETE p }
         CALL () {
-            UNWIND $types AS row
+            UNWIND $kept.types AS row
             MATCH (s:_Source {name: row[0], scope: row[1]})
             SET s.types = row[2]
         }
         CALL () {
-            UNWIND $reached AS row
+            UNWIND $kept.reached AS row
             MERGE (r:_Reading {source: row[0], scope: row[1]})
             SET r += row[2]
         }
         CALL () {
-            UNWIND $commits AS row
+            UNWIND $kept.commits AS row
             CREATE (:_Revision {number: row[0], at: row[1], source: row[2], scope: row[3]})
             CREATE (:_Change {revision: row[0], changes: row[4]})
         }

@@ -61,7 +61,9 @@ class ServiceLease:
     async def holding(self, host: str) -> AsyncIterator[None]:
         """Hold the lease until the block ends; other processes ring at a free port of the host."""
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: _Bell(self._database.latest.ring), (host, 0))
+        transport, _ = await loop.create_datagram_endpoint(
+            lambda: _Bell(self._database.latest.ring), (host, 0)
+        )
         bell = "{} {}".format(*transport.get_extra_info("sockname")[:2])
         tasks = []
         try:

@@ -14,6 +14,7 @@ from typing import Any, LiteralString
 
 from neo4j import AsyncManagedTransaction, Record
 
+from graph.database import INDEXED
 from graph.entity_view import (
     EntityView,
     Neighbour,
@@ -323,7 +324,8 @@ class View:
         found: dict[str, EntityView] = {}
         for terms in full_text_queries(text):
             records = await self._run(
-                "CALL db.index.fulltext.queryNodes('entity_text', $terms) YIELD node AS n WITH n WHERE "
+                INDEXED
+                + "CALL db.index.fulltext.queryNodes('entity_text', $terms) YIELD node AS n WITH n WHERE "
                 + _NODE
                 + _COLLECTION_OF
                 + "RETURN "

@@ -16,7 +16,7 @@ from graph import erasure as module
 from graph.access_entries import AccessEntry, Kind
 from graph.administration import POLICY, Administration
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy, Value, WriteReport
-from graph.database import Database
+from graph.database import INDEXED, Database
 from graph.epoch import begin_epoch
 from graph.erasure import ErasureError, Erasures, Receipt
 from graph.feed import advance, changes, current_revision, position
@@ -290,7 +290,9 @@ async def test_what_is_about_others_is_as_it_was(acme: Acme) -> None:
 
 async def test_the_indexes_no_longer_find_them(acme: Acme) -> None:
     await everywhere(acme)
-    words = "CALL db.index.fulltext.queryNodes('entity_text', $text) YIELD node RETURN node.id AS id"
+    words = (
+        INDEXED + "CALL db.index.fulltext.queryNodes('entity_text', $text) YIELD node RETURN node.id AS id"
+    )
     near = """CYPHER 25 MATCH (n:Entity)
               SEARCH n IN (VECTOR INDEX entity_embedding FOR $vector LIMIT 10) RETURN n.id AS id"""
     database = acme.store.database
