@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from context_manager.cli_access import As, Reason, TokenFile, asked
 from context_manager.cli_support import AsJson, out
+from context_manager.display import printable
 
 app = typer.Typer(no_args_is_help=True, help="Rules and classifications that were extracted, and decisions.")
 
@@ -75,10 +74,21 @@ def _show(found: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(found))
         return
-    table = Table("Id", "What", "Words", "From", "By", "Sure", "State")
     for one in found:
-        state = one["decision"] or ("tightens" if one["tightens"] else "waits")
-        state += "" if one["found"] else ", not found again"
-        cells = (one["id"], one["statement"], one["quote"], one["about"], one["extractor"])
-        table.add_row(*map(escape, cells), f"{one['confidence']:.2f}", state)
-    out.print(table if found else "Nothing.")
+        for line in _lines(one):
+            out.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+    if not found:
+        out.print("Nothing.")
+
+
+def _lines(one: Mapping[str, Any]) -> Iterator[str]:
+    state = one["decision"] or "waits"
+    if one["tightens"] and one["decision"] is None:
+        state += ", tightens already"
+    yield f"{one['id']}  {state}" + ("" if one["found"] else ", not found again")
+    yield f"    {one['statement']}"
+    if one["quote"]:
+        yield f"    “{one['quote']}”"
+    yield f"    {one['about']}, by {one['extractor']}, {one['confidence']:.2f} sure"
+    if one["decision"]:
+        yield f"    {one['decision']} by {one['by']}: {one['reason']}"

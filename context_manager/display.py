@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from unicodedata import category
 
 from rich.console import Console
 from rich.markup import escape
@@ -37,6 +38,11 @@ def progress(console: Console) -> Iterator[Callable[[str], None]]:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting", total=None)
         yield lambda line: bar.update(task, description=escape(line[: console.width - 20]))
+
+
+def printable(text: str) -> str:
+    """Without what a terminal would obey: texts of sources are data."""
+    return "".join("\ufffd" if category(char) == "Cc" and char not in "\n\t" else char for char in text)
 
 
 def show_crawls(console: Console, reports: Iterable[RunReport]) -> None:

@@ -14,7 +14,7 @@ from hashlib import sha256
 
 import pycountry
 
-from discovery.extraction import ExtractedRule, Passage
+from discovery.extraction import ExtractedRule, Passage, plain
 from graph.claims import Claim, EntityClaim, RelationshipClaim, Value, entity_id, subject
 
 _CLASSES = {"duty": "Duty", "permission": "Permission", "prohibition": "Prohibition"}
@@ -69,8 +69,19 @@ def standing(claims: Sequence[Claim], covers: Collection[str]) -> Sequence[Claim
 
 def statement(rule: ExtractedRule) -> str:
     """In a sentence that can be read in a list."""
-    words = (rule.assignee, _SAYS[rule.kind], rule.action, rule.target, rule.place, rule.until)
+    says = _SAYS[rule.kind]
+    if _is_passive(rule):
+        by = rule.assignee and f"by {rule.assignee}"
+        words = [rule.target, says, "be", rule.action, by, rule.place, rule.until]
+    else:
+        words = [rule.assignee, says, rule.action, rule.target, rule.place, rule.until]
     return " ".join(word for word in words if word)
+
+
+def _is_passive(rule: ExtractedRule) -> bool:
+    """Whether what is done to something is said after it: `diagnoses must be stored`."""
+    words = plain(rule.quote)
+    return bool(rule.target) and words.find(plain(rule.target)) < words.find(plain(rule.action))
 
 
 def named(text: str, keys: Collection[str]) -> Sequence[str]:

@@ -105,7 +105,8 @@ def sentences(text: str) -> Iterator[str]:
 
 def _modals(sentence: str) -> Iterator[tuple[Kind | None, str, str]]:
     """Kind, subject and predicate of each clause that binds or frees somebody."""
-    matches = [one for one in _MODAL.finditer(sentence) if one[0] != "May"]  # the month
+    # The month; an order to whoever reads it.
+    matches = [one for one in _MODAL.finditer(sentence) if one[0] not in {"May", "Grant"}]
     for at, match in enumerate(matches):
         kind = _MODALS[int((match.lastgroup or "m0")[1:])][0]
         before = sentence[matches[at - 1].end() if at else 0 : match.start()]

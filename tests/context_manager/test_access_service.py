@@ -22,6 +22,7 @@ from tests.service_process import Served, served
 
 ADMINISTRATOR, BROKER, ENGINEER = "amara.okafor", "priya.raman", "carlos.ibarra"
 AGENT = '\n[[agent]]\nid = "helper"\nname = "Helper"\nmay_act_for = ["group:everyone"]\n\n[[source]]\n'
+KEPT = ("directory", "compensation", "policies")
 PRIVATE = '{ entities(className: "Compensation", first: 1) { totalCount items { id } } }'
 
 
@@ -35,6 +36,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, neo4j_server: Neo4jServer)
     text = kept[0] + AGENT + "\n[[source]]\n".join(kept[1:])
     emergency = 'id = "hr-private"\nbreak_glass = { by = ["group:engineering"], longest = "1h" }'
     (folder / "sources.toml").write_text(text.replace('id = "hr-private"', emergency), encoding="utf-8")
+    (folder / "policies" / "parking.md").write_text("# Parking\n\nStaff may park \x1b[2J bikes inside.\n")
     with driver.GraphDatabase.driver(neo4j_server.uri, auth=neo4j_server.auth) as connection:
         connection.execute_query("MATCH (n) DETACH DELETE n")
     (data / "neo4j-password").write_text(neo4j_server.auth[1])
@@ -48,7 +50,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, neo4j_server: Neo4jServer)
 
 
 def _is_kept(part: str) -> bool:
-    return not part.startswith("name =") or part.startswith(('name = "directory"', 'name = "compensation"'))
+    return not part.startswith("name =") or part.startswith(tuple(f'name = "{name}"' for name in KEPT))
 
 
 def orgraph(service: Served, *arguments: str) -> Result:
@@ -273,3 +275,47 @@ def test_a_person_is_erased_by_command_and_the_receipt_is_on_record(service: Ser
     table = orgraph(service, "erasures", "--as", ADMINISTRATOR)
     assert table.exit_code == 0, table.stderr
     assert said(service, "readmit", owen, *why) == []
+
+
+PROTECTED = "Protected health information must be processed in the United States"
+REPORTED = "Lost ones must be reported within the hour"
+REFUSED = "there is nothing of that name here, or it is not yours to decide"
+
+
+def test_what_policies_say_is_looked_through_and_decided_on_by_command(service: Served) -> None:
+    waiting = {one["statement"]: one for one in said(service, "review", "list", "--source", "policies")}
+    assert set(waiting) >= {PROTECTED, REPORTED, "A diagnosis must not be sent by e-mail"}
+    assert not any("hr-private" in statement for statement in waiting), "an order in a text is no rule"
+    shown = orgraph(service, "review", "list", "--as", ADMINISTRATOR).stdout
+    assert f"{waiting[PROTECTED]['id']}  waits, tightens already\n" in shown
+    assert f"{waiting[REPORTED]['id']}  waits\n    {REPORTED}\n    “Lost ones must be reported to" in shown
+    assert "park \ufffd[2J bikes" in shown, "a text does not steer the terminal"
+    [done] = said(service, "review", "accept", waiting[REPORTED]["id"], "--reason", "as it is")
+    assert (done["decision"], done["by"]) == ("accepted", "account:harborview/amara.okafor")
+    fact = service.query(BROKER, "query ($id: ID!) { entity(id: $id) { name } }", id=done["fact"])
+    assert fact["data"]["entity"] == {"name": REPORTED}
+    handled = '{ entities(className: "HandlingRule") { totalCount } }'
+    before = service.query(ADMINISTRATOR, handled)["data"]["entities"]["totalCount"]
+    said(service, "review", "reject", waiting[PROTECTED]["id"], "--reason", "said twice")
+    assert service.query(ADMINISTRATOR, handled)["data"]["entities"]["totalCount"] == before - 1
+    decided = orgraph(service, "review", "list", "--decided", "--as", ADMINISTRATOR).stdout
+    assert "accepted by account:harborview/amara.okafor: as it is\n" in decided
+    assert "rejected by account:harborview/amara.okafor: said twice\n" in decided
+    left = [one["statement"] for one in said(service, "review", "list")]
+    assert REPORTED not in left
+    assert PROTECTED not in left
+
+
+def test_what_was_extracted_is_for_who_may_decide_alone(service: Served) -> None:
+    told = orgraph(service, "review", "list", "--as", BROKER)
+    assert (told.exit_code, told.stdout) == (0, "Nothing.\n")
+    [one, *_] = said(service, "review", "list")
+    for id in (one["id"], "0" * 32):
+        for verb in ("accept", "reject"):
+            done = orgraph(service, "review", verb, id, "--reason", "please", "--as", ENGINEER)
+            assert done.exit_code == 1
+            assert REFUSED in done.stderr
+    empty = orgraph(service, "review", "accept", one["id"], "--reason", " ", "--as", ADMINISTRATOR)
+    assert empty.exit_code == 1
+    assert "reason" in empty.stderr
+    assert orgraph(service, "review", "list").exit_code == 1, "who asks is said"

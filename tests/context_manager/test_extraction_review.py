@@ -106,7 +106,7 @@ class Reviewed(Acme):
         ]
 
 
-STORED, PARK = "must stored Diagnoses within the United States", "Staff may park bikes in the yard"
+STORED, PARK = "Diagnoses must be stored within the United States", "Staff may park bikes in the yard"
 BURN = "Directors must burn the minutes"
 
 

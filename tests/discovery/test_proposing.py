@@ -87,7 +87,7 @@ def record(tmp_path):
     return "document:records/ada.md"
 
 
-SAID = "must stored Protected health information within the United States"
+SAID = "Protected health information must be stored within the United States"
 
 
 async def test_an_extracted_rule_tightens_at_once_and_is_no_fact_until_it_is_accepted(
