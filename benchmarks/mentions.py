@@ -20,7 +20,7 @@ from time import perf_counter
 import yaml
 
 from discovery.connectors.table import build
-from discovery.runs import names_of
+from discovery.names import names_of
 from discovery.sources import OrganizationConfig, load_organization
 from graph.claims import EntityClaim, RelationshipClaim
 

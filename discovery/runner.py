@@ -18,6 +18,7 @@ from discovery.connector import Change, Position, PositionLostError, Problem, So
 from discovery.connectors.scim_push import Resources
 from discovery.extraction import ReadPassage
 from discovery.holds import Hold, allowance, hold, lapse
+from discovery.names import entity_names
 from discovery.proposed import Proposed, propose_classifications, proposed_before
 from discovery.proposing import read_policies
 from discovery.rate import TokenBucket
@@ -25,7 +26,6 @@ from discovery.readings import Reader, Reading, Wanted, WorkerLostError, in_thre
 from discovery.reports import RunReport, ScopeReport
 from discovery.runs import (
     UnderWay,
-    entity_names,
     forget_position,
     position_of,
     reading,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -209,24 +208,3 @@ async def prune_runs(database: Database, before: datetime) -> None:
             before=before,
         )
         await result.consume()
-
-
-async def entity_names(database: Database) -> Mapping[str, str]:
-    """What texts may call persons, organizations and units by: `names_of` them all."""
-    records = await database.read(
-        """MATCH (n:Entity) WHERE n:Person OR n:Organization OR n:OrganizationalUnit
-           RETURN n.id AS id, n {.name, .email, .accountName} AS called ORDER BY id"""
-    )
-    return names_of((record["id"], record["called"]) for record in records)
-
-
-def names_of(called: Iterable[tuple[str, Mapping[str, Any]]]) -> Mapping[str, str]:
-    """Ids by name, by login with an `@` before it, and by e-mail address; what two have is left out."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for id, values in called:
-        logins = values.get("accountName") or ()
-        names = [values.get("name"), values.get("email")]
-        names += [f"@{login}" for login in ([logins] if isinstance(logins, str) else logins)]
-        for name in filter(None, names):
-            found[name].add(id)
-    return {name: next(iter(ids)) for name, ids in found.items() if len(ids) == 1}

@@ -1,4 +1,5 @@
-"""Who is meant in a text: known people, teams and organizations, by their names, logins and addresses.
+"""Whom and what a text means: known people, teams and organizations, by their names, logins and addresses,
+and systems (`discovery.systems`).
 
 Full names, logins and addresses are looked up, whatever their accents and punctuation, and a team's with or
 without the plural. A given name alone, or a name of one word, means somebody where one alone has it, and it
@@ -17,6 +18,8 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
+from discovery.systems import systems
+
 _LOADING = Lock()
 _PERSON, _UNIT = "person:", "organizational_unit:"
 #: What spaCy may call a name of one word. Of given names that stand alone it is often unsure.
@@ -33,16 +36,16 @@ Words = tuple[str, ...]
 
 
 def mentions(texts: Sequence[str], known: Mapping[str, str]) -> Iterator[frozenset[str]]:
-    """For each text, the ids of those whom it means.
+    """For each text, the ids of whom and what it means.
 
-    `known`: ids by name, by login with an `@` before it, and by e-mail address.
+    `known`: ids by name, by login with an `@` before it, and by e-mail address; others' are passed over.
     """
-    names = _names(known)
+    names, things = _names(known), systems(known)
     certain = [names.certain(text) for text in texts]
     asked = [names.has_bare(text) for text in texts]
     seen = _seen(text for text, ask in zip(texts, asked, strict=True) if ask)
-    for ids, ask in zip(certain, asked, strict=True):
-        yield ids | names.bare_among(next(seen)) if ask else ids
+    for text, ids, ask in zip(texts, certain, asked, strict=True):
+        yield ids | things.meant_in(text) | (names.bare_among(next(seen)) if ask else frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ def _names(known: Mapping[str, str]) -> _Names:
     whole: dict[Words, set[str]] = defaultdict(set)
     bare: dict[str, set[str]] = defaultdict(set)
     for name, id in known.items():
+        if not id.startswith(tuple(_SEEN_AS)):
+            continue
         if _ADDRESS.fullmatch(name) or name.startswith("@"):
             whole[name.casefold(),].add(id)
             continue

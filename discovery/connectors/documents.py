@@ -6,7 +6,7 @@ import hashlib
 import posixpath
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +14,12 @@ from urllib.parse import unquote, urlsplit
 
 from discovery.connector import Change, Connector, Item, Position, Problem, only_if_unchanged
 from discovery.connectors.handling_rules import handling_rules
+from discovery.dates import effective_from
 from discovery.docx import read_docx
 from discovery.files import UnreadableError, listing, locate, read_bytes, read_text, search
 from discovery.html import read_html
 from discovery.markdown import read_markdown
+from discovery.names import names_of
 from discovery.options import Options, parse_options
 from discovery.passages import Block, PassageText, cut
 from discovery.patterns import Parts
@@ -25,6 +27,7 @@ from discovery.pdf import read_pdf
 from discovery.slugs import slug
 from discovery.sources import OrganizationConfig, SourceConfig
 from discovery.text import mentions
+from discovery.titles import documents_of, is_title, referred
 from graph.claims import Claim, EntityClaim, RelationshipClaim, Value, entity_id
 
 _CLASSES = {"document": "Document", "policy": "Policy", "plan_summary": "PlanSummary"}
@@ -41,13 +44,13 @@ class DocumentsOptions(Options):
     glob: tuple[str, ...] = ("**/*.md", "**/*.html", "**/*.htm", "**/*.docx", "**/*.pdf")
     kind: Literal["document", "policy", "plan_summary"] = "document"
     mentions: bool = True
-    """Whether names of known entities are looked for; it takes most of the time."""
+    """Whether names of known entities, and titles, are looked for; it takes most of the time."""
 
 
 def connect(
     organization: OrganizationConfig, source: SourceConfig, known_names: Mapping[str, str]
 ) -> Connector:
-    """`known_names`: ids of the entities that the text may mention, by their full names."""
+    """`known_names`: ids of the entities that the text may mention, by their names."""
     return DocumentsConnector(organization, source, parse_options(DocumentsOptions, source), known_names)
 
 
@@ -77,9 +80,14 @@ class DocumentsConnector:
 
     def _position(self) -> str:
         base = locate(self.organization, self.options.path)
-        known = sorted(self.known_names.items()) if self.options.mentions else ()
-        names = hashlib.sha256(repr(known).encode(errors="replace")).hexdigest()
+        names = hashlib.sha256(repr(sorted(self._known().items())).encode(errors="replace")).hexdigest()
         return f"{self.options.digest()} {names} {listing(search(base, list(self.options.glob)))}"
+
+    def _known(self) -> Mapping[str, str]:
+        """Without its own documents, whose titles it reads anyway."""
+        own = self._id("")
+        known = self.known_names if self.options.mentions else {}
+        return {name: id_ for name, id_ in known.items() if not id_.startswith(own)}
 
     def read(self, scope: str) -> Iterator[Item]:
         position = self._position()
@@ -88,17 +96,22 @@ class DocumentsConnector:
         yield from (item for item in found if isinstance(item, Problem))
         files = [item for item in found if not isinstance(item, Problem)]
         names = frozenset(name for _, name in files)
-        known = self.known_names if self.options.mentions else {}
+        known, said = self._known(), _Said()
         yield from parts.classifications()
         for start in range(0, len(files), _BATCH):
             passages: list[EntityClaim] = []
             for path, name in files[start : start + _BATCH]:
                 for claim in self._document(path, name, names, parts):
                     yield claim
-                    if isinstance(claim, EntityClaim) and claim.class_name == "Passage":
+                    if not isinstance(claim, EntityClaim):
+                        continue
+                    if claim.class_name == "Passage":
                         passages.append(claim)
+                    if self.options.mentions:
+                        said.add(claim)
             if known:
                 yield from _mentions(passages, known)
+        yield from said.references(known)
         yield Position(position)
 
     def _id(self, name: str) -> str:
@@ -113,6 +126,8 @@ class DocumentsConnector:
         yield from text.problems
         document, collection = self._id(name), parts.collection(name)
         values: dict[str, Value] = {"name": text.title, "path": name}
+        if (effective := effective_from(passage.text for passage in text.passages)) is not None:
+            values["effectiveFrom"] = effective
         for key, value in _front_values(text.front_matter, name):
             if isinstance(value, Problem):
                 yield value
@@ -147,6 +162,31 @@ class DocumentsConnector:
             yield EntityClaim(id_, "Passage", collection, values, evidence)
             yield RelationshipClaim(document, "HAS_PASSAGE", id_, evidence)
             yield from parts.classified(id_, evidence, name, text=passage.text)
+
+
+@dataclass
+class _Said:
+    """What the documents of a source are called, and what their passages may call others; told once all
+    have been read, since a document may refer to one that is read after it."""
+
+    titles: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    """Ids, with their names."""
+    places: list[tuple[str, str, str, Sequence[tuple[str, ...]]]] = field(default_factory=list)
+    """Of a passage: its document, its id, its evidence, and what `referred` found in it."""
+
+    def add(self, claim: EntityClaim) -> None:
+        name = str(claim.values["name"])
+        if claim.class_name in _CLASSES.values():
+            self.titles.append((claim.id, {"name": name}))
+        elif claim.class_name == "Passage" and (places := referred(str(claim.values["text"]))):
+            self.places.append((self.titles[-1][0], claim.id, claim.evidence, places))
+
+    def references(self, known: Mapping[str, str]) -> Iterator[Claim]:
+        others = [(id_, {"name": name}) for name, id_ in known.items() if is_title(name)]
+        titles = names_of([*self.titles, *others])
+        for document, passage, evidence, places in self.places:
+            for id_ in sorted(documents_of(places, titles) - {document}):
+                yield RelationshipClaim(passage, "REFERS_TO", id_, evidence)
 
 
 def _section(passage: PassageText) -> str:

@@ -285,6 +285,54 @@ def test_full_names_of_known_people_are_mentions(read, tmp_path):
     assert read({"mentions": False}, known).typed("MENTIONS") == set()
 
 
+def test_documents_are_referred_to_by_their_titles(read, tmp_path):
+    """Of this source or another, read before or after; the longest title that is one, and no page of a team."""
+    write(tmp_path, "a.md", "# Privacy Policy\n\nSee the Data Retention Policy and the Code of Conduct.\n")
+    write(tmp_path, "b.md", "# Data Retention Policy\n\nIt goes before the Privacy Policy\nPlan B is none.\n")
+    write(tmp_path, "c.md", "# Retention Policy\n\nCustomer Support reads this Retention Policy.\n")
+    write(tmp_path, "d.md", "# Customer Support\n\nThe conduct of a plan, in a privacy policy, is no code.\n")
+    known = {"Code of Conduct": "policy:rules/code.md", "Privacy Policy": "document:source/gone.md"}
+    said = read({"mentions": True}, known)
+    assert said.typed("REFERS_TO") == {
+        ("passage:source/a.md/introduction-1", "document:source/b.md"),
+        ("passage:source/a.md/introduction-1", "policy:rules/code.md"),
+        ("passage:source/b.md/introduction-1", "document:source/a.md"),
+    }
+    assert read({"mentions": False}, known).typed("REFERS_TO") == set()
+    write(tmp_path, "e.md", "# Privacy Policy\n\nAnother of that title.\n")
+    assert ("passage:source/b.md/introduction-1", "document:source/a.md") not in read(
+        {"mentions": True}, {}
+    ).typed("REFERS_TO"), "which of the two is not said"
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("**Effective Date**: Feb 1, 2022", (2022, 2, 1)),
+        ("Effective from: 1st April 2023", (2023, 4, 1)),
+        ("Effective and last modified October 25, 2023", (2023, 10, 25)),
+        ("Owner: compliance. Effective 20 November 2025. Read it.", (2025, 11, 20)),
+        ("This policy takes effect on 2026-03-01.", (2026, 3, 1)),
+        ("Effective date: 2026-03-01\nOwner: Ada", (2026, 3, 1)),
+        ("Effective February 1, 2023, sales calls back.", None),
+        ("Effective 31 February 2023.", None),
+        ("Effective 1 May 2023.\n\nEffective 1 June 2023.", None),
+        ("Effective 01/02/2023.", None),
+        ("It was effective on 1 May 2023.", None),
+    ],
+)
+def test_from_when_a_document_holds_is_read_where_it_says_so(read, tmp_path, text, day):
+    write(tmp_path, "a.md", f"# A\n\n{text}\n")
+    said = read().entities["document:source/a.md"].values.get("effectiveFrom")
+    assert said == (None if day is None else datetime(*day, tzinfo=UTC))
+
+
+def test_the_front_matter_says_from_when_a_document_holds(read, tmp_path):
+    write(tmp_path, "a.md", "---\neffectiveFrom: 2026-02-01\n---\n# A\n\nEffective 1 May 2023.\n")
+    said = read().entities["document:source/a.md"].values["effectiveFrom"]
+    assert said == datetime(2026, 2, 1, tzinfo=UTC)
+
+
 def test_options_and_folders_that_are_wrong_are_refused(read, tmp_path):
     with pytest.raises(ConfigurationError, match=r"sorce: Extra inputs .* its options are: path, glob"):
         read({"sorce": "x"})

@@ -1,7 +1,9 @@
 """Crawls into a real Neo4j: what is written, what is retracted, and what a failure leaves alone."""
 
 import asyncio
+import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
@@ -11,9 +13,10 @@ import pytest
 from discovery.configuration import all_sources
 from discovery.connector import SourceError
 from discovery.connectors.table import CONNECTORS
+from discovery.names import entity_names
 from discovery.rate import TokenBucket
 from discovery.runner import Runner
-from discovery.runs import entity_names, last_completed
+from discovery.runs import last_completed
 from graph.claims import EntityClaim
 from graph.store import FactStore
 from ontologies.loader import load_authorization, load_shapes
@@ -76,6 +79,40 @@ async def test_sources_are_crawled_and_recorded(make_runner, neo4j, tmp_path):
         "Grace Hopper": "person:grace",
         "@grace": "person:grace",
     }
+
+
+async def test_texts_mention_systems_and_refer_to_titles_that_other_sources_tell(
+    make_runner, neo4j, tmp_path
+):
+    """And what a source itself is called does not make it read again."""
+    with closing(sqlite3.connect(tmp_path / "lake.sqlite")) as database:
+        database.execute("CREATE TABLE t (a)")
+    for folder, text in (
+        ("rules", "# Data Policy\n\nLunch.\n"),
+        ("pages", "# Own Guide\n\nThe data lake obeys the Data Policy.\n"),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.md").write_text(text)
+    lake = {"name": "lake", "connector": "sql", "options": {"url": "lake.sqlite", "name": "Data lake"}}
+    rules = {"name": "rules", "connector": "documents", "options": {"path": "rules", "kind": "policy"}}
+    pages = {"name": "pages", "connector": "documents", "options": {"path": "pages"}}
+    runner = make_runner(lake, rules, pages)
+    for source in all_sources(runner.organization):
+        assert (await runner.run(source)).outcome == "complete"
+    assert (await entity_names(neo4j)).items() >= {
+        "Data lake": "dataset:lake",
+        "Data Policy": "policy:rules/a.md",
+        "Own Guide": "document:pages/a.md",
+    }.items()
+    found = await neo4j.read(
+        "MATCH (:Passage)-[r:MENTIONS|REFERS_TO]->(n) RETURN type(r) AS type, n.id AS id ORDER BY id"
+    )
+    assert [(one["type"], one["id"]) for one in found] == [
+        ("MENTIONS", "dataset:lake"),
+        ("REFERS_TO", "policy:rules/a.md"),
+    ]
+    again = await runner.run(all_sources(runner.organization)[-1])
+    assert sum(scope.claims for scope in again.scopes) == 0, "its own titles are not news"
 
 
 async def test_what_a_complete_crawl_no_longer_says_is_retracted(make_runner, neo4j, tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from discovery.runs import names_of
+from discovery.names import names_of
 from discovery.text import mentions
 
 PEOPLE = {
@@ -46,6 +46,46 @@ def meant(text):
 )
 def test_who_is_meant(text, ids):
     assert meant(text) == ids
+
+
+SYSTEMS = names_of(
+    {
+        "dataset:benefits": {"name": "Benefits database"},
+        "dataset:chinook": {"name": "chinook"},
+        "dataset:billing": {"name": "billingDb"},
+        "repository:quoting": {"name": "quoting-service"},
+        "repository:rust": {"name": "rust-lang/rust"},
+        "repository:docs": {"name": "docs"},
+        "process:quoting": {"name": "Quoting"},
+        "process:follow": {"name": "follow-up"},
+        "mesh_node:boston": {"name": "boston-cpu"},
+        "software_agent:helper": {"name": "Quote helper"},
+        "document:policy": {"name": "Privacy Policy"},
+    }.items()
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("Claims are kept in the benefits database.", {"benefits"}),
+        (
+            "Clone quoting-service, then `rust-lang/rust`; billingDb holds what was paid.",
+            {"quoting", "rust", "billing"},
+        ),
+        ("The Chinook data set and the quoting process, on boston-cpu.", {"chinook", "quoting", "boston"}),
+        ("The quote helper answers.", {"helper"}),
+        ("A quoting service: its docs, a follow-up, rust and chinook winds, the docs folder.", set()),
+        ("Send it to billingdb-old or my-quoting-service; x/rust-lang/rust is another.", set()),
+        ("The database of benefits; the process is quoting; questions about docs repository pages.", set()),
+        ("Ask in #quoting-service, or ping @boston-cpu.", set()),
+        ("As the Privacy Policy says.", set()),
+    ],
+)
+def test_which_systems_are_meant(text, ids):
+    """By names that nobody writes by chance, or with what they are; precision comes first."""
+    [found] = mentions([text], SYSTEMS)
+    assert {id.partition(":")[2] for id in found} == ids
 
 
 def test_texts_keep_their_order_whichever_are_given_to_the_model():
