@@ -68,6 +68,7 @@ class HandlingInput:
     excluded_silicon: list[str] = strawberry.field(default_factory=list)
     excluded_owners: list[str] = strawberry.field(default_factory=list)
     purposes: list[str] | None = None
+    excluded_jurisdictions: list[str] = strawberry.field(default_factory=list)
 
 
 @strawberry.type(description="Where a request would go, and why; nothing is sent.")

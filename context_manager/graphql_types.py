@@ -210,6 +210,7 @@ class Handling:
     excluded_silicon: list[str]
     excluded_owners: list[str]
     purposes: list[str] | None
+    excluded_jurisdictions: list[str]
 
 
 @strawberry.type(description="Why a mesh node may, or may not, serve the request.")

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from neo4j import AsyncManagedTransaction
 
 from discovery.extraction import WORDING, ExtractedRule, NotRead, Passage, ReadPassage
+from discovery.names import entity_names
 from discovery.proposed import digest
-from discovery.rule_claims import claims_of, named, standing, statement
+from discovery.rule_claims import Known, claims_of, standing, statement
 from discovery.sources import OrganizationConfig, SourceConfig
 from discovery.wording import rules_in
 from graph.extractions import Extraction, extractions, follow, packed, propose
@@ -33,8 +34,7 @@ class _Reading:
     """What is known of the passages of one source, and what of it is new."""
 
     source: SourceConfig
-    keys: Sequence[str]
-    """Of the classifications that rules may name."""
+    known: Known
     found: dict[str, Extraction] = field(default_factory=dict)
     """By fact."""
     read: list[dict[str, object]] = field(default_factory=list)
@@ -42,8 +42,7 @@ class _Reading:
     notes: list[str] = field(default_factory=list)
 
     def add(self, passage: Passage, rule: ExtractedRule, extractor: str, confidence: float) -> None:
-        governed = named(rule.quote, self.keys)
-        claims = claims_of(rule, passage, governed, f"{passage.id}, read by {extractor}", confidence)
+        claims = claims_of(rule, passage, self.known, f"{passage.id}, read by {extractor}", confidence)
         fact = fact_of(claims[0])
         before = self.found.get(fact)
         if before is not None and extractor in before.extractor.split(", "):
@@ -86,7 +85,7 @@ async def read_policies(
     if not due and marks.keys() <= digests.keys():
         return ()
     keys = sorted({key for each in organization.source for key in (*each.classifications(), *each.covers)})
-    reading = _Reading(source, keys)
+    reading = _Reading(source, Known(keys, await _providers(store, organization)))
     again = {one.id for one in due}
     texts = {one.id: digest(one.text) for one in passages}
     for known in await extractions(store.database, source.name):
@@ -129,6 +128,13 @@ async def _by_model(reading: _Reading, due: Sequence[Passage], read: ReadPassage
     if dropped:
         reading.notes.append(f"{len(dropped)} things that a model wrote were dropped, as {dropped[0]}")
     return done
+
+
+async def _providers(store: FactStore, organization: OrganizationConfig) -> Mapping[str, str]:
+    """The organization itself is no provider: what it must not do, it does not do on machines of others."""
+    known = (await entity_names(store.database)).items()
+    named = {name.casefold(): id for name, id in known if id.startswith("organization:")}
+    return {name: id for name, id in named.items() if name != organization.name.casefold()}
 
 
 async def _passages(store: FactStore, source: str) -> Sequence[Passage]:

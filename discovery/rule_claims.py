@@ -1,14 +1,16 @@
 """What follows from a rule of a policy: the rule itself once somebody agreed, and stricter handling at once.
 
 Handling follows from duties and prohibitions alone, and only where they can be put as a requirement: data
-that must stay in a country, or must not leave it. It reaches what the source's documents cover
-(`covers` in `sources.toml`); whatever else the text says waits for a person.
+that must stay in a country, must not leave it, or must not go to a country or provider. What a rule makes
+an exception of (`unless`, `without`) is excluded until a person says otherwise. It reaches what the source's
+documents cover (`covers` in `sources.toml`); whatever else the text says waits for a person.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 
@@ -27,29 +29,49 @@ _PROCESSING = re.compile(
 )
 _OUTSIDE = re.compile(r"^(?:outside|leave|from)\b", re.IGNORECASE)
 _INSIDE = re.compile(r"^(?:in|within|inside)\b", re.IGNORECASE)
+_TO = re.compile(r"^(?:in|within|inside|to)\b", re.IGNORECASE)
+#: What somebody does who has the data, and not who gives it away.
+_KEEPING = re.compile(
+    r"^(?:process|stor|keep|kept|host|hold|held|handl|retain|comput|analy)\w*", re.IGNORECASE
+)
 _LEAVES = re.compile(r"^leav", re.IGNORECASE)
 
 
-def claims_of(
-    rule: ExtractedRule, passage: Passage, governed: Sequence[str], evidence: str, confidence: float
-) -> Sequence[Claim]:
-    """The rule as an entity beside the policy, stated in the passage, with what it governs.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the words of rules may name."""
 
-    `governed`: keys of classifications that its words name.
-    """
-    id_ = entity_id(rule.kind, f"{passage.id.partition(':')[2]}/{_digest(rule)}")
+    keys: Collection[str]
+    """Of classifications."""
+    providers: Mapping[str, str] = field(default_factory=dict)
+    """Ids of the other organizations, by their names in lower case."""
+
+
+def claims_of(
+    rule: ExtractedRule, passage: Passage, known: Known, evidence: str, confidence: float
+) -> Sequence[Claim]:
+    """The rule as an entity beside the policy, stated in the passage, with the classifications it governs."""
+    key = f"{passage.id.partition(':')[2]}/{_digest(rule)}"
+    id_ = entity_id(rule.kind, key)
     values = {"name": statement(rule), "quote": rule.quote, "action": rule.action}
     parts = {"assignee": rule.assignee, "target": rule.target, "place": rule.place, "timeLimit": rule.until}
     values |= {name: value for name, value in parts.items() if value}
-    return [
+    governed = named(rule.quote, known.keys)
+    claims: list[Claim] = [
         EntityClaim(id_, _CLASSES[rule.kind], passage.collection, values, evidence, confidence),
         RelationshipClaim(id_, "STATED_IN", passage.id, evidence, confidence),
-        *(
-            RelationshipClaim(id_, "GOVERNS", entity_id("classification", key), evidence, confidence)
-            for key in governed
-        ),
-        *_handling(rule, passage, governed, evidence, confidence),
+        *_governs(id_, governed, evidence, confidence),
     ]
+    required = _requirement(rule, known.providers)
+    if required and governed:
+        handling = entity_id("handling_rule", key)
+        required["name"] = f"Handling of {', '.join(governed)} by {passage.name}"
+        claims += [
+            EntityClaim(handling, "HandlingRule", passage.collection, required, evidence, confidence),
+            RelationshipClaim(handling, "STATED_IN", passage.document, evidence, confidence),
+            *_governs(handling, governed, evidence, confidence),
+        ]
+    return claims
 
 
 def standing(claims: Sequence[Claim], covers: Collection[str]) -> Sequence[Claim]:
@@ -91,10 +113,7 @@ def named(text: str, keys: Collection[str]) -> Sequence[str]:
 
 
 def jurisdictions(rule: ExtractedRule) -> frozenset[str]:
-    """Codes of the countries that it keeps processing within; none where it asks for nothing of that kind.
-
-    What it forbids *within* a country leaves all others, which no requirement can say: a person sees to it.
-    """
+    """Codes of the countries that it keeps processing within; none where it asks for nothing of that kind."""
     words = f"{rule.action} {rule.place}"
     if rule.kind == "permission" or not rule.place or not _PROCESSING.search(words):
         return frozenset()
@@ -105,9 +124,29 @@ def jurisdictions(rule: ExtractedRule) -> frozenset[str]:
     return frozenset(countries(rule.place))
 
 
+def excluded_jurisdictions(rule: ExtractedRule) -> frozenset[str]:
+    """Codes of the countries that it keeps processing out of."""
+    words = f"{rule.action} {rule.place}"
+    if rule.kind != "prohibition" or not _TO.match(rule.place) or not _PROCESSING.search(words):
+        return frozenset()
+    if _LEAVES.match(rule.action):  # for where else it may go
+        return frozenset()
+    return frozenset(countries(rule.place))
+
+
+def excluded_owners(rule: ExtractedRule, providers: Mapping[str, str]) -> frozenset[str]:
+    """Those of some organizations (ids by name in lower case) whose machines it keeps processing off."""
+    if rule.kind != "prohibition" or not _PROCESSING.match(rule.action):
+        return frozenset()
+    named = {re.sub(r"^(?:to|by|with)\s+(?:the\s+)?", "", rule.place.casefold())}
+    if _KEEPING.match(rule.action) and not rule.place:
+        named.add(re.sub(r"^the\s+", "", rule.assignee.casefold()))
+    return frozenset(providers[name] for name in named if name in providers)
+
+
 def countries(place: str) -> Iterator[str]:
     """ISO 3166 codes, and EU, of what a place names, where all that it names is known; else nothing."""
-    names = re.sub(r"^(?:(?:out|in)side(?:\s+of)?|in|within|leave|from)\s+", "", place.strip(), flags=re.I)
+    names = re.sub(r"^(?:(?:out|in)side(?:\s+of)?|in|within|leave|from|to)\s+", "", place.strip(), flags=re.I)
     found = []
     for name in re.split(r"\s+(?:or|and)\s+|,\s*", names):
         code = _codes().get(re.sub(r"^the\s+", "", name.strip(" ."), flags=re.I).casefold())
@@ -117,19 +156,19 @@ def countries(place: str) -> Iterator[str]:
     yield from found
 
 
-def _handling(
-    rule: ExtractedRule, passage: Passage, governed: Sequence[str], evidence: str, confidence: float
-) -> Iterator[Claim]:
-    codes = jurisdictions(rule)
-    if not codes or not governed:
-        return
-    id_ = entity_id("handling_rule", f"{passage.id.partition(':')[2]}/{_digest(rule)}")
-    name = f"Handling of {', '.join(governed)} by {passage.name}"
-    values: dict[str, Value] = {"name": name, "jurisdiction": tuple(sorted(codes))}
-    yield EntityClaim(id_, "HandlingRule", passage.collection, values, evidence, confidence)
-    yield RelationshipClaim(id_, "STATED_IN", passage.document, evidence, confidence)
-    for key in governed:
-        yield RelationshipClaim(id_, "GOVERNS", entity_id("classification", key), evidence, confidence)
+def _requirement(rule: ExtractedRule, providers: Mapping[str, str]) -> dict[str, Value]:
+    """Of a handling rule, its values; none where the rule asks for nothing of that kind."""
+    asked = {
+        "jurisdiction": jurisdictions(rule),
+        "excludedJurisdiction": excluded_jurisdictions(rule),
+        "excludedOwner": excluded_owners(rule, providers),
+    }
+    return {name: tuple(sorted(found)) for name, found in asked.items() if found}
+
+
+def _governs(id: str, keys: Sequence[str], evidence: str, confidence: float) -> Iterator[Claim]:
+    for key in keys:
+        yield RelationshipClaim(id, "GOVERNS", entity_id("classification", key), evidence, confidence)
 
 
 @cache

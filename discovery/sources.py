@@ -64,6 +64,7 @@ class HandlingTerms(_Strict):
     excluded_silicon: tuple[str, ...] = ()
     excluded_owners: tuple[str, ...] = ()
     purposes: tuple[str, ...] | None = None
+    excluded_jurisdictions: tuple[str, ...] = ()
 
     def handling(self) -> Handling:
         return Handling(
@@ -75,6 +76,7 @@ class HandlingTerms(_Strict):
             frozenset(self.excluded_silicon),
             frozenset(self.excluded_owners),
             _any_or(self.purposes),
+            frozenset(self.excluded_jurisdictions),
         )
 
 

@@ -32,6 +32,8 @@ class Handling:
     """Ids of agents of whom none may own the node; a node whose owner is not known is refused."""
     purposes: frozenset[str] | None = None
     """What the node does with what it gets must all be among these; a node that does not say is refused."""
+    excluded_jurisdictions: frozenset[str] = frozenset()
+    """Laws that the node must not be under (`is_under`); a node that does not say is refused."""
 
     def meet(self, other: Handling) -> Handling:
         """The stricter of both in every dimension; it never permits a node that either forbids."""
@@ -44,6 +46,7 @@ class Handling:
             self.excluded_silicon | other.excluded_silicon,
             self.excluded_owners | other.excluded_owners,
             _both(self.purposes, other.purposes),
+            self.excluded_jurisdictions | other.excluded_jurisdictions,
         )
 
     def record(self) -> dict[str, Any]:
@@ -55,6 +58,11 @@ class Handling:
         }
 
 
+#: Member states of the European Union, by ISO 3166.
+_EU = frozenset({
+    "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IT", "LT",
+    "LU", "LV", "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK",
+})  # fmt: skip
 UNRESTRICTED = Handling()
 #: For what has no handling at all: no node is permitted.
 FORBIDDEN = Handling(jurisdictions=frozenset())
@@ -63,6 +71,20 @@ FORBIDDEN = Handling(jurisdictions=frozenset())
 def meet_all(handlings: Iterable[Handling]) -> Handling:
     """The meet over all of them; without any there is nothing to restrict."""
     return reduce(Handling.meet, handlings, UNRESTRICTED)
+
+
+def is_under(jurisdiction: str, excluded: Iterable[str]) -> bool:
+    """Whether who is under that law is, or may be, under one of others.
+
+    A part is under the law of the whole (`US-CA` of `US`, `DE` of `EU`), and what only says the whole may
+    be in any part of it.
+    """
+    return any(law in _wholes(jurisdiction) or jurisdiction in _wholes(law) for law in excluded)
+
+
+def _wholes(jurisdiction: str) -> frozenset[str]:
+    country = jurisdiction.partition("-")[0]
+    return frozenset({jurisdiction, country} | ({"EU"} if country in _EU else set()))
 
 
 def silicon_names(silicon: str) -> frozenset[str]:

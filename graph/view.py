@@ -445,6 +445,7 @@ def handling_rule(properties: Mapping[str, Any], classifications: Collection[str
             any_or("excludedSilicon") or frozenset(),
             any_or("excludedOwner") or frozenset(),
             any_or("purpose"),
+            any_or("excludedJurisdiction") or frozenset(),
         ),
         properties["id"],
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from graph.handling import Handling, silicon_names
+from graph.handling import Handling, is_under, silicon_names
 from inference.compiled import ASSUMED_LOAD
 from inference.mesh import MeshSnapshot
 from inference.nodes import Certification, MeshNode, NodeState, Status
@@ -59,6 +59,7 @@ def handling_checks(handling: Handling, at: datetime) -> tuple[Check, ...]:
     checks = (
         _stated(at),
         _jurisdiction(handling.jurisdictions),
+        _excluded_jurisdictions(handling.excluded_jurisdictions),
         _residency(handling.residency),
         *(_certification(name, at) for name in sorted(handling.certifications)),
         _clearance(handling.clearance),
@@ -111,6 +112,18 @@ def _jurisdiction(allowed: frozenset[str] | None) -> Check | None:
         f"is under the law of {_either(allowed)}",
         lambda node: bool(node.jurisdiction) and node.jurisdiction in allowed,
         lambda node: f"under the law of {node.jurisdiction or _UNKNOWN}, not of {_either(allowed)}",
+    )
+
+
+def _excluded_jurisdictions(excluded: frozenset[str]) -> Check | None:
+    if not excluded:
+        return None
+    return Check(
+        f"is not under the law of {_either(excluded)}",
+        lambda node: bool(node.jurisdiction) and not is_under(node.jurisdiction, excluded),
+        lambda node: (
+            f"under the law of {node.jurisdiction or _UNKNOWN}, where {_either(excluded)} is excluded"
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from graph.handling import is_under
 from inference.compiled import Bits, CompiledNodes, Floats, union
 from inference.explanation import Verdict, refusal, verdicts
 from inference.mesh import MeshSnapshot
@@ -102,6 +103,14 @@ def _jurisdiction(requirement: Requirement, compiled: CompiledNodes) -> Bits:
     return _any_of(compiled.jurisdiction, requirement.handling.jurisdictions, compiled)
 
 
+def _excluded_jurisdictions(requirement: Requirement, compiled: CompiledNodes) -> Bits:
+    excluded = requirement.handling.excluded_jurisdictions
+    if not excluded:
+        return compiled.all
+    others = [law for law in compiled.jurisdiction if not is_under(law, excluded)]
+    return union(compiled.jurisdiction, others)
+
+
 def _residency(requirement: Requirement, compiled: CompiledNodes) -> Bits:
     return _any_of(compiled.region, requirement.handling.residency, compiled)
 
@@ -173,6 +182,7 @@ def _unexcluded(requirement: Requirement, compiled: CompiledNodes) -> Bits:
 
 FILTERS: dict[str, Filter] = {
     "jurisdiction": _jurisdiction,
+    "excluded_jurisdictions": _excluded_jurisdictions,
     "residency": _residency,
     "certifications": _certifications,
     "clearance": _clearance,

@@ -10,6 +10,7 @@
       excluded_silicon: [amd-mi300x]
       excluded_owners: [organization:cloudco]
       purposes: [care]
+      excluded_jurisdictions: [CN]
 
 A list of such blocks states several rules.
 """
@@ -40,6 +41,7 @@ class _Rule(BaseModel):
     excluded_silicon: _Names | None = None
     excluded_owners: _Names | None = None
     purposes: _Names | None = None
+    excluded_jurisdictions: _Names | None = None
 
     def values(self) -> dict[str, Value]:
         stated: dict[str, Value | None] = {
@@ -51,6 +53,7 @@ class _Rule(BaseModel):
             "excludedSilicon": self.excluded_silicon,
             "excludedOwner": self.excluded_owners,
             "purpose": self.purposes,
+            "excludedJurisdiction": self.excluded_jurisdictions,
         }
         return {key: value for key, value in stated.items() if value is not None}
 

@@ -16,7 +16,7 @@ from context_manager.audit import AuditError
 from context_manager.graphql_schema import Parts, RequestContext, build_schema
 from discovery.extraction import Passage
 from discovery.proposed import digest
-from discovery.rule_claims import claims_of, standing, statement
+from discovery.rule_claims import Known, claims_of, standing, statement
 from discovery.wording import rules_in
 from graph.claims import EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database
@@ -71,7 +71,7 @@ class Reviewed(Acme):
             assert report.quarantined == ()
         found = []
         for rule in rules_in(text):
-            claims = claims_of(rule, passage, [KEY] if "Diagnoses" in text else [], key, 0.7)
+            claims = claims_of(rule, passage, Known([KEY]), key, 0.7)
             found.append(
                 Extraction("policies", fact_of(claims[0]), passage.id, collection, statement(rule), rule.quote, key,
                            0.7, "wording", digest(text), packed(claims), packed(standing(claims, [KEY])))

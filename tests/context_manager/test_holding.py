@@ -25,6 +25,7 @@ HERE = Settings(
         ({"residency": ["eu-central"]}, "stands in us-east, not in eu-central"),
         ({"certifications": ["HIPAA"]}, "not certified for HIPAA"),
         ({"clearance": 2}, "has clearance 1, not 2"),
+        ({"excluded_jurisdictions": ["US"]}, "under the law of US, where US is excluded"),
         ({"excluded_silicon": ["cpu"]}, "has silicon cpu"),
         ({"excluded_owners": ["organization:x"]}, "owned by nobody knows what"),
         ({"purposes": ["care"]}, "used for nobody knows what"),

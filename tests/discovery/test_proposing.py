@@ -120,6 +120,24 @@ async def test_an_extracted_rule_tightens_at_once_and_is_no_fact_until_it_is_acc
     assert (await handling(runner, rows[0]["id"])).clearance == 1, "a rule is handled as its source is"
 
 
+async def test_what_a_policy_forbids_in_a_place_or_by_a_provider_is_excluded_at_once(
+    make_runner, tmp_path, record
+):
+    policy(tmp_path, "Protected health information must not be processed in China, nor by CloudCo.")
+    policy(tmp_path, "Protected health information must not be hosted by CloudCo.", "hosts.md")
+    policy(tmp_path, "Payment data must not be processed in Germany.", "others.md")
+    (tmp_path / "known.ttl").write_text(
+        '@prefix og: <urn:orgraph:ontology:> .\n<urn:x:cloudco> a og:Organization ; og:name "CloudCo" .\n'
+    )
+    known = {"name": "known", "connector": "rdf", "options": {"path": "known.ttl"}}
+    runner = make_runner(RECORDS, known, POLICIES)
+    await crawl(runner)
+    found = await handling(runner, record)
+    assert found.excluded_jurisdictions == {"CN"}
+    assert [owner.partition(":")[0] for owner in found.excluded_owners] == ["organization"]
+    assert found.jurisdictions is None
+
+
 async def test_what_loosens_waits_for_a_person(make_runner, tmp_path, record):
     """The sentence goes, its document goes, the source covers less: the requirement stands till it is rejected."""
     policy(tmp_path, RULE)

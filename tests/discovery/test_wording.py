@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 
 from benchmarks.extraction import by_wording, figures, licences
 from discovery.extraction import ExtractedRule, Passage, plain
-from discovery.rule_claims import claims_of, jurisdictions, named, standing, statement
+from discovery.rule_claims import (
+    Known,
+    claims_of,
+    excluded_jurisdictions,
+    excluded_owners,
+    jurisdictions,
+    standing,
+    statement,
+)
 from discovery.wording import kinds_in, rules_in
 from graph.claims import EntityClaim, RelationshipClaim
 
@@ -84,7 +92,7 @@ def rule(text):
         ("Health data must not be processed outside the European Union.", {"EU"}),
         ("Health data may not leave Germany or France.", {"DE", "FR"}),
         ("Health data must be kept in Atlantis.", set()),  # not known
-        ("Health data must not be stored in China.", set()),  # no requirement can say it
+        ("Health data must not be stored in China.", set()),  # an exclusion
         ("Health data may be stored in China.", set()),  # a permission loosens nothing
         ("Meetings must be held in English.", set()),
     ],
@@ -93,9 +101,45 @@ def test_what_asks_for_a_place_of_processing_is_a_requirement(text, codes):
     assert jurisdictions(rule(text)) == codes
 
 
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        ("Health data must not be processed in China.", {"CN"}),
+        ("Health data may not be stored in Russian Federation or Belarus.", {"RU", "BY"}),
+        ("Staff must never transfer health data to the United States.", {"US"}),
+        ("Health data must not be sent to the US unless the board agrees.", {"US"}),
+        ("No health data may be kept within the European Union.", {"EU"}),
+        ("Health data must not be processed outside China.", set()),  # what it asks for is the contrary
+        ("Health data may not leave Germany to France.", set()),
+        ("Health data must be stored in China.", set()),
+        ("Health data must not be processed in Atlantis.", set()),
+        ("Health data must not be processed in English.", set()),
+        ("Guests must not smoke in Germany.", set()),
+    ],
+)
+def test_what_forbids_processing_in_a_place_excludes_it(text, codes):
+    assert excluded_jurisdictions(rule(text)) == codes
+
+
+@pytest.mark.parametrize(
+    ("text", "owners"),
+    [
+        ("Health data must not be processed by CloudCo.", {"organization:cloudco"}),
+        ("CloudCo must not store health data.", {"organization:cloudco"}),
+        ("Staff must not send health data to CloudCo.", {"organization:cloudco"}),
+        ("CloudCo must not send health data to Germany.", set()),  # who gives away is not who processes
+        ("Health data must be processed by CloudCo.", set()),
+        ("Health data must not be processed by OtherCo.", set()),
+        ("CloudCo must not park in the yard.", set()),
+    ],
+)
+def test_what_forbids_processing_by_a_provider_excludes_it(text, owners):
+    assert excluded_owners(rule(text), {"cloudco": "organization:cloudco"}) == owners
+
+
 def test_a_rule_tightens_what_its_documents_cover_and_nothing_else():
-    keys = named(HELD, ["protected-health-information", "payment-data"])
-    claims = claims_of(rule(HELD), PASSAGE, keys, "a.md:1", 0.7)
+    keys = ["protected-health-information", "payment-data"]
+    claims = claims_of(rule(HELD), PASSAGE, Known(keys), "a.md:1", 0.7)
     assert standing(claims, []) == []
     assert standing(claims, ["payment-data"]) == []
     stands = standing(claims, ["protected-health-information"])
@@ -107,7 +151,7 @@ def test_a_rule_tightens_what_its_documents_cover_and_nothing_else():
         "classification:protected-health-information",
     }
     permission = rule("Staff may keep protected health information in China.")
-    claims = claims_of(permission, PASSAGE, keys, "a.md:1", 0.7)
+    claims = claims_of(permission, PASSAGE, Known(keys), "a.md:1", 0.7)
     assert standing(claims, ["protected-health-information"]) == []
 
 

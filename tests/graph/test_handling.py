@@ -40,4 +40,4 @@ def test_the_record_is_json_in_order():
     assert record["jurisdictions"] == ["EU", "US"]
     assert record["excluded_owners"] == ["a", "b"]
     assert record["silicon"] is None
-    assert len(record) == 8
+    assert len(record) == 9

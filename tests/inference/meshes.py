@@ -11,12 +11,22 @@ from inference.nodes import Certification, Load, MeshNode, NodeState, Status
 from inference.requirement import Requirement, Sent
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-LAWS, REGIONS, CERTIFICATIONS = ["EU", "US", "DE", ""], ["r1", "r2", ""], ["c1", "c2"]
+LAWS, REGIONS, CERTIFICATIONS = ["EU", "US", "US-CA", "DE", ""], ["r1", "r2", ""], ["c1", "c2"]
 SILICON, OWNERS, PURPOSES = (
     ["cpu", "nvidia", "nvidia-l40s", "NVIDIA-H100", ""],
     ["o:1", "o:2"],
     ["care", "ads"],
 )
+#: By law, the lands that it holds in: who is under it may be in any of them.
+LANDS = {
+    "EU": {"berlin", "hesse", "paris", "malta"},
+    "DE": {"berlin", "hesse"},
+    "DE-BE": {"berlin"},
+    "FR": {"paris"},
+    "US": {"california", "ohio"},
+    "US-CA": {"california"},
+    "CH": {"bern"},
+}
 some = st.frozensets
 moments = st.none() | st.sampled_from([NOW + timedelta(days=days) for days in (-1, 0, 1)])
 
@@ -35,6 +45,7 @@ handlings = st.builds(
     some(st.sampled_from(SILICON)),
     some(st.sampled_from(OWNERS)),
     any_or(PURPOSES),
+    some(st.sampled_from(["EU", "US", "US-CA", "DE", "CH"])),
 )
 counts = st.none() | st.integers(0, 20)
 states = st.builds(NodeState, st.sampled_from(Status), st.just("why"), st.builds(Load, counts, counts))
@@ -86,6 +97,12 @@ def allowed(requirement: Requirement, n: MeshNode, at: datetime = NOW) -> bool:
     silicon = {n.silicon.lower(), n.silicon.lower().split("-")[0]} - {""}
     return (
         (h.jurisdictions is None or (n.jurisdiction and n.jurisdiction in h.jurisdictions))
+        and (
+            not h.excluded_jurisdictions
+            or (
+                n.jurisdiction and not any(LANDS[n.jurisdiction] & LANDS[x] for x in h.excluded_jurisdictions)
+            )
+        )
         and (h.residency is None or (n.region and n.region in h.residency))
         and all(
             any(
