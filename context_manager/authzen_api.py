@@ -128,8 +128,9 @@ async def _search_resource(answers: Answers, body: Json) -> Json:
     asked_for = search(body, "resource")
 
     async def found() -> list[str]:
-        return await answers.list_objects(
-            asked_for.subject, asked_for.action, asked_for.resource, Supposed(context=asked_for.context)
+        supposed = Supposed(context=asked_for.context)
+        return list(
+            await answers.list_objects(asked_for.subject, asked_for.action, asked_for.resource, supposed)
         )
 
     return await _page(asked_for, found, _entity)

@@ -12,6 +12,7 @@ from context_manager.openfga_errors import OpenFgaError
 from graph.rebac import evaluator, expansion, explanation, listing
 from graph.rebac.errors import RebacError
 from graph.rebac.explanation import Explanation
+from graph.rebac.names import NameSet
 from graph.rebac.relation_tuples import TupleIndex, TupleKey
 from graph.rebac.validation import (
     validate_check,
@@ -45,7 +46,7 @@ class Answers(Protocol):
     async def check(self, key: TupleKey, supposed: Supposed) -> bool:
         """Whether the user has the relation to the object."""
 
-    async def list_objects(self, user: str, relation: str, type_name: str, supposed: Supposed) -> list[str]:
+    async def list_objects(self, user: str, relation: str, type_name: str, supposed: Supposed) -> NameSet:
         """All objects of the type to which the user has the relation."""
 
     async def list_users(
@@ -83,7 +84,7 @@ class StoreAnswers:
                 raise value
             return value is True
 
-    async def list_objects(self, user: str, relation: str, type_name: str, supposed: Supposed) -> list[str]:
+    async def list_objects(self, user: str, relation: str, type_name: str, supposed: Supposed) -> NameSet:
         with as_openfga():
             try:
                 validate_list_objects(self.model, user, relation, type_name)
@@ -91,7 +92,7 @@ class StoreAnswers:
                 about = "invalid 'user' value: " if error.code == "validation_error" else ""
                 raise RebacError(error.code, about + error.message) from error
             request = self._request(supposed, listing=True)
-            return list(listing.list_objects(request, user, relation, type_name))
+            return listing.list_objects(request, user, relation, type_name)
 
     async def list_users(
         self, object: str, relation: str, user_type: str, user_relation: str, supposed: Supposed

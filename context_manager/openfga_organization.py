@@ -21,6 +21,7 @@ from context_manager.openfga_paging import position_of, token_of
 from graph.organization_tuples import OrganizationTuples
 from graph.reads import Asker, Reader, View
 from graph.rebac.explanation import Explanation, Ground, Miss
+from graph.rebac.names import NameSet
 from graph.rebac.relation_tuples import TupleIndex, TupleKey
 from graph.stored_tuples import ChangeFilter, StoredChange, StoredTuple, TupleFilter, TupleWrite
 from graph.tuple_store_records import Assertions, Store, StoredModel
@@ -138,10 +139,11 @@ class OrganizationAnswers:
         # Also of an object that is not seen, so that a wrong question is refused alike.
         return await (await self._about(key.object)).check(key, supposed)
 
-    async def list_objects(self, user: str, relation: str, type_name: str, supposed: Supposed) -> list[str]:
+    async def list_objects(self, user: str, relation: str, type_name: str, supposed: Supposed) -> NameSet:
         self._refuse_others(user, supposed)
         answers = await self._graph(await self.organization.tuples.ids(type_name))
-        return await self._only_seen(await answers.list_objects(user, relation, type_name, supposed))
+        found = await answers.list_objects(user, relation, type_name, supposed)
+        return found if self.administrator else NameSet.of(await self._only_seen(list(found)))
 
     async def list_users(
         self, object: str, relation: str, user_type: str, user_relation: str, supposed: Supposed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import islice
 
 import orjson
 from aiohttp import web
@@ -15,6 +16,7 @@ from context_manager.openfga_json import explanation_json, key_of, keys_of, user
 from context_manager.openfga_messages import Values, parse
 from context_manager.openfga_paging import PAGE_SIZE, position_of, token_of
 from context_manager.openfga_stores import StoreView
+from graph.rebac.names import NameSet
 
 MAX_CHECKS = 50
 """Of a batch."""
@@ -85,7 +87,7 @@ async def list_objects(open_store: Opener, request: web.Request) -> web.Response
     answers = await _answers(open_store, values)
     found = await _objects(answers, values)
     if size is None and not after:
-        return _answer({"objects": found}, answers)
+        return _answer({"objects": orjson.Fragment(found.json())}, answers)
     rest = sorted(name for name in found if name > after)
     page = rest[: size or PAGE_SIZE]
     token = token_of("objects", page[-1]) if len(rest) > len(page) else ""
@@ -105,16 +107,15 @@ async def streamed_list_objects(open_store: Opener, request: web.Request) -> web
         headers={"Content-Type": "application/json", _MODEL_HEADER: answers.model_id}
     )
     await response.prepare(request)
-    for start in range(0, len(found), _STREAMED_AT_ONCE):
-        lines = [
-            orjson.dumps({"result": {"object": name}}) for name in found[start : start + _STREAMED_AT_ONCE]
-        ]
+    rest = iter(found)
+    while names := list(islice(rest, _STREAMED_AT_ONCE)):
+        lines = [orjson.dumps({"result": {"object": name}}) for name in names]
         await response.write(b"\n".join(lines) + b"\n")
     await response.write_eof()
     return response
 
 
-async def _objects(answers: Answers, values: Values) -> list[str]:
+async def _objects(answers: Answers, values: Values) -> NameSet:
     return await answers.list_objects(values["user"], values["relation"], values["type"], supposed(values))
 
 

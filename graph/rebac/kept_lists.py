@@ -7,11 +7,11 @@ nobody who vouches for it, and the request brings no tuples of its own. So no ke
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from graph.rebac.evaluator import Request
+from graph.rebac.names import NameSet
 from graph.rebac.relation_tuples import TupleIndex
 from graph.rebac.rules import places_below
 from ontologies.authorization_model import AuthorizationModel
@@ -26,42 +26,29 @@ _MOST = 1_000_000
 class _Lists:
     version: int
     names: int = 0
-    lists: OrderedDict[Question, Sequence[str]] = field(default_factory=OrderedDict)
+    lists: OrderedDict[Question, NameSet] = field(default_factory=OrderedDict)
 
 
 _kept: WeakKeyDictionary[TupleIndex, WeakKeyDictionary[AuthorizationModel, _Lists]] = WeakKeyDictionary()
 
 
-def kept(request: Request, question: Question) -> Sequence[str] | None:
+def kept(request: Request, question: Question) -> NameSet | None:
     """The list that answers the question, where it is kept."""
     lists = _of(request)
     return lists.lists.get(question) if lists is not None and not request.contextual else None
 
 
-def keeping(
-    request: Request, question: Question, batches: Iterable[Sequence[str]]
-) -> Iterator[Sequence[str]]:
-    """The batches, which are kept once all are told, if they may be."""
-    version = request.index.version
-    _user, relation, type = question
-    index = request.index
-    if request.contextual or not all(map(index.plain, places_below(request.model, type, relation))):
-        yield from batches
+def keep(request: Request, question: Question, found: NameSet) -> None:
+    """Keep the list that answers the question, if that may be."""
+    index, (_user, relation, type) = request.index, question
+    plain = all(map(index.plain, places_below(request.model, type, relation)))
+    if request.contextual or not plain or len(found) > _MOST:
         return
-    told: list[str] = []
-    for batch in batches:
-        told += batch
-        yield batch
-    if request.index.version == version and len(told) <= _MOST:
-        _keep(request, question, told)
-
-
-def _keep(request: Request, question: Question, found: Sequence[str]) -> None:
     lists = _of(request)
     if lists is None:
-        lists = _Lists(request.index.version)
-        _kept.setdefault(request.index, WeakKeyDictionary())[request.model] = lists
-    lists.names += len(found) + 1 - (len(lists.lists[question]) + 1 if question in lists.lists else 0)
+        lists = _Lists(index.version)
+        _kept.setdefault(index, WeakKeyDictionary())[request.model] = lists
+    lists.names += len(found) + 1
     lists.lists[question] = found
     while lists.names > _MOST:
         lists.names -= len(lists.lists.popitem(last=False)[1]) + 1

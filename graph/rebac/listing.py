@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from pyroaring import BitMap
 
 from graph.rebac.cyclic_goals import cyclic_goals
 from graph.rebac.errors import RebacError
 from graph.rebac.evaluator import RESOLUTION_LIMIT, Request, Search, too_complex
-from graph.rebac.kept_lists import keeping, kept
+from graph.rebac.kept_lists import keep, kept
+from graph.rebac.names import NameSet
 from graph.rebac.relation_tuples import Goal, Grant, split_userset, type_of
 from graph.rebac.rules import Conditions, Value
 from graph.rebac.user_sets import (
@@ -37,22 +37,21 @@ from ontologies.authorization_model import (
 )
 
 
-def list_objects(request: Request, user: str, relation: str, type: str) -> Iterator[str]:
-    """Every object of the type that the user has the relation to, once, as soon as it is found.
+def list_objects(request: Request, user: str, relation: str, type: str) -> NameSet:
+    """Every object of the type that the user has the relation to.
 
     Goes up from the user's tuples over goals that hold. Where a goal has operands beside the one that leads
     to it, it is checked, or, under an exclusion, looked up in what the exclusion may take away. Raises
-    RebacError `validation_error` at the end, after all that could be found, where a condition on the way
-    could not be decided.
+    RebacError `validation_error` where a condition on the way could not be decided.
     """
     question = (user, relation, type)
     found = kept(request, question)
-    if found is not None:
-        return iter(found)
-    return chain.from_iterable(keeping(request, question, _Objects(request, user, relation, type).listed()))
+    if found is None:
+        found = _Objects(request, *question).listed()
+        keep(request, question, found)
+    return found
 
 
-_NOTHING = BitMap()
 #: Numbers from here on are of names that the index has no number for.
 _BESIDE = 2**31
 
@@ -73,20 +72,20 @@ class _Objects:
         self._own = {f"{type_of(key.object)}#{key.relation}" for key in request.contextual}
         self._beside: dict[str, int] = {}
         self._named_beside: list[str] = []
+        self._all_beside = BitMap()
         self._seen: dict[Relation, BitMap] = defaultdict(BitMap)
         #: Objects that the user has a relation to.
         self._todo: dict[Relation, BitMap] = {}
         self._possible: dict[Relation, BitMap] = {}
         self._failures: list[RebacError] = []
 
-    def listed(self) -> Iterator[Sequence[str]]:
-        for here, objects in self._reached():
-            if here == self._asked:
-                yield self._names(objects)
+    def listed(self) -> NameSet:
+        self._reach()
         if not self._failures and self._conditional():
             self._failures = _Unchecked(self._request, self._user, *reversed(self._asked)).failures()
         if self._failures:
             raise self._failures[0]
+        return self._set(self._seen[self._asked])
 
     def _conditional(self) -> bool:
         """Whether a condition may stand where this did not come, since something was checked on the way."""
@@ -105,43 +104,49 @@ class _Objects:
         """What the user may have the relation to, the undetermined included, and perhaps more."""
         for here, names in cyclic_goals(self._request, self._ways.relations).items():
             self._arrive(here, BitMap(map(self._number, names)))
-        for _ in self._reached():
-            pass
-        return self._names(self._seen[self._asked])
+        self._reach()
+        return self._set(self._seen[self._asked])
 
-    def _reached(self) -> Iterator[tuple[Relation, BitMap]]:
+    def _reach(self) -> None:
         ways = self._ways
         name, member = split_userset(self._user)
         kind = type_of(name)
         if member:
             self._arrive((kind, member), BitMap([self._number(name)]))
         else:
-            if self._user != f"{kind}:*":
-                self._follow([self._user], ways.from_user.get(kind, ()))
-            self._follow([f"{kind}:*"], ways.from_wildcard.get(kind, ()))
+            everyone = f"{kind}:*"
+            if self._user != everyone and kind in ways.from_user:
+                self._follow(BitMap([self._number(self._user)]), "", ways.from_user[kind])
+            if kind in ways.from_wildcard:
+                self._follow(BitMap([self._number(everyone)]), "", ways.from_wildcard[kind])
         while self._todo:
             here, objects = self._todo.popitem()
-            yield here, objects
             for way in ways.from_same.get(here, ()):
                 self._pass(way, objects)
-            if here in ways.from_userset:
-                self._follow(
-                    [f"{object}#{here[1]}" for object in self._names(objects)], ways.from_userset[here]
-                )
-            if here in ways.from_parent:
-                self._follow(self._names(objects), ways.from_parent[here])
+            self._follow(objects, here[1], ways.from_userset.get(here, ()))
+            self._follow(objects, "", ways.from_parent.get(here, ()))
 
-    def _follow(self, named: Collection[str], ways: Iterable[Way]) -> None:
-        """Over the tuples that name users, wildcards, usersets or parents."""
+    def _follow(self, users: BitMap, relation: str, ways: Iterable[Way]) -> None:
+        """Over the tuples that name users, wildcards or parents, or, with a relation, usersets."""
         tuples, holds = self._request.tuples, self._request.holds
         for way in ways:
             place = f"{way.type}#{way.through}"
             if "" in way.conditions and place not in self._own and tuples.plain(place):
-                self._pass(way, BitMap.union(*self._request.index.numbered(named, place), _NOTHING))
+                self._pass(way, self._led_to(users, relation, place))
             else:
+                named = self._userset_names(users, relation)
                 found, allowed = tuples.objects_of(named, place), way.conditions
                 held = (o for of in found for o, grant in of.items() if self._holds(holds(grant, allowed)))
                 self._pass(way, BitMap(map(self._number, held)))
+
+    def _led_to(self, users: BitMap, relation: str, place: str) -> BitMap:
+        index = self._request.index
+        if not self._named_beside:
+            return index.led_to(users, relation, place)
+        found = index.led_to(users - self._all_beside, relation, place)
+        for objects in index.objects_of(self._userset_names(users & self._all_beside, relation), place):
+            found.update(map(index.names.number, objects))
+        return found
 
     def _pass(self, way: Way, objects: BitMap) -> None:
         """On to what the way leads to."""
@@ -155,7 +160,7 @@ class _Objects:
         self._arrive(way.to, fresh)
 
     def _checked(self, objects: BitMap, relation: str) -> BitMap:
-        names = zip(objects, self._names(objects), strict=True)
+        names = zip(objects, self._set(objects), strict=True)
         return BitMap(n for n, name in names if self._holds(self._search.value(name, relation)))
 
     def _arrive(self, place: Relation, objects: BitMap) -> None:
@@ -183,13 +188,19 @@ class _Objects:
         if number is None:
             number = self._beside[name] = _BESIDE + len(self._named_beside)
             self._named_beside.append(name)
+            self._all_beside.add(number)
         return number
 
-    def _names(self, objects: BitMap) -> Sequence[str]:
+    def _set(self, objects: BitMap) -> NameSet:
         names, beside = self._request.index.names, self._named_beside
         if not beside:
-            return [names[number] for number in objects]
-        return [names[number] if number < _BESIDE else beside[number - _BESIDE] for number in objects]
+            return NameSet(names, objects)
+        others = [beside[number - _BESIDE] for number in objects & self._all_beside]
+        return NameSet(names, objects - self._all_beside, others)
+
+    def _userset_names(self, objects: BitMap, relation: str) -> Collection[str]:
+        names = self._set(objects)
+        return [f"{name}#{relation}" for name in names] if relation else names
 
 
 class _Unchecked(_Objects):
@@ -197,8 +208,7 @@ class _Unchecked(_Objects):
 
     def failures(self) -> list[RebacError]:
         """Of the conditions on its way that could not be decided."""
-        for _ in self._reached():
-            pass
+        self._reach()
         return self._failures
 
     def _pass(self, way: Way, objects: BitMap) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 from pyroaring import BitMap
 
+from graph.rebac.names import Names
+
 Goal = tuple[str, str]
 """(object, relation)."""
 
@@ -44,7 +46,7 @@ class TupleKey:
 Grant = bool | None | TupleKey
 """What a tuple is worth: True, None where nobody vouches for it, itself where the request decides."""
 
-#: More numbers than twice the tuples, of objects that are gone, are let go.
+#: More numbers than twice the tuples, of names that are gone, are let go.
 _UNUSED_NUMBERS = 10_000
 #: What an object without usersets, and a user without objects, shares with all others.
 _NONE: Mapping[str, MutableMapping[str, Grant]] = MappingProxyType({})
@@ -61,6 +63,15 @@ class Users:
     """By `type#relation`, then by object."""
     undecided: int = 0
     """How many of them are worth something else than True."""
+
+
+@dataclass(slots=True)
+class _LedTo:
+    """Objects by user, of those whose objects are known; all as numbers."""
+
+    known: BitMap = field(default_factory=BitMap)
+    by_user: dict[int, BitMap] = field(default_factory=dict)
+    """Only of those that have any."""
 
 
 def type_of(name: str) -> str:
@@ -89,11 +100,10 @@ class TupleIndex:
         self._objects: dict[str, dict[str, dict[str, Grant]]] = {}
         #: By `type#relation`, how many tuples are worth something else than True.
         self._undecided: dict[str, int] = {}
-        #: By `type#relation`, then by user: `numbered`, while it is as it was.
-        self._numbered: dict[str, dict[str, BitMap]] = {}
-        self._numbers: dict[str, int] = {}
-        self.names: list[str] = []
-        """By number."""
+        self.names = Names()
+        """The numbers of what tuples name, given when they are first asked for."""
+        #: By the place of the objects and the relation of the users: `led_to`, while it is as it was.
+        self._led_to: dict[tuple[str, str], _LedTo] = {}
         self._count = 0
         self.version = 0
         """Counts changes: what was derived from the tuples holds while it stays the same."""
@@ -147,7 +157,7 @@ class TupleIndex:
         if change:
             users.undecided += change
             self._undecided[place] = self._undecided.get(place, 0) + change
-        self._forget_numbered(place, user)
+        self._changed(place, user)
 
     def remove(self, user: str, relation: str, object: str) -> bool:
         """Whether there was such a tuple."""
@@ -171,9 +181,9 @@ class TupleIndex:
         if not of_place[user]:
             del of_place[user]
         self._count -= 1
-        self._forget_numbered(place, user)
+        self._changed(place, user)
         if len(self.names) > 2 * self._count + _UNUSED_NUMBERS:
-            self.names, self._numbers, self._numbered = [], {}, {}
+            self.names, self._led_to = Names(), {}
         return True
 
     def grant(self, user: str, relation: str, object: str) -> Grant:
@@ -219,39 +229,45 @@ class TupleIndex:
         """Whether all tuples of a `type#relation` hold whatever the request."""
         return not self._undecided.get(place)
 
-    def numbered(self, users: Iterable[str], place: str) -> Iterator[BitMap]:
-        """The numbers of `objects` of each of the users that has any. They are not to be changed."""
-        of_place = self._objects.get(place)
-        if not of_place:
-            return
-        kept = self._numbered.setdefault(place, {})
-        for user in users:
-            found = kept.get(user)
-            if found is None:
-                objects = of_place.get(user)
-                if not objects:
-                    continue
-                found = kept[user] = BitMap(map(self._number, objects))
-            yield found
-
     def number(self, name: str) -> int | None:
-        """The number of what is the object of a tuple; None for what is none."""
-        if name in self._numbers or any(name in objects for objects in self._users.values()):
-            return self._number(name)
-        return None
-
-    def _number(self, object: str) -> int:
-        found = self._numbers.get(object)
-        if found is None:
-            found = self._numbers[object] = len(self.names)
-            self.names.append(object)
+        """The number of what a tuple has as its object or user; None for what none has."""
+        found = self.names.find(name)
+        if found is None and (
+            any(name in objects for objects in self._users.values())
+            or any(name in users for users in self._objects.values())
+        ):
+            return self.names.number(name)
         return found
 
-    def _forget_numbered(self, place: str, user: str) -> None:
+    def led_to(self, users: BitMap, relation: str, place: str) -> BitMap:
+        """The numbers of all `objects` of the users, which are given by number.
+
+        Where a relation is given, of the usersets with it.
+        """
+        of_place = self._objects.get(place)
+        if not of_place:
+            return BitMap()
+        kept = self._led_to.get((place, relation))
+        if kept is None:
+            kept = self._led_to[place, relation] = _LedTo()
+        unknown = users - kept.known
+        if unknown:
+            number = self.names.number
+            for user, name in zip(unknown, self.names.of(unknown), strict=True):
+                objects = of_place.get(f"{name}#{relation}" if relation else name)
+                if objects:
+                    kept.by_user[user] = BitMap(map(number, objects))
+            kept.known |= unknown
+        return BitMap.union(BitMap(), *filter(None, map(kept.by_user.get, users)))
+
+    def _changed(self, place: str, user: str) -> None:
         self.version += 1
-        kept = self._numbered.get(place)
-        if kept:
-            kept.pop(user, None)
+        if self._led_to:
+            name, relation = split_userset(user)
+            kept, number = self._led_to.get((place, relation)), self.names.find(name)
+            if kept is not None and number is not None:
+                kept.known.discard(number)
+                kept.by_user.pop(number, None)
 
 
 class LayeredIndex(TupleIndex):
