@@ -6,14 +6,17 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from context_manager.at_least import AtLeast
 from context_manager.authzen_api import add_authzen
 from context_manager.core import Core
 from context_manager.identity import Verifier
 from context_manager.openfga_access import AuthorizationService
 from context_manager.openfga_api import add_openfga
+from context_manager.openfga_http import Askers
 from context_manager.openfga_organization import Organization
 from graph.organization_tuples import OrganizationTuples
 from graph.reads import Reader
+from graph.revision_token import RevisionTokens
 from graph.tuple_stores import TupleStores
 
 
@@ -23,6 +26,7 @@ async def add_authorization_apis(  # noqa: PLR0913, PLR0917  what it composes
     reader: Reader,
     tuples: OrganizationTuples,
     verifier: Verifier,
+    tokens: RevisionTokens,
     followed: Callable[[], int],
 ) -> None:
     """Add both APIs, once deletions of stores that were cut short are finished.
@@ -39,5 +43,6 @@ async def add_authorization_apis(  # noqa: PLR0913, PLR0917  what it composes
         reader,
     )
     service = AuthorizationService(stores, organization, policies, core.organization.administrator, followed)
-    add_authzen(app, service, verifier)  # first: OpenFGA's undefined endpoints are all that is left
-    add_openfga(app, service, verifier)
+    askers = Askers(verifier, AtLeast(core.database, tokens))
+    add_authzen(app, service, askers)  # first: OpenFGA's undefined endpoints are all that is left
+    add_openfga(app, service, askers)

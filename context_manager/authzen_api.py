@@ -13,7 +13,6 @@ from typing import Any
 from aiohttp import web
 
 from context_manager.authzen_requests import BadRequest, Evaluation, Search, evaluation, evaluations, search
-from context_manager.identity import Verifier
 from context_manager.openfga_access import AuthorizationService
 from context_manager.openfga_answers import Answers, Supposed
 from context_manager.openfga_errors import OpenFgaError
@@ -38,9 +37,8 @@ _ENDPOINTS = {
 _OF_THE_REQUEST = frozenset({401, 403, 404, 413, 500, 503})
 
 
-def add_authzen(app: web.Application, service: AuthorizationService, verifier: Verifier) -> None:
+def add_authzen(app: web.Application, service: AuthorizationService, askers: Askers) -> None:
     """The routes of the API and of its metadata."""
-    askers = Askers(verifier)
 
     def route(work: Work, named: bool) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request, asker: Asker) -> web.StreamResponse:

@@ -12,6 +12,7 @@ import aiohttp
 import typer
 from rich.table import Table
 
+from context_manager.at_least import HEADER
 from context_manager.cli_support import AsJson, fail, issuer, load_settings_or_exit, out, run, service_url
 from context_manager.client import ServiceError
 from context_manager.core import configured
@@ -23,6 +24,7 @@ User = Annotated[str, typer.Argument(help="An account name, or a user as in a tu
 Relation = Annotated[str, typer.Argument(help="A relation of the authorization model, such as `viewer`.")]
 Store = Annotated[str, typer.Option(help="Id of a store; the organization's, without.")]
 Context = Annotated[str, typer.Option(help="Context of conditions, as a JSON object.")]
+AtLeast = Annotated[str, typer.Option(help="A revision as an answer of GraphQL has it, to wait for.")]
 As = Annotated[str | None, typer.Option("--as", help="Account name of who asks; the administrator, without.")]
 
 model = typer.Typer(help="Authorization models.", no_args_is_help=True)
@@ -42,13 +44,14 @@ def check(  # noqa: PLR0913, PLR0917  the parts of the question
     object: Annotated[str, typer.Argument(help="An object: `type:id`.")],
     store: Store = ORGANIZATION_STORE,
     context: Context = "{}",
+    at_least: AtLeast = "",
     asker: As = None,
     as_json: AsJson = False,
 ) -> None:
     """May the user? Ends with 1 when not, so that a script can ask."""
     settings = load_settings_or_exit()
     body = _question(settings, user, relation, object, context)
-    answer = run(_ask(settings, asker, store, "check", body))
+    answer = run(_ask(settings, asker, store, "check", body, at_least))
     if as_json:
         typer.echo(json.dumps(answer))
     else:
@@ -63,6 +66,7 @@ def list_objects(  # noqa: PLR0913, PLR0917  the parts of the question
     type_name: Annotated[str, typer.Argument(metavar="TYPE", help="A type of the authorization model.")],
     store: Store = ORGANIZATION_STORE,
     context: Context = "{}",
+    at_least: AtLeast = "",
     asker: As = None,
     as_json: AsJson = False,
 ) -> None:
@@ -74,7 +78,7 @@ def list_objects(  # noqa: PLR0913, PLR0917  the parts of the question
         "type": type_name,
         "context": _context(context),
     }
-    answer = run(_ask(settings, asker, store, "list-objects", body))
+    answer = run(_ask(settings, asker, store, "list-objects", body, at_least))
     if as_json:
         typer.echo(json.dumps(answer))
     else:
@@ -88,13 +92,14 @@ def explain(  # noqa: PLR0913, PLR0917  the parts of the question
     object: Annotated[str, typer.Argument(help="An object: `type:id`.")],
     store: Store = ORGANIZATION_STORE,
     context: Context = "{}",
+    at_least: AtLeast = "",
     asker: As = None,
     as_json: AsJson = False,
 ) -> None:
     """Why the user may: the path that granted; or why not: what came nearest."""
     settings = load_settings_or_exit()
     body = _question(settings, user, relation, object, context)
-    answer = run(_ask(settings, asker, store, "explain", body))
+    answer = run(_ask(settings, asker, store, "explain", body, at_least))
     if as_json:
         typer.echo(json.dumps(answer))
     else:
@@ -179,20 +184,21 @@ def _context(text: str) -> Any:
     return context
 
 
-async def _ask(
-    settings: Settings, asker: str | None, store: str, question: str, body: Mapping[str, Any]
+async def _ask(  # noqa: PLR0913, PLR0917  the parts of the request
+    settings: Settings, asker: str | None, store: str, question: str, body: Mapping[str, Any], at_least: str
 ) -> dict[str, Any]:
-    """What the service answers. Raises ServiceError."""
+    """What the service answers, of the store as it is now. Raises ServiceError."""
     person = asker or configured(settings).administrator.partition(":")[2]
     token = issuer(settings).mint(person, settings.oidc_audience)
     base = service_url(settings)
+    headers = {"Authorization": f"Bearer {token}"} | ({HEADER: at_least} if at_least else {})
     try:
         async with (
             aiohttp.ClientSession() as session,
             session.post(
                 f"{base}/openfga/stores/{quote(store, safe='')}/{question}",
-                json=body,
-                headers={"Authorization": f"Bearer {token}"},
+                json={**body, "consistency": "HIGHER_CONSISTENCY"},
+                headers=headers,
             ) as response,
         ):
             answer = await response.json(content_type=None)

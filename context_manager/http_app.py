@@ -14,6 +14,7 @@ from strawberry.schema import BaseSchema
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types.unset import UnsetType
 
+from context_manager.at_least import AtLeast, NotReachedError
 from context_manager.graphql_schema import Parts, RequestContext
 from context_manager.graphql_socket import (
     HEARTBEAT_S,
@@ -25,9 +26,7 @@ from context_manager.graphql_socket import (
 )
 from context_manager.health import Health
 from context_manager.identity import KeySet, TokenRefused, Verifier, bearer_token
-from graph.feed import wait_for
 from graph.reads import Asker
-from graph.revision_token import RevisionTokenError
 from graph.service_lease import NoLeaseError
 
 PAGES = Path(__file__).parent / "pages"
@@ -48,10 +47,6 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-#: A request that names a revision by its token is answered once that is there, so that whoever was told of
-#: a write reads it.
-_REVISION_HEADER = "Orgraph-Revision"
-_WAIT_S = 10.0
 _ASKER: web.RequestKey[Asker] = web.RequestKey("asker", Asker)
 
 
@@ -108,7 +103,7 @@ def make_app(  # noqa: PLR0913, PLR0917  the parts of an application
     `lease`: as `ServiceLease.held`.
     """
     app = web.Application(client_max_size=_MAX_BODY, middlewares=[_secure, answering(lease)])
-    sockets = Sockets(verifier, lease)
+    sockets, at_least = Sockets(verifier, lease), AtLeast(parts.access.database, parts.tokens)
     graphql, page = AuthenticatedGraphQL(schema, parts, sockets), _page("graphiql.html")
 
     async def ask_graphql(request: web.Request) -> web.StreamResponse:
@@ -117,15 +112,9 @@ def make_app(  # noqa: PLR0913, PLR0917  the parts of an application
         except TokenRefused as error:
             return _unauthorized(str(error))
         try:
-            await _reached(parts, request.headers.get(_REVISION_HEADER))
-        except RevisionTokenError as error:
-            return _error(400, f"{_REVISION_HEADER}: {error}")
-        except TimeoutError:
-            return _error(
-                503,
-                f"{_REVISION_HEADER}: the graph did not come to that revision within {_WAIT_S:g} s; "
-                "ask again, or without the header for what it holds now",
-            )
+            await at_least.reached(request)
+        except NotReachedError as error:
+            return _error(error.status, str(error))
         return await graphql(request)
 
     async def page_or_socket(request: web.Request) -> web.StreamResponse:
@@ -148,12 +137,6 @@ def make_app(  # noqa: PLR0913, PLR0917  the parts of an application
     if local_keys is not None:
         app.router.add_get("/.well-known/jwks.json", _json(local_keys))
     return app
-
-
-async def _reached(parts: Parts, token: str | None) -> None:
-    """Wait for the revision that the token seals. Raises RevisionTokenError, and TimeoutError."""
-    if token is not None:
-        await wait_for(parts.access.database, parts.tokens.open(token), _WAIT_S)
 
 
 @web.middleware

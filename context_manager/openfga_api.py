@@ -11,7 +11,6 @@ from aiohttp import web
 
 from context_manager import openfga_messages as messages
 from context_manager import openfga_questions as questions
-from context_manager.identity import Verifier
 from context_manager.openfga_access import AuthorizationService
 from context_manager.openfga_errors import OpenFgaError
 from context_manager.openfga_http import Askers, asked, document, store_id
@@ -28,9 +27,8 @@ PREFIX = "/openfga"
 StoreHandler = Callable[[StoreView, web.Request], Awaitable[web.StreamResponse]]
 
 
-def add_openfga(app: web.Application, service: AuthorizationService, verifier: Verifier) -> None:
+def add_openfga(app: web.Application, service: AuthorizationService, askers: Askers) -> None:
     """The routes of the API."""
-    askers = Askers(verifier)
 
     def of_store(handler: StoreHandler, request: web.Request, asker: Asker) -> Awaitable[web.StreamResponse]:
         async def work() -> web.StreamResponse:

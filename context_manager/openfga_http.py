@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 from neo4j.exceptions import DriverError, Neo4jError
 
+from context_manager.at_least import AtLeast, NotReachedError
 from context_manager.identity import TokenRefused, Verifier
 from context_manager.openfga_errors import OpenFgaError
 from context_manager.openfga_messages import STORE_ID, document_of, parse
@@ -21,19 +22,27 @@ MAX_BODY = 1024 * 1024
 """Bytes of a request; OpenFGA takes about 600 KB of protobuf."""
 _PROVEN = 10_000
 _PROVEN_FOR = 1.0
+_NOT_REACHED = {400: "validation_error", 503: "unavailable"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 AskedHandler = Callable[[web.Request, Asker], Awaitable[web.StreamResponse]]
 
 
 def asked(askers: Askers, handler: AskedHandler, refusal: Callable[[OpenFgaError], web.Response]) -> Handler:
-    """The handler, given who asks; what it refuses is said by `refusal`."""
+    """The handler, given who asks, once the graph is at the revision that the request names.
+
+    What it refuses is said by `refusal`.
+    """
 
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
-            return await handler(request, await askers.of(request))
+            asker = await askers.of(request)
+            await askers.at_least.reached(request)
+            return await handler(request, asker)
         except OpenFgaError as error:
             return refusal(error)
+        except NotReachedError as error:
+            return refusal(OpenFgaError(_NOT_REACHED[error.status], str(error)))
         except (DriverError, Neo4jError, ReadOvertakenError):
             log.exception("%s %s", request.method, request.path)
             return refusal(OpenFgaError("unavailable", "the graph does not answer at present; try again"))
@@ -49,7 +58,8 @@ class Askers:
     """Who asks, by the bearer token. A person's proof holds for a second: its signature costs more than a
     check."""
 
-    def __init__(self, verifier: Verifier) -> None:
+    def __init__(self, verifier: Verifier, at_least: AtLeast) -> None:
+        self.at_least = at_least
         self._verifier = verifier
         self._proven: dict[str, tuple[Asker, float]] = {}
 

@@ -182,7 +182,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         add_scim(app, core.runner)
         add_hooks(app, core.organization, core.database)
         add_enrolment(app, Enrolment(core.organization, core.runner.run, audit))
-        await add_authorization_apis(app, core, asking.reader, tuples, verifier, lease.followed)
+        await add_authorization_apis(app, core, asking.reader, tuples, verifier, tokens, lease.followed)
         leading = partial(_leading, core, embedder, audit)
         for name, work in (
             ("watching the mesh", mesh.watch),

@@ -13,17 +13,21 @@ from datetime import timedelta
 from pathlib import Path
 
 from aiohttp import web
+from cryptography.fernet import Fernet
 
+from context_manager.at_least import AtLeast
 from context_manager.http_app import answering
 from context_manager.identity import LOCAL_ISSUER, LocalIssuer, Verifier
 from context_manager.openfga_access import AuthorizationService
 from context_manager.openfga_api import add_openfga
+from context_manager.openfga_http import Askers
 from context_manager.openfga_organization import Organization
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database, connect
 from graph.neo4j_server import embedded_neo4j
 from graph.organization_tuples import OrganizationTuples
 from graph.reads import Reader
+from graph.revision_token import RevisionTokens
 from graph.service_lease import ServiceLease
 from graph.store import FactStore
 from graph.tuple_stores import TupleStores
@@ -56,7 +60,8 @@ async def main(folder: Path) -> None:
             TupleStores(database), organization, policies, f"person:{PERSON}", lease.followed
         )
         app = web.Application(middlewares=[answering(lease.held)])
-        add_openfga(app, service, Verifier(LOCAL_ISSUER, AUDIENCE, ISSUER, issuer.keys))
+        verifier = Verifier(LOCAL_ISSUER, AUDIENCE, ISSUER, issuer.keys)
+        add_openfga(app, service, Askers(verifier, AtLeast(database, RevisionTokens(Fernet.generate_key()))))
         runner = web.AppRunner(app, access_log=None)
         async with lease.holding("127.0.0.1"):
             await runner.setup()

@@ -11,18 +11,22 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
+from cryptography.fernet import Fernet
 from openfga_sdk import ClientConfiguration, OpenFgaClient
 from openfga_sdk.credentials import CredentialConfiguration, Credentials
 
+from context_manager.at_least import AtLeast
 from context_manager.authzen_api import add_authzen
 from context_manager.identity import LOCAL_ISSUER, LocalIssuer, Verifier
 from context_manager.openfga_access import AuthorizationService
 from context_manager.openfga_api import add_openfga
+from context_manager.openfga_http import Askers
 from context_manager.openfga_organization import Organization
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database
 from graph.organization_tuples import OrganizationTuples
 from graph.reads import Reader
+from graph.revision_token import RevisionTokens
 from graph.service_lease import ServiceLease
 from graph.store import FactStore
 from graph.tuple_stores import TupleStores
@@ -73,6 +77,7 @@ class Authorization:
     url: str
     issuer: LocalIssuer
     store: FactStore
+    tokens: RevisionTokens
 
     def token(self, person: str, agent: str | None = None) -> str:
         return self.issuer.mint(person, "orgraph", agent)
@@ -125,11 +130,13 @@ async def authorization(neo4j: Database, tmp_path: Path) -> AsyncIterator[Author
     issuer = LocalIssuer(tmp_path / "keys")
     verifier = Verifier(LOCAL_ISSUER, "orgraph", "acme", issuer.keys)
     app = web.Application(client_max_size=256 * 1024)
-    add_authzen(app, service, verifier)
-    add_openfga(app, service, verifier)
+    tokens = RevisionTokens(Fernet.generate_key())
+    askers = Askers(verifier, AtLeast(neo4j, tokens))
+    add_authzen(app, service, askers)
+    add_openfga(app, service, askers)
     async with lease.holding("127.0.0.1"), TestServer(app) as server:
         served = Authorization(
-            str(server.make_url("")).rstrip("/"), issuer, FactStore(neo4j, load_shapes(), model)
+            str(server.make_url("")).rstrip("/"), issuer, FactStore(neo4j, load_shapes(), model), tokens
         )
         await served.crawl(ORGANIZATION)
         yield served

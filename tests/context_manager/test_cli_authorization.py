@@ -62,6 +62,13 @@ async def test_an_explanation_tells_the_path_or_what_is_missing(orgraph: Callabl
     assert json.loads(structured)["misses"]
 
 
+async def test_a_revision_is_waited_for(authorization: Authorization, orgraph: Callable[..., Any]) -> None:
+    check = ("check", EVE, "viewer", "document:handbook", "--as", "eve", "--at-least")
+    assert await orgraph(*check, authorization.tokens.seal(1)) == (0, "allowed\n")
+    status, shown = await orgraph(*check, "7")
+    assert (status, "not issued by this service" in shown.replace("\n", " ")) == (1, True)
+
+
 async def test_what_is_refused_is_said(orgraph: Callable[..., Any]) -> None:
     for arguments, said in (
         (("check", "account:acme/ada", "viewer", "document:merger", "--as", "eve"), "about yourself only"),

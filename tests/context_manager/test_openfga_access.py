@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
+from cryptography.fernet import Fernet
 from openfga_sdk import (
     CreateStoreRequest,
     FgaObject,
@@ -25,7 +27,10 @@ from openfga_sdk.exceptions import ForbiddenException, NotFoundException
 
 from context_manager.openfga_organization import ORGANIZATION_STORE
 from graph.database import Database
+from graph.epoch import begin_epoch
+from graph.feed import current_revision
 from graph.rebac.relation_tuples import TupleKey
+from graph.revision_token import RevisionTokens
 from graph.stored_tuples import TupleWrite
 from graph.tuple_stores import TupleStores
 from ontologies.authorization_model import parse_dsl, to_json
@@ -275,3 +280,86 @@ async def test_a_check_sees_what_this_process_wrote_and_when_asked_what_others_d
             write = TupleWrite(writes=keys) if allowed else TupleWrite(deletes=keys)
             await elsewhere.write(store, write, EVE)
             assert (await client.check(request, current)).allowed is allowed
+
+
+ORGANIZATION_PATH = f"/openfga/stores/{ORGANIZATION_STORE}"
+NEWS = "document:news"
+#: What Eve may ask of a document, and where its answer says that she sees it.
+QUESTIONS: list[tuple[str, dict[str, object], str]] = [
+    ("/check", {"tuple_key": {"user": EVE, "relation": "viewer", "object": NEWS}}, '"allowed": true'),
+    (
+        "/batch-check",
+        {
+            "checks": [
+                {"correlation_id": "1", "tuple_key": {"user": EVE, "relation": "viewer", "object": NEWS}}
+            ]
+        },
+        '"allowed": true',
+    ),
+    ("/list-objects", {"user": EVE, "relation": "viewer", "type": "document"}, NEWS),
+    ("/streamed-list-objects", {"user": EVE, "relation": "viewer", "type": "document"}, NEWS),
+    (
+        "/list-users",
+        {
+            "object": {"type": "document", "id": "news"},
+            "relation": "viewer",
+            "user_filters": [{"type": "account"}],
+        },
+        '"id": "acme/eve"',
+    ),
+    ("/expand", {"tuple_key": {"relation": "collection", "object": NEWS}}, "collection:open"),
+    ("/explain", {"tuple_key": {"user": EVE, "relation": "viewer", "object": NEWS}}, '"allowed": true'),
+    (
+        "/access/v1/evaluation",
+        {
+            "subject": {"type": "account", "id": "acme/eve"},
+            "action": {"name": "viewer"},
+            "resource": {"type": "document", "id": "news"},
+        },
+        '"decision": true',
+    ),
+]
+
+
+async def test_each_question_waits_for_the_revision_that_it_names(
+    authorization: Authorization, neo4j: Database
+) -> None:
+    def ask(path: str, body: dict[str, object], **headers: str):
+        return authorization.send("eve", "POST", ORGANIZATION_PATH + path, body, **headers)
+
+    for path, body, shown in QUESTIONS:
+        assert shown not in json.dumps((await ask(path, body))[1]), path
+    next_ = authorization.tokens.seal(await current_revision(neo4j) + 1)
+    waiting = [
+        asyncio.create_task(ask(path, body, **{"Orgraph-Revision": next_})) for path, body, _ in QUESTIONS
+    ]
+    done, _ = await asyncio.wait(waiting, timeout=0.3)
+    assert not done
+    await authorization.crawl([*ORGANIZATION, entity(NEWS)])
+    for (path, _, shown), (status, answer, _) in zip(QUESTIONS, await asyncio.gather(*waiting), strict=True):
+        text = answer if isinstance(answer, str) else json.dumps(answer)
+        assert (status, shown in text) == (200, True), (path, text)
+
+
+async def test_a_revision_that_is_not_there_is_no_stale_answer(
+    authorization: Authorization, neo4j: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"tuple_key": {"user": EVE, "relation": "viewer", "object": "document:handbook"}}
+    monkeypatch.setattr("context_manager.at_least._WAIT_S", 0.2)
+
+    async def asked(token: str) -> tuple[int, str, str]:
+        path = f"{ORGANIZATION_PATH}/check"
+        status, answer, _ = await authorization.send("eve", "POST", path, body, **{"Orgraph-Revision": token})
+        return status, answer.get("code"), answer.get("message", "")
+
+    last = await current_revision(neo4j)
+    assert (await asked(authorization.tokens.seal(last)))[0] == 200
+    status, code, why = await asked(authorization.tokens.seal(last + 5))
+    assert (status, code) == (503, "unavailable") and "did not come to that revision within 0.2 s" in why
+    foreign = RevisionTokens(Fernet.generate_key()).seal(last)
+    status, code, why = await asked(foreign)
+    assert (status, code) == (400, "validation_error") and "not issued by this service" in why
+    await begin_epoch(neo4j, last + 7)
+    status, code, why = await asked(authorization.tokens.seal(last + 5))
+    assert (status, code) == (400, "validation_error") and "lost when the database was restored" in why
+    assert (await asked(authorization.tokens.seal(last)))[0] == 200

@@ -140,7 +140,7 @@ async def test_a_request_waits_for_the_revision_that_it_names(
     # What has been reached long since is not waited for.
     status, _ = await posted(**{"Orgraph-Revision": before["extensions"]["revision"]})
     assert status == 200
-    monkeypatch.setattr("context_manager.http_app._WAIT_S", 0.2)
+    monkeypatch.setattr("context_manager.at_least._WAIT_S", 0.2)
     status, answer = await posted(**{"Orgraph-Revision": api.tokens.seal(10_000)})
     assert (status, "did not come to that revision within 0.2 s" in str(answer)) == (503, True)
     status, answer = await posted(**{"Orgraph-Revision": "7"})
