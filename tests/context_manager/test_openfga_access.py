@@ -297,7 +297,6 @@ QUESTIONS: list[tuple[str, dict[str, object], str]] = [
         '"allowed": true',
     ),
     ("/list-objects", {"user": EVE, "relation": "viewer", "type": "document"}, NEWS),
-    ("/streamed-list-objects", {"user": EVE, "relation": "viewer", "type": "document"}, NEWS),
     (
         "/list-users",
         {
