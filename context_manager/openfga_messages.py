@@ -274,7 +274,8 @@ def document_of(body: bytes) -> Any:
         raise OpenFgaError("validation_error", f"malformed JSON: {error}") from error
     if not isinstance(document, dict):
         raise _wrong_kind("an object", "the body", document)
-    if _deeper_than(_MAX_DEPTH, document):
+    openings = body.count(b"{") + body.count(b"[")
+    if openings > _MAX_DEPTH and _deeper_than(_MAX_DEPTH, document):
         raise OpenFgaError("validation_error", f"the JSON is nested deeper than {_MAX_DEPTH} levels")
     return document
 
@@ -293,7 +294,7 @@ def parse(message: Message, document: Any, where: str = "the body") -> Values:
     if not isinstance(document, dict):
         raise _wrong_kind("an object", where, document)
     return {
-        name: _Field(message.name, name).parse(kind, document.get(name))
+        name: _field(message.name, name).parse(kind, document.get(name))
         for name, kind in message.fields.items()
     }
 
@@ -384,6 +385,8 @@ class _Field:
         field = "".join(part.capitalize() for part in self.name.split("_"))
         return OpenFgaError(_code(field, reason), f"invalid {self.message}.{field}: {reason}")
 
+
+_field = cache(_Field)
 
 #: Codes of their own, by field and beginning of the reason.
 _CODES = (

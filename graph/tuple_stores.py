@@ -158,6 +158,8 @@ class TupleStores:
         evaluate without awaiting.
         """
         loaded = self._loaded.setdefault(store, _Loaded())
+        if loaded.number >= number:
+            return
         async with loaded.following:
             if loaded.number >= number:
                 return
