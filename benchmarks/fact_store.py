@@ -17,7 +17,7 @@ import random
 import resource
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -107,9 +107,12 @@ async def bare(database: Database, claims: Sequence[Claim]) -> float:
 
 
 async def whole(crawl: Crawl, claims: Sequence[Claim]) -> float:
+    async def read() -> AsyncIterator[Sequence[Claim]]:
+        for batch in batches(claims):
+            yield batch
+
     started = time.perf_counter()
-    for batch in batches(claims):
-        report = await crawl.write(batch)
+    async for report in crawl.write_each(read()):
         if report.quarantined:
             raise SystemExit(f"the corpus is refused: {report.quarantined[0]}")
     return time.perf_counter() - started

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from importlib.metadata import version
 
 from neo4j.exceptions import DatabaseError, ServiceUnavailable, SessionExpired
 
-from discovery.connector import Change, Position, PositionLostError, Problem, SourceError
+from discovery.connector import Change, Item, Position, PositionLostError, Problem, SourceError
 from discovery.connectors.scim_push import Resources
 from discovery.extraction import ReadPassage
 from discovery.holds import Hold, allowance, hold, lapse
@@ -209,6 +209,8 @@ class _ScopeCrawl:
     """What it has to keep to."""
     proposed: Proposed = field(init=False)
     report: ScopeReport = field(init=False)
+    position: Position | None = field(default=None, init=False)
+    """That the whole of it was read at."""
     untold: int = field(default=0, init=False)
     """Problems beyond those in the report."""
 
@@ -245,18 +247,14 @@ class _ScopeCrawl:
         """Read it whole; what it no longer says is retracted unless there are problems, or it is held."""
         database, name = self.runner.database, self.source.name
         await forget_position(database, name, self.scope)
-        position = None
         async with (
             self.runner.store.crawl(self.source.policy(), self.scope) as crawl,
             aclosing(reading.read(self.scope)) as read,
         ):
-            async for told in read:
-                items = self.proposed.admitted(told)
-                claims = [item for item in items if not isinstance(item, (Problem, Position))]
-                self._problems([item for item in items if isinstance(item, Problem)])
-                position = next((item for item in items if isinstance(item, Position)), position)
-                await self._write(crawl, claims)
-                await self.tell(self.report)
+            async with aclosing(crawl.write_each(self._claims(read))) as written:
+                async for report in written:
+                    self.report = self.report.plus(report)
+                    await self.tell(self.report)
             if self.report.problems:
                 self.report = replace(self.report, outcome="partial", problems=self._told())
                 return self.report
@@ -265,9 +263,22 @@ class _ScopeCrawl:
             if self.source.brake.holds(gone, standing) and await self.held(gone, standing, _TOO_MUCH):
                 return self.report
             await self.complete(crawl)
-        if position is not None:
-            await remember_position(database, name, self.scope, self.configuration, position.text)
+        if self.position is not None:
+            await remember_position(database, name, self.scope, self.configuration, self.position.text)
         return self.report
+
+    async def _claims(self, read: AsyncIterator[Sequence[Item]]) -> AsyncIterator[Sequence[Claim]]:
+        """Those of each batch that is read; the rest of it comes into the report."""
+        self.position = None
+        async for told in read:
+            items = self.proposed.admitted(told)
+            claims = [item for item in items if not isinstance(item, (Problem, Position))]
+            self._problems([item for item in items if isinstance(item, Problem)])
+            self.position = next((item for item in items if isinstance(item, Position)), self.position)
+            self.report = replace(self.report, claims=self.report.claims + len(claims))
+            if claims:
+                yield claims
+            await self.tell(self.report)
 
     async def follow(self, changes: AsyncGenerator[Sequence[Change], None], position: str) -> ScopeReport:
         """Take the changes since a position, each in one transaction; what did not change stands."""

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -88,8 +98,8 @@ class _Said:
     held: dict[str, int] = field(default_factory=dict)
     """Pages of what the scope holds of facts of `new` and `refused`."""
     passed: list[str] = field(default_factory=list)
-    told: dict[str, tuple[int, int, int]] = field(default_factory=dict)
-    """By fact that this crawl had not told of: its slot, the digests of what is said and of its evidence."""
+    told: dict[str, _Row] = field(default_factory=dict)
+    """By fact that this crawl had not told of."""
     unchanged: int = 0
 
 
@@ -129,9 +139,43 @@ class Crawl:
         said = self._sort(list(claims))
         gone, forgotten = self._taken_back(withdrawn, said)
         order = self._order(said, withdrawn=self._by_page(gone), passed=[*said.passed, *forgotten])
-        outcome = await self.carry_out(replace(order, reached=reached or {}))
-        self._remember(said, outcome)
-        return _report(outcome, said.unchanged)
+        return await self._written(said, self.carry_out(replace(order, reached=reached or {})))
+
+    async def write_each(self, batches: AsyncIterator[Sequence[Claim]]) -> AsyncGenerator[WriteReport, None]:
+        """As `write` of each of the batches; while one is written, the next is read and looked at.
+
+        Where the batches end with an error, it is raised once what was read before is written.
+        """
+        under_way: tuple[_Said, asyncio.Task[Outcome]] | None = None
+        end: Exception | None = None
+        try:
+            while end is None:
+                try:
+                    said = await asyncio.to_thread(self._sort, await anext(batches))
+                except Exception as error:  # noqa: BLE001 - raised below, unless they are just at their end
+                    end = error
+                if under_way is not None:
+                    yield await self._written(*under_way)
+                if end is None:
+                    under_way = said, asyncio.create_task(self._carry_out(self._order(said)))
+            if not isinstance(end, StopAsyncIteration):
+                raise end
+        finally:
+            if under_way is not None and not under_way[1].done():
+                under_way[1].cancel()
+                await asyncio.wait([under_way[1]])
+
+    async def _carry_out(self, order: Order) -> Outcome:
+        return await self.carry_out(order)
+
+    async def _written(self, said: _Said, outcome: Awaitable[Outcome]) -> WriteReport:
+        try:
+            became = await outcome
+        except BaseException:
+            self._forget(said)
+            raise
+        self._remember(said, became)
+        return _report(became, said.unchanged)
 
     def next_change(self) -> None:
         """What is written from here on is a later state of the source, which may say something else."""
@@ -197,11 +241,19 @@ class Crawl:
             for number, fact in enumerate(facts):
                 if first[fact] != number and contents[first[fact]] != contents[number]:
                     self._refuse_again(claims[number], said)
+        if said.told:
+            told = np.array([(row.slot, row.content) for row in said.told.values()], dtype=np.uint64)
+            table.said[told[:, 0]] = told[:, 1]
         return said
+
+    def _forget(self, said: _Said) -> None:
+        """What was said in a batch that was not written may be said again."""
+        table = self.held.table
+        table.said[table.find(digests.of_facts(said.told))] = 0
 
     def _look(self, fact: str, claim: Claim, row: _Row, entry: bytes, said: _Said) -> None:
         """What is to be done about a claim that the crawl had not yielded before."""
-        said.told[fact] = row.slot, row.content, row.evidence
+        said.told[fact] = row
         if self._is_erased(claim, said):
             return
         problem, plain = self.gate.look(fact, claim)
@@ -269,7 +321,13 @@ class Crawl:
             found[page].add(fact.tobytes())
         return found
 
-    def _order(self, said: _Said, *, withdrawn: Mapping[int, set[bytes]], passed: Sequence[str]) -> Order:
+    def _order(
+        self,
+        said: _Said,
+        *,
+        withdrawn: Mapping[int, set[bytes]] | None = None,
+        passed: Sequence[str] | None = None,
+    ) -> Order:
         return Order(
             self.policy.name,
             self.scope,
@@ -279,8 +337,8 @@ class Crawl:
             entries=said.entries,
             refused=tuple(said.refused.values()),
             held=said.held,
-            withdrawn=withdrawn,
-            passed=passed,
+            withdrawn=withdrawn or {},
+            passed=said.passed if passed is None else passed,
             quarantined=self.held.quarantined,
             last=self.held.last,
         )
@@ -290,13 +348,10 @@ class Crawl:
         if outcome.gone:
             slots = table.find(digests.of_facts(outcome.gone))
             table.content[slots], table.page[slots] = 0, NOWHERE
-        if said.told:
-            slots, contents, _ = np.array(list(said.told.values()), dtype=np.uint64).T
-            table.said[slots] = contents
         if outcome.pages:
-            told = [said.told[fact] for fact in outcome.pages]
-            slots, contents, evidence = np.array(told, dtype=np.uint64).T
-            table.content[slots], table.evidence[slots] = contents, evidence
+            rows = [(said.told[fact].content, said.told[fact].evidence) for fact in outcome.pages]
+            slots = table.find(digests.of_facts(outcome.pages))  # other batches may have made the table grow
+            table.content[slots], table.evidence[slots] = np.array(rows, dtype=np.uint64).T
             table.page[slots] = list(outcome.pages.values())
         for key in outcome.passed:
             self.held.quarantined.pop(key, None)

@@ -1,5 +1,6 @@
 """One crawl of a scope at a time; what a dead process leaves behind; input that is too much."""
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -155,3 +156,45 @@ async def test_a_source_that_is_followed_may_say_something_else_in_each_change(s
             assert report.quarantined == ()
             [ada] = await store.database.read("MATCH (n:Person) RETURN n.jobTitle AS title")
             assert ada["title"] == title
+
+
+async def batches(*of: list[EntityClaim], then: Exception | None = None) -> AsyncIterator[list[EntityClaim]]:
+    for batch in of:
+        yield batch
+    if then is not None:
+        raise then
+
+
+async def test_batches_that_are_looked_at_ahead_are_written_as_one_after_the_other(store: FactStore) -> None:
+    many = [[person(f"{at}-{number}") for number in range(900)] for at in range(3)]  # so that the table grows
+    other = [person("0-0", "Boss"), person("1-0"), person("new")]
+    async with store.crawl(directory(), "people") as crawl:
+        reports = [one async for one in crawl.write_each(batches(*many, other))]
+        assert [report.added for report in reports] == [900, 900, 900, 1]
+        assert [one.shape for one in reports[-1].quarantined] == ["og:claimedTwice"]
+        assert (await crawl.complete()).retracted == 0
+    async with store.crawl(directory(), "people") as crawl:
+        again = [one async for one in crawl.write_each(batches(*many))]
+        assert sum(report.unchanged for report in again) == 2700
+        assert (await crawl.complete()).retracted == 1
+
+
+async def test_where_reading_fails_what_was_read_before_is_written(store: FactStore) -> None:
+    read = batches([person("ada")], [person("eve")], then=OSError("cut off"))
+    added = 0
+    async with store.crawl(directory(), "people") as crawl:
+        with pytest.raises(OSError, match="cut off"):
+            async for report in crawl.write_each(read):
+                added += report.added
+    assert added == 2
+    assert len(await store.database.read("MATCH (n:Person) RETURN n")) == 2
+
+
+async def test_what_was_not_written_may_be_said_again(store: FactStore) -> None:
+    async with store.crawl(directory(), "people") as crawl:
+        taken = "MATCH (s:_Source {scope: 'people'}) SET s.held = s.lease, s.lease = 'another process'"
+        await run(store, taken)
+        with pytest.raises(LeaseLostError):
+            await crawl.write([person("ada")])
+        await run(store, "MATCH (s:_Source {scope: 'people'}) SET s.lease = s.held REMOVE s.held")
+        assert (await crawl.write([person("ada")])).added == 1
