@@ -18,7 +18,7 @@ from context_manager.core import Core, open_core
 from context_manager.display import progress, show_crawls
 from context_manager.settings import SettingsError, load_settings
 from discovery.configuration import all_sources
-from discovery.conformance import findings
+from discovery.conformance import CannotServeError, findings
 from discovery.connector import Connector
 from discovery.connectors.table import build, names
 from discovery.holds import NothingHeldError, decide, held
@@ -81,23 +81,27 @@ def test(
     """Run the conformance suite: whatever goes wrong while it reads, nothing may be retracted for it."""
     if (name is None) is not all_:
         raise typer.BadParameter("name a connector, or say --all: one of the two")
-    failed = False
-    for one in [name] if name is not None else names():
-        try:
-            specimen = specimen_of(one)
-        except ConfigurationError as error:
-            if not all_:
-                raise typer.BadParameter(str(error)) from error
-            typer.echo(f"{one}: not run: {error}")
-            continue
-        with TemporaryDirectory(prefix="orgraph-") as folder:
-            found = findings(_connects(one), specimen, Path(folder))
-        failed = failed or bool(found)
-        typer.echo(f"{one}: {'conforms' if not found else f'{len(found)} findings'}")
-        for finding in found:
-            typer.echo(f"  {finding.check}: {finding.says}")
-    if failed:
+    tried = {one: _tried(one) for one in ([name] if name is not None else names())}
+    if not all(tried.values()):
+        not_run = [one for one, conforms in tried.items() if conforms is None]
+        if not_run:
+            err.print(f"Not tried, so not known to conform: {', '.join(not_run)}.", highlight=False)
         raise typer.Exit(1)
+
+
+def _tried(name: str) -> bool | None:
+    """Whether it conforms; None where there was nothing to try it on. Says which, and why."""
+    try:
+        specimen = specimen_of(name)
+        with TemporaryDirectory(prefix="orgraph-") as folder:
+            found = findings(_connects(name), specimen, Path(folder))
+    except (ConfigurationError, CannotServeError) as error:
+        typer.echo(f"{name}: not run: {error}")
+        return None
+    typer.echo(f"{name}: {'conforms' if not found else f'{len(found)} findings'}")
+    for finding in found:
+        typer.echo(f"  {finding.check}: {finding.says}")
+    return not found
 
 
 def _connects(name: str) -> Callable[[OrganizationConfig, SourceConfig], Connector]:

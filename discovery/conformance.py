@@ -36,6 +36,10 @@ from ontologies import load
 Connect = Callable[[OrganizationConfig, SourceConfig], Connector]
 
 
+class CannotServeError(Exception):
+    """What a specimen needs is not on this machine; the message says what and how to give it."""
+
+
 def _nothing() -> None: ...
 
 
@@ -56,6 +60,8 @@ class Specimen:
     """Texts that the source knows and nobody else may: no claim, problem or error holds one."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Further keys of the source in sources.toml, such as placement."""
+    connect: Connect | None = None
+    """In place of the connector's own, where the service gives it something beside its configuration."""
 
 
 MakeSpecimen = Callable[[Path], AbstractContextManager[Specimen]]
@@ -94,7 +100,10 @@ class _Told:
 
 
 def findings(connect: Connect, make: MakeSpecimen, folder: Path) -> list[Finding]:
-    """Every check, on specimens in folders of their own below `folder`; none when the connector conforms."""
+    """Every check, on specimens in folders of their own below `folder`; none when the connector conforms.
+
+    Raises CannotServeError where there is nothing to read.
+    """
     found: list[Finding] = []
     for number, check in enumerate((_faults, _changes, _renames, _skew)):
         place = folder / f"specimen-{number}"
@@ -129,7 +138,7 @@ class _Reader:
                 "folder": self.folder,
             }
         )
-        return self.connect(organization, organization.source[0])
+        return (self.specimen.connect or self.connect)(organization, organization.source[0])
 
     def read(self, watcher: Callable[[str], None] = lambda page: None) -> _Told:
         """All scopes, as the runner reads them: an error or a problem anywhere and nothing is retracted."""

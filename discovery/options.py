@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,6 +19,19 @@ class Options(BaseModel):
     def digest(self) -> str:
         """For a `Position`: other options may mean other claims."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    def position(self, versions: Iterable[str | None]) -> str | None:
+        """The text of a `Position`: of all that was listed, each with its version, under these options.
+
+        None where one of them tells no version. It is of what was read: whatever changes meanwhile has
+        another version when it is listed again.
+        """
+        said = list(versions)
+        told = sorted(one for one in said if one is not None)
+        if len(told) < len(said):
+            return None
+        digest = hashlib.sha256("\n".join(told).encode(errors="replace"))
+        return f"{self.digest()} {digest.hexdigest()}"
 
 
 AnyOptions = TypeVar("AnyOptions", bound=Options)

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pyarrow import parquet
 
+from discovery import served_specimens
 from discovery.conformance import MakeSpecimen, Specimen
 from discovery.connectors.table import load_point
 from discovery.node_statements import sign_statement
@@ -37,8 +38,8 @@ def specimen_of(connector: str) -> MakeSpecimen:
     points = tuple(entry_points(group=GROUP, name=connector))
     if not points:
         raise ConfigurationError(
-            f"connector {connector!r} has no specimen here; register one under the entry points {GROUP!r}, "
-            "or, where it takes a server, run the suite in a test that has one"
+            f"connector {connector!r} has no specimen to be tried on: register one under the entry points "
+            f"{GROUP!r} (`orgraph connector new` writes one)"
         )
     return load_point(points)  # type: ignore[return-value]
 
@@ -273,12 +274,16 @@ SPECIMENS: Mapping[str, MakeSpecimen] = {
     "github-actions": partial(_json_file, _ACTIONS, ("Build", "Built"), "process:specimen/a.json"),
     "documents": _documents,
     "files": _files,
+    "ldap": served_specimens.ldap,
     "ldif": _ldif,
     "mapping": _mapping,
     "mesh-nodes": _mesh_nodes,
     "openapi": partial(_json_file, _OPENAPI, ("Pets", "Animals"), "dataset:specimen/a"),
     "oscal": partial(_json_file, _OSCAL, ("Access", "Access Control"), "policy:specimen/control/a-1"),
+    "postgresql": served_specimens.postgresql,
     "rdf": _rdf,
+    "scim": served_specimens.scim,
+    "scim-push": served_specimens.scim_pushed,
     "sql": _sql,
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,36 +92,34 @@ class LdapConnector:
         return (f"{self.options.url} {self.options.base} {self.options.filter}{below}",)
 
     def read(self, scope: str) -> Iterator[Item]:
-        position = self._position()
         entries: list[Entry] = []
-        for page in self._pages(sorted(self.options.attributes())):
+        versions: list[str | None] = []
+        for page in self._pages(sorted({*self.options.attributes(), *_VERSIONS, *self._locks})):
+            versions += map(self._told, page)
             found = [_entry(one) for one in page]
             yield from (one for one in found if isinstance(one, Problem))
             entries += (one for one in found if isinstance(one, Entry))
         if not entries:
             yield Problem(scope, "expected at least one entry, found none; check base, filter and rights")
         yield from Directory(self.organization, self.source, self.options, entries).claims()
-        if position is not None:
+        if (position := self.options.position(versions)) is not None:
             yield Position(position)
 
     def changes(self, scope: str, position: str) -> Iterator[Change]:
-        yield from only_if_unchanged(position, self._position() or "")
+        versions = [self._told(found) for page in self._pages([*_VERSIONS, *self._locks]) for found in page]
+        yield from only_if_unchanged(position, self.options.position(versions) or "")
 
-    def _position(self) -> str | None:
-        """A digest of the entries there are, each with its version; None where one does not tell any.
+    @property
+    def _locks(self) -> Sequence[str]:
+        """What locks an account: that may not count as a change of its entry."""
+        return ("userAccountControl", *self.options.disabled)
 
-        What locks an account may not count as a change of its entry, and so is in it too.
-        """
-        locks = ("userAccountControl", *self.options.disabled)
-        said = []
-        for page in self._pages([*_VERSIONS, *locks]):
-            for found in page:
-                raw = {name.lower(): values for name, values in found["raw_attributes"].items()}
-                if (version := _version(raw)) is None:
-                    return None
-                said.append(repr((found["dn"], version, [raw.get(lock.lower()) for lock in locks])))
-        digest = hashlib.sha256("\n".join(sorted(said)).encode(errors="replace"))
-        return f"{self.options.digest()} {digest.hexdigest()}"
+    def _told(self, found: Mapping[str, Any]) -> str | None:
+        """An entry with its version; None where it does not tell any."""
+        raw = {name.lower(): values for name, values in found["raw_attributes"].items()}
+        version = _version(raw)
+        locks = [raw.get(lock.lower()) for lock in self._locks]
+        return None if version is None else repr((found["dn"], version, locks))
 
     def _pages(self, attributes: Sequence[str]) -> Iterator[list[Mapping[str, Any]]]:
         """Entries page by page. A page that ends the search early is an error, never an end."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,24 +60,14 @@ class ScimConnector:
         return (self.options.url,)
 
     def changes(self, scope: str, position: str) -> Iterator[Change]:
-        yield from only_if_unchanged(position, self._position() or "")
-
-    def _position(self) -> str | None:
-        """A digest of the resources there are, each with its version; None where one does not tell any."""
-        said = []
-        for kind in KINDS:
-            for item in self._listed(kind, "meta"):
-                if isinstance(item, Problem) or (version := _version(item)) is None:
-                    return None
-                said.append(f"{kind} {item['id']} {version}")
-        digest = hashlib.sha256("\n".join(sorted(said)).encode(errors="replace"))
-        return f"{self.options.digest()} {digest.hexdigest()}"
+        versions = [_told(kind, item) for kind in KINDS for item in self._listed(kind, "meta")]
+        yield from only_if_unchanged(position, self.options.position(versions) or "")
 
     def read(self, scope: str) -> Iterator[Item]:
-        position = self._position()
+        versions: list[str | None] = []
         found: dict[str, tuple[Kind, Mapping[str, Any]]] = {}
         for kind in KINDS:
-            for item in self._resources(kind):
+            for item in self._resources(kind, versions):
                 if isinstance(item, Problem):
                     yield item
                 else:
@@ -98,12 +87,15 @@ class ScimConnector:
         for id_, (kind, document) in found.items():
             if id_ in entities or entity_of(document, id_, kind, self.options) is None:
                 yield from claims.of(document, id_, kind, entities.get)
-        if position is not None:
+        if (position := self.options.position(versions)) is not None:
             yield Position(position)
 
-    def _resources(self, kind: Kind) -> Iterator[tuple[str, Mapping[str, Any]] | Problem]:
-        """All of a kind with their ids."""
+    def _resources(
+        self, kind: Kind, versions: list[str | None]
+    ) -> Iterator[tuple[str, Mapping[str, Any]] | Problem]:
+        """All of a kind with their ids; what they tell of their versions is added to those."""
         for resource in self._listed(kind):
+            versions.append(_told(kind, resource))
             if isinstance(resource, Problem):
                 yield resource
                 continue
@@ -170,6 +162,12 @@ class ScimConnector:
 
     def _failed(self, why: str) -> SourceError:
         return SourceError(f"{self.options.url}: cannot be read: {why}; check url, token and rights")
+
+
+def _told(kind: Kind, resource: Mapping[str, Any] | Problem) -> str | None:
+    """A resource with its version; None where it does not tell any."""
+    version = None if isinstance(resource, Problem) else _version(resource)
+    return None if isinstance(resource, Problem) or version is None else f"{kind} {resource['id']} {version}"
 
 
 def _version(resource: Mapping[str, Any]) -> str | None:

@@ -1,13 +1,12 @@
 """An LDAP directory read over the wire, from a real server: pages, groups within groups, and its ends."""
 
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from ldap3 import MODIFY_REPLACE, Connection, Server
 
-from discovery.conformance import Specimen, findings
 from discovery.connector import Position, PositionLostError, SourceError
+from discovery.connectors.ldap import LdapOptions
 from discovery.connectors.table import build
 from discovery.pages import watched
 from discovery.sources import ConfigurationError
@@ -75,9 +74,7 @@ def test_people_and_groups_are_read_page_by_page(say, server, options, tmp_path)
             for uid in ("amy", "bender", "fry", "hermes", "leela", "professor", "zoidberg", "zapp")
         )
     }
-    whole = pages[-6:]
-    assert whole == ["bind", *(f"page {number}" for number in range(1, 6))]  # of three
-    assert pages[:-6] == ["bind", "page 1"]  # whose entries tell no versions
+    assert pages == ["bind", *(f"page {number}" for number in range(1, 6))]  # of three
     fry = said.entities["person:fry"].values
     assert (fry["name"], fry["email"], fry["accountName"]) == (
         "Philip J. Fry",
@@ -115,6 +112,36 @@ def test_what_did_not_change_is_not_read_again(make_organization, directory, opt
                     list(connector.changes(scope, position.text))
                 [position] = [one for one in connector.read(scope) if isinstance(one, Position)]
                 assert list(connector.changes(scope, position.text)) == []
+
+
+def test_a_whole_reading_lists_once_and_what_changes_meanwhile_is_read_again(
+    make_organization, directory, options, tmp_path
+):
+    with ldap_server(directory, versions=True) as server:
+        declared = {"name": "s", "connector": "ldap", "options": options(server, page_size=4)}
+        organization = make_organization(tmp_path, declared)
+        connector = build(organization, organization.source[0], {})
+        [scope] = connector.scopes()
+        turned = []
+        with watched(turned.append):
+            [_] = [one for one in connector.read(scope) if isinstance(one, Position)]
+        assert turned == ["bind", *(f"page {number}" for number in range(1, len(turned)))]
+        with Connection(Server(server.url), ADMIN, PASSWORD, auto_bind=True) as admin:
+            admin.search(BASE, LdapOptions.model_fields["filter"].default, paged_size=4)
+            *_, changes, goes = (one["dn"] for one in admin.response)  # of the first page
+            for change in (
+                lambda: admin.modify(changes, {"description": [(MODIFY_REPLACE, ["Another."])]}),
+                lambda: admin.delete(goes),
+            ):
+
+                def then(page, change=change):
+                    if page == turned[-1]:
+                        assert change(), admin.result
+
+                with watched(then):
+                    [position] = [one for one in connector.read(scope) if isinstance(one, Position)]
+                with pytest.raises(PositionLostError):
+                    list(connector.changes(scope, position.text))
 
 
 def test_passwords_and_photographs_are_not_asked_for(say, server, options, tmp_path):
@@ -192,18 +219,3 @@ def test_a_configuration_that_cannot_be_used_is_refused(say, options, tmp_path, 
     with pytest.raises((ConfigurationError, SourceError), match=says) as error:
         say(tmp_path, "ldap", options(Nowhere, **changed))
     assert "let-me-in" not in str(error.value)
-
-
-def test_it_conforms(directory, tmp_path, monkeypatch):
-    monkeypatch.setenv("DIRECTORY_PASSWORD", PASSWORD)
-
-    @contextmanager
-    def specimen(folder):
-        with ldap_server(directory) as started:
-            options = {"url": started.url, "base": BASE, "bind_dn": ADMIN, "page_size": 5}
-            yield Specimen({**options, "password": "env:DIRECTORY_PASSWORD"}, secrets=(PASSWORD,))
-
-    def connect(organization, source):
-        return build(organization, source.model_copy(update={"connector": "ldap"}), {})
-
-    assert findings(connect, specimen, tmp_path) == []

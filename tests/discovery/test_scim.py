@@ -1,20 +1,12 @@
 """A SCIM 2.0 service read as a client: pages, whoever is disabled, and everything that may go wrong."""
 
-import json
-import threading
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
-
 import pytest
 
-from discovery.conformance import Specimen, findings
 from discovery.connector import Position, PositionLostError, SourceError
-from discovery.connectors import scim_push
 from discovery.connectors.table import build
-from discovery.scim.pushed import Pushed
-from discovery.scim.resources import ENTERPRISE, checked
+from discovery.pages import watched
+from discovery.scim.resources import ENTERPRISE
+from discovery.served_specimens import scim_server
 from discovery.sources import ConfigurationError
 
 TOKEN = "scim-token-that-stays-here"
@@ -29,43 +21,6 @@ def user(number, **more):
         "emails": [{"value": f"home{number}@x.example"}, {"value": f"u{number}@x.example", "type": "work"}],
         **more,
     }
-
-
-@contextmanager
-def scim_server(users, groups, change=lambda path, start, page: (200, page)):
-    """Serves the two lists; `change` may answer otherwise."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            address = urlsplit(self.path)
-            query = parse_qs(address.query)
-            start, count = int(query["startIndex"][0]), int(query["count"][0])
-            everything = users if address.path.endswith("Users") else groups
-            listed = everything[start - 1 : start - 1 + count]
-            if "attributes" in query:
-                listed = [
-                    {k: v for k, v in one.items() if k in ("id", *query["attributes"])} for one in listed
-                ]
-            page = {"totalResults": len(everything), "startIndex": start, "Resources": listed}
-            status, said = change(address.path, start, page)
-            if self.headers["Authorization"] != f"Bearer {TOKEN}":
-                status = 401
-            self.send_response(status)
-            if status == 302:
-                self.send_header("Location", "http://127.0.0.1:9/")
-            self.end_headers()
-            self.wfile.write(said if isinstance(said, bytes) else json.dumps(said).encode())
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/scim/v2"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 USERS = [
@@ -89,7 +44,7 @@ def read(say, tmp_path, monkeypatch):
     monkeypatch.setenv("SCIM_TOKEN", TOKEN)
 
     def go(users=USERS, groups=GROUPS, change=lambda path, start, page: (200, page), **options):
-        with scim_server(users, groups, change) as url:
+        with scim_server(users, groups, TOKEN, change) as url:
             return say(tmp_path, "scim", {"url": url, "token": "env:SCIM_TOKEN", "page_size": 3, **options})
 
     return go
@@ -121,7 +76,7 @@ def test_what_did_not_change_is_not_read_again(make_organization, tmp_path, monk
     versions = iter(range(100))
     users = [{**one, "meta": {"version": f'W/"{next(versions)}"'}} for one in USERS]
     groups = [{**one, "meta": {"lastModified": "2026-11-01T00:00:00.123Z"}} for one in GROUPS]
-    with scim_server(users, groups) as url:
+    with scim_server(users, groups, TOKEN) as url:
         declared = {"name": "s", "connector": "scim", "options": {"url": url, "token": "env:SCIM_TOKEN"}}
         organization = make_organization(tmp_path, declared)
         connector = build(organization, organization.source[0], {})
@@ -141,6 +96,32 @@ def test_what_did_not_change_is_not_read_again(make_organization, tmp_path, monk
         assert not [one for one in connector.read(url) if isinstance(one, Position)]
         with pytest.raises(PositionLostError):
             list(connector.changes(url, position.text))
+
+
+def test_a_whole_reading_lists_once_and_what_changes_meanwhile_is_read_again(
+    make_organization, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SCIM_TOKEN", TOKEN)
+    users = [user(number, meta={"version": f'W/"{number}"'}) for number in range(1, 5)]
+    groups = [{**one, "meta": {"version": 'W/"1"'}} for one in GROUPS]
+    with scim_server(users, groups, TOKEN) as url:
+        options = {"url": url, "token": "env:SCIM_TOKEN", "page_size": 2}
+        organization = make_organization(tmp_path, {"name": "s", "connector": "scim", "options": options})
+        connector = build(organization, organization.source[0], {})
+        turned = []
+
+        def then(page):
+            turned.append(page)
+            if page == "Users from 3":
+                users[0] = user(1, title="Captain", meta={"version": 'W/"new"'})
+
+        with watched(then):
+            [position] = [one for one in connector.read(url) if isinstance(one, Position)]
+        assert turned == ["Users from 1", "Users from 3", "Groups from 1"]
+        with pytest.raises(PositionLostError):
+            list(connector.changes(url, position.text))
+        [position] = [one for one in connector.read(url) if isinstance(one, Position)]
+        assert list(connector.changes(url, position.text)) == []
 
 
 @pytest.mark.parametrize(
@@ -208,49 +189,3 @@ def test_a_member_who_is_not_there_is_a_problem(read):
 def test_a_token_goes_over_tls_only_and_is_named_by_reference(say, tmp_path, options):
     with pytest.raises(ConfigurationError):
         say(tmp_path, "scim", options)
-
-
-def test_it_conforms(tmp_path, monkeypatch):
-    monkeypatch.setenv("SCIM_TOKEN", TOKEN)
-
-    @contextmanager
-    def specimen(folder):
-        users = [user(1), user(2), user(3)]
-        groups = [{"id": "g1", "displayName": "crew", "members": [{"value": "id1"}]}]
-        with scim_server(users, groups) as url:
-
-            def rename():
-                users[0]["displayName"] = "Another"
-
-            options = {"url": url, "token": "env:SCIM_TOKEN", "page_size": 2}
-            yield Specimen(options, frozenset({"person:u1"}), rename, secrets=(TOKEN,))
-
-    def connect(organization, source):
-        return build(organization, source.model_copy(update={"connector": "scim"}), {})
-
-    assert findings(connect, specimen, tmp_path) == []
-
-
-def test_what_is_pushed_conforms(tmp_path):
-    now = datetime(2026, 11, 1, tzinfo=UTC)
-
-    def kept(id_, kind, document):
-        return Pushed(id_, kind, checked(document, kind, active=True), now, now)
-
-    @contextmanager
-    def specimen(folder):
-        del held[:]
-        held.extend(kept(f"id{n}", "User", user(n)) for n in (1, 2))
-        held.append(kept("g1", "Group", {"displayName": "crew", "members": [{"value": "id1"}]}))
-
-        def rename():
-            held[0] = kept("id1", "User", user(1, displayName="Another"))
-
-        yield Specimen({"token": "env:SCIM_TOKEN"}, frozenset({"person:u1"}), rename)
-
-    held = []
-
-    def connect(organization, source):
-        return scim_push.connect(organization, source, lambda: scim_push.Resources(tuple(held), 0))
-
-    assert findings(connect, specimen, tmp_path) == []
