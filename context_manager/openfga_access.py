@@ -3,12 +3,11 @@ the organization."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from context_manager.kept_readings import KeptReadings
 from context_manager.openfga_errors import OpenFgaError, store_not_found
 from context_manager.openfga_organization import ORGANIZATION_STORE, Organization, OrganizationView
 from context_manager.openfga_stores import ApplicationStore, StoreView
@@ -18,24 +17,6 @@ from graph.reads import Asker
 from graph.token_scope import EVERYTHING
 from graph.tuple_store_records import Store
 from graph.tuple_stores import TupleStores
-
-#: Seconds after which a standing is read again beside the requests, and after which they wait for that.
-_FRESH_FOR, _KEPT_FOR = 0.1, 1.0
-_KEPT = 10_000
-
-
-@dataclass(slots=True)
-class _Kept:
-    """The last standing that was read, when, and after what."""
-
-    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    standing: AccountStanding | None = None
-    after: tuple[int, int] = (0, 0)
-    at: float = 0.0
-    renewal: asyncio.Task[None] | None = None
-
-    def serves(self, after: tuple[int, int], now: float) -> bool:
-        return self.standing is not None and self.after == after and now < self.at + _KEPT_FOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +35,14 @@ class AuthorizationService:
     followed: Callable[[], int]
     """The access revision that this process has followed to, as `ServiceLease.followed`: what a commit takes
     away is followed before it returns."""
-    _kept: dict[tuple[str, str], _Kept] = field(default_factory=dict)
+    _kept: KeptReadings[tuple[str, str], AccountStanding] = field(init=False)
+    """By account and store."""
+
+    def __post_init__(self) -> None:
+        def after() -> tuple[int, int]:
+            return self.followed(), self.stores.writes
+
+        object.__setattr__(self, "_kept", KeptReadings(self._read, after))
 
     async def store(self, asker: Asker, id: str, current: bool = True) -> StoreView:
         """The store. OpenFgaError, the same for one that is not there and one that is not for the asker.
@@ -99,44 +87,15 @@ class AuthorizationService:
         return found, str(page.last or _FIRST) if page.more else ""
 
     async def _standing(self, asker: Asker, store: str, current: bool = True) -> AccountStanding:
-        if current:
-            return await self._read(asker, store)
-        if len(self._kept) > _KEPT:
-            self._kept.clear()
-        kept = self._kept.setdefault((asker.account, store), _Kept())
-        now = time.monotonic()
-        if kept.serves(self._after(), now):
-            if now > kept.at + _FRESH_FOR and (kept.renewal is None or kept.renewal.done()):
-                kept.renewal = asyncio.create_task(self._read_into(kept, asker, store))
-                kept.renewal.add_done_callback(_look_at)
-        else:
-            async with kept.reading:
-                if not kept.serves(self._after(), time.monotonic()):
-                    await self._read_into(kept, asker, store)
-        assert kept.standing is not None  # noqa: S101  it was read
-        return kept.standing
+        about = asker.account, store
+        return await (self._read(about) if current else self._kept.of(about))
 
-    def _after(self) -> tuple[int, int]:
-        """What a standing that was read before any change of it is of no more use."""
-        return self.followed(), self.stores.writes
-
-    async def _read_into(self, kept: _Kept, asker: Asker, store: str) -> None:
-        after, at = self._after(), time.monotonic()
-        standing = await self._read(asker, store)
-        if at > kept.at:  # of two readings the one that began last tells
-            kept.standing, kept.after, kept.at = standing, after, at
-
-    async def _read(self, asker: Asker, store: str) -> AccountStanding:
+    async def _read(self, about: tuple[str, str]) -> AccountStanding:
+        account, store = about
         now = datetime.now(UTC)
         return await account_standing(
-            self.stores.database, self.policies, asker.account, self.administrator, store, now
+            self.stores.database, self.policies, account, self.administrator, store, now
         )
-
-
-def _look_at(renewal: asyncio.Task[None]) -> None:
-    """What a renewal failed with is met again by the next request that has to read."""
-    if not renewal.cancelled():
-        renewal.exception()
 
 
 #: Where a page of one ended with the organization's own store.
