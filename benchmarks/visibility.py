@@ -1,6 +1,6 @@
 """Who may see what: the index in memory, every document shared by itself, and revocations.
 
-    python -m benchmarks.visibility [--quick]
+    python -m benchmarks.visibility [--quick] [--part index|revocation|worst-case]
 
 `index`: 10,000 people in 2,000 nested groups, 100,000 documents in folders to depth 10, each shared by
 itself, 1,000,000 tuples in all; no database. `worst case`: as many documents in Neo4j, an audience each, for
@@ -193,6 +193,7 @@ async def worst_case(database: Database, documents: int) -> dict[str, float]:
             rows=rows,
         )
 
+    began = time.perf_counter()
     for first in range(0, documents, 1_000):
 
         async def batch(tx: AsyncManagedTransaction, first: int = first) -> None:
@@ -201,6 +202,7 @@ async def worst_case(database: Database, documents: int) -> dict[str, float]:
         await database.write_transaction(batch)
     async with database.driver.session(database=database.name) as session:
         await (await session.run("CALL db.awaitIndexes(300)")).consume()
+    loaded = seconds(began)
     visible = bytes(number % 2 for number in range(documents))
     vector = choose.normal(size=EMBEDDING_DIMENSIONS).tolist()
     times: dict[str, list[float]] = {"count": [], "vector_search": []}
@@ -218,7 +220,9 @@ async def worst_case(database: Database, documents: int) -> dict[str, float]:
             times[name].append(1000 * seconds(began))
             if found != expected:
                 raise SystemExit(f"{name}: {found}, expected {expected}")
-    return {"audiences": documents} | {name: statistics.median(found[2:]) for name, found in times.items()}
+    return {"audiences": documents, "load_s": loaded} | {
+        name: statistics.median(found[2:]) for name, found in times.items()
+    }
 
 
 @asynccontextmanager
@@ -304,24 +308,43 @@ def shown(part: str, found: Mapping[str, float]) -> dict[str, float]:
     return rounded
 
 
-async def in_neo4j(quick: bool) -> dict[str, dict[str, float]]:
+@asynccontextmanager
+async def served() -> AsyncIterator[tuple[Neo4jServer, Database]]:
     with tempfile.TemporaryDirectory() as folder:
         async with embedded_neo4j(Path(folder)) as server, connect(server.uri, server.auth) as database:
             await database.ensure_schema()
-            taken_back = await revocation(server, database, 20 if quick else 340, 10)
-            first = shown("revocation", taken_back)
-            worst = await worst_case(database, 2_000 if quick else 100_000)
-            return {"revocation": first, "worst_case": shown("worst case", worst)}
+            yield server, database
+
+
+async def revocation_figures(quick: bool) -> dict[str, float]:
+    async with served() as (server, database):
+        return await revocation(server, database, 20 if quick else 340, 10)
+
+
+async def worst_case_figures(quick: bool) -> dict[str, float]:
+    async with served() as (_, database):
+        return await worst_case(database, 2_000 if quick else 100_000)
+
+
+PARTS: Mapping[str, Callable[[bool], dict[str, float]]] = {
+    "index": lambda quick: index_figures(10_000 if quick else 100_000),
+    "revocation": lambda quick: asyncio.run(revocation_figures(quick)),
+    "worst-case": lambda quick: asyncio.run(worst_case_figures(quick)),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a small part of it, in less than 50 s")
-    quick = parser.parse_args().quick
+    parser.add_argument("--part", choices=PARTS, help="this alone")
+    arguments = parser.parse_args()
     load_before = os.getloadavg()[0]
-    figures = {"index": shown("index", index_figures(10_000 if quick else 100_000))}
-    figures |= asyncio.run(in_neo4j(quick))
-    print(json.dumps({"quick": quick, "load": load_before, **figures}))
+    figures = {
+        part: shown(part, measure(arguments.quick))
+        for part, measure in PARTS.items()
+        if arguments.part in (None, part)
+    }
+    print(json.dumps({"quick": arguments.quick, "load": load_before, **figures}))
 
 
 if __name__ == "__main__":
