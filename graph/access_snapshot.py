@@ -18,7 +18,7 @@ from graph.facts import IN_COLLECTION
 from graph.rebac.evaluator import Request, Search
 from graph.rebac.relation_tuples import Goal, TupleIndex, TupleKey, type_of
 from graph.rebac.rules import Value
-from graph.tuples import CONFIGURATION, Scope, divide, live_scopes, native
+from graph.tuples import Scope, divide, live_scopes, native, vouches
 from graph.visibility import ENABLED
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.ontology import Ontology
@@ -132,9 +132,7 @@ async def access_snapshot(
         vouching: dict[TupleKey, frozenset[Scope]] = defaultdict(frozenset)
         for entry in tuples:
             if entry.holds(now):
-                vouching[entry.tuple] |= {
-                    scope for scope in entry.claimed_in if scope in live or scope[0] == CONFIGURATION
-                }
+                vouching[entry.tuple] |= {scope for scope in entry.claimed_in if vouches(scope, live)}
         request = Request(model, TupleIndex(held, suspended), now=now)
         return AccessSnapshot(model, held, suspended, vouching, accounts, audiences, request)
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import LiteralString
 
 from neo4j import Record
 
 from graph.claims import EntityClaim
 from graph.facts import IN_COLLECTION, Stated
+from graph.intervals import Interval, within
 from graph.pages import Page, opened
 from graph.rebac.relation_tuples import TupleKey
 from graph.tuples import ClaimedTuple, Scope, Transaction, Voucher, bound, native
 from ontologies.ontology import Binding
-
-Interval = tuple[datetime | None, datetime | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +121,6 @@ def _vouchers(record: Record, pages: Mapping[int, Page]) -> list[Voucher]:
     ]
     # Nobody that could be made out: suspended, not absent.
     return found or [Voucher(*_NOBODY, *_interval(record, 0))]
-
-
-def within(first: Interval, second: Interval) -> Interval:
-    """When both hold."""
-    begins = [at for at in (first[0], second[0]) if at is not None]
-    ends = [at for at in (first[1], second[1]) if at is not None]
-    return max(begins, default=None), min(ends, default=None)
 
 
 def _claim(record: Record, page: Page | None) -> Stated | None:

@@ -128,6 +128,11 @@ def live_scopes(
     )
 
 
+def vouches(scope: Scope, live: Collection[Scope]) -> bool:
+    """Whether what a scope claims counts while these are live."""
+    return scope[0] == CONFIGURATION or scope in live
+
+
 def divide(
     tuples: Iterable[ClaimedTuple], live: Collection[Scope], now: datetime
 ) -> tuple[list[TupleKey], list[TupleKey]]:
@@ -136,6 +141,6 @@ def divide(
     suspended: list[TupleKey] = []
     for entry in tuples:
         if entry.holds(now):
-            vouched = any(scope[0] == CONFIGURATION or scope in live for scope in entry.claimed_in)
+            vouched = any(vouches(scope, live) for scope in entry.claimed_in)
             (held if vouched else suspended).append(entry.tuple)
     return held, suspended

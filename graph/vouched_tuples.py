@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
-from graph.claimed_tuples import Interval, within
+from graph.intervals import Interval, Intervals, holds, within
 from graph.rebac.relation_tuples import TupleIndex, TupleKey, split_userset
-from graph.tuples import CONFIGURATION, Scope, Voucher
+from graph.tuples import Scope, Voucher, vouches
 
 
 class VouchedTuples:
@@ -21,16 +21,17 @@ class VouchedTuples:
         """The tuples that hold at the instant of `at`: those that nobody live vouches for are suspended."""
         #: By tuple, then by relationship.
         self._vouchers: dict[TupleKey, dict[str, Sequence[Voucher]]] = {}
-        self._intervals: dict[str, Interval] = {}
+        self._intervals: Intervals[str] = Intervals()
         self._named: dict[str, set[TupleKey]] = defaultdict(set)
         self._live: Collection[Scope] = frozenset()
         self._now: datetime | None = None
-        self._until: datetime | None = None
 
     def put(self, key: TupleKey, relationship: str = "", vouchers: Iterable[Voucher] = ()) -> None:
         """Who vouches now for what the relationship says of a tuple; where nobody does, it goes."""
         found = list(vouchers)
         by = self._vouchers.setdefault(key, {})
+        for voucher in found:
+            self._intervals.bound((voucher.valid_from, voucher.valid_to))
         if found:
             by[relationship] = found
         else:
@@ -47,25 +48,20 @@ class VouchedTuples:
 
     def put_interval(self, entity: str, interval: Interval) -> None:
         """When an entity holds; one that is not known, or no more, has (None, None)."""
-        if interval == self._intervals.get(entity, (None, None)):
-            return
-        if interval == (None, None):
-            del self._intervals[entity]
-        else:
-            self._intervals[entity] = interval
-        for key in self._named.get(entity, ()):
-            self._weigh(key)
+        if self._intervals.put(entity, interval):
+            for key in self._named.get(entity, ()):
+                self._weigh(key)
 
     def at(self, live: Collection[Scope], now: datetime) -> TupleIndex:
         """The index at an instant, where these scopes are within their age."""
-        first = self._now is None
-        ended = self._until is not None and now >= self._until
-        changed = live != self._live
-        self._now, self._live = now, live
-        if first or ended or changed:
-            self._until = None
+        began = self._now is None or live != self._live
+        bounds = self._intervals.bounds
+        if began or (bounds and bounds[0] <= now):
+            self._now, self._live = now, live
+            self._intervals.until(now)
             for key in self._vouchers:
                 self._weigh(key)
+        self._now = now
         return self.index
 
     def held(self) -> Sequence[TupleKey]:
@@ -76,6 +72,8 @@ class VouchedTuples:
         if self._now is None:
             return
         worth = self._worth(key)
+        if worth is self.index.grant(key.user, key.relation, key.object):
+            return
         if worth is False:
             self.index.remove(key.user, key.relation, key.object)
         else:
@@ -87,22 +85,17 @@ class VouchedTuples:
         found: bool | None = False
         for vouchers in self._vouchers.get(key, {}).values():
             for voucher in vouchers:
-                begin, end = self._holds(key, voucher)
-                for bound in (begin, end):
-                    if bound is not None and bound > self._now:
-                        self._until = bound if self._until is None else min(self._until, bound)
-                if (begin is None or begin <= self._now) and (end is None or self._now < end):
-                    scope = voucher.source, voucher.scope
-                    if voucher.source == CONFIGURATION or scope in self._live:
+                if holds(self._interval(key, voucher), self._now):
+                    if vouches((voucher.source, voucher.scope), self._live):
                         return True
                     found = None
         return found
 
-    def _holds(self, key: TupleKey, voucher: Voucher) -> Interval:
-        holds = (voucher.valid_from, voucher.valid_to)
+    def _interval(self, key: TupleKey, voucher: Voucher) -> Interval:
+        interval = (voucher.valid_from, voucher.valid_to)
         for name in _entities(key):
-            holds = within(holds, self._intervals.get(name, (None, None)))
-        return holds
+            interval = within(interval, self._intervals.get(name))
+        return interval
 
 
 def _entities(key: TupleKey) -> tuple[str, str]:

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 from neo4j import AsyncManagedTransaction
 
 from graph.audiences import from_tree
-from graph.claimed_tuples import Interval, claimed_relationships, within
+from graph.claimed_tuples import claimed_relationships
 from graph.feed import FactChange, Revision
+from graph.intervals import Interval, within
 from graph.rebac.relation_tuples import TupleKey, type_of
 from graph.tuples import Transaction, Voucher, bound
 from graph.visible_sets.index import VisibilityIndex

@@ -6,7 +6,6 @@ changes as time passes and sources age: what counts is decided when a set is ask
 
 from __future__ import annotations
 
-import heapq
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -18,15 +17,14 @@ import numpy as np
 from pyroaring import BitMap
 
 from graph.audiences import Expression, Userset, usersets
+from graph.intervals import ALWAYS, Interval, Intervals, holds
 from graph.rebac.relation_tuples import TupleKey, split_userset, type_of
-from graph.tuples import CONFIGURATION, Scope, Voucher
+from graph.tuples import Scope, Voucher, vouches
 
 Place = tuple[str, str]
 """A type and one of its relations."""
 Table = tuple[Place, str]
 """A place, and the relation of the usersets that its tuples name; "" for users that are none."""
-Interval = tuple[datetime | None, datetime | None]
-
 _NOWHERE = -1
 
 
@@ -93,11 +91,9 @@ class VisibilityIndex:
         self.changed: dict[Table, int] = defaultdict(int)
         """By table: its last version."""
         self._cyclic: dict[frozenset[Table], tuple[int, bool]] = {}
-        self.intervals: dict[int, Interval] = {}
-        """Of entities that do not hold for ever: tuples that name them hold no longer."""
+        self.intervals: Intervals[int] = Intervals()
+        """Of entities: tuples that name one which does not hold do not either."""
         self._outside: tuple[int, datetime | None, BitMap] = (-1, None, BitMap())
-        self.bounds: list[datetime] = []
-        """A heap of the instants at which something may begin or cease to hold."""
         self.placed: dict[Place, Placed] = defaultdict(Placed)
         self.composed: dict[int, Expression] = {}
         """By number: audiences that are not one userset."""
@@ -133,7 +129,7 @@ class VisibilityIndex:
                     voucher.valid_from, voucher.valid_to,
                 )  # fmt: skip
                 objects.special.setdefault(object, []).append(Special(layer, within))
-                self._bound(voucher.valid_from, voucher.valid_to)
+                self.intervals.bound((voucher.valid_from, voucher.valid_to))
             else:
                 plain = objects.plain.get(layer)
                 if plain is None:
@@ -159,23 +155,17 @@ class VisibilityIndex:
 
     def put_interval(self, entity: str, interval: Interval) -> None:
         """When an entity holds; one that is not known, or no more, has (None, None)."""
-        number = self.numbers.get(entity)
-        if interval == (None, None):
-            if number is None or self.intervals.pop(number, None) is None:
-                return
-        else:
-            self.intervals[self.number(entity)] = interval
-            self._bound(*interval)
-        self.version += 1
+        if (interval != ALWAYS or entity in self.numbers) and self.intervals.put(
+            self.number(entity), interval
+        ):
+            self.version += 1
 
     def outside(self, now: datetime) -> BitMap:
         """The entities whose interval `now` is not in."""
         version, until, found = self._outside
         if version != self.version or until is None or now >= until:
             found = BitMap(
-                number
-                for number, (begin, end) in self.intervals.items()
-                if (begin is not None and now < begin) or (end is not None and end <= now)
+                number for number, interval in self.intervals.of.items() if not holds(interval, now)
             )
             self._outside = self.version, self.until(now), found
         return found
@@ -219,16 +209,12 @@ class VisibilityIndex:
     def live_layers(self, live: frozenset[Scope]) -> frozenset[int]:
         """The layers of the configuration, and of scopes that are within their age."""
         return frozenset(
-            number
-            for layer, number in self.layers.items()
-            if layer.source == CONFIGURATION or (layer.source, layer.scope) in live
+            number for layer, number in self.layers.items() if vouches((layer.source, layer.scope), live)
         )
 
     def until(self, now: datetime) -> datetime | None:
         """The next instant at which something may begin or cease to hold; the past is asked for no more."""
-        while self.bounds and self.bounds[0] <= now:
-            heapq.heappop(self.bounds)
-        return self.bounds[0] if self.bounds else None
+        return self.intervals.until(now)
 
     def expressions(self) -> Iterator[tuple[int, Expression]]:
         """Each audience with its number."""
@@ -244,8 +230,3 @@ class VisibilityIndex:
             found = self.layers[layer] = len(self.relationships)
             self.relationships.append(layer.relationship)
         return found
-
-    def _bound(self, *instants: datetime | None) -> None:
-        for instant in instants:
-            if instant is not None:
-                heapq.heappush(self.bounds, instant)

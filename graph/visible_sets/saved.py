@@ -91,8 +91,8 @@ def _packed(index: VisibilityIndex) -> tuple[dict[str, Any], list[bytes]]:
         "revision": index.revision,
         "names": index.names,
         "layers": [list(layer) for layer in index.layers],
-        "intervals": [[number, *interval] for number, interval in index.intervals.items()],
-        "bounds": index.bounds,
+        "intervals": [[number, *interval] for number, interval in index.intervals.of.items()],
+        "bounds": index.intervals.bounds,
         "audiences": [[number, to_tree(expression)] for number, expression in index.expressions()],
         "nextAudience": index.next_audience,
         "tables": tables,
@@ -118,8 +118,8 @@ def _unpacked(head: Mapping[str, Any], blobs: memoryview) -> VisibilityIndex:
                 bounds = {name: _instant(key[name]) for name in ("valid_from", "valid_to")}
                 objects.special.setdefault(object, []).append(Special(layer, TupleKey(**key | bounds)))
     for number, begin, end in head["intervals"]:
-        index.intervals[number] = _instant(begin), _instant(end)
-    index.bounds = [datetime.fromisoformat(bound) for bound in head["bounds"]]
+        index.intervals.of[number] = _instant(begin), _instant(end)
+    index.intervals.bounds = [datetime.fromisoformat(bound) for bound in head["bounds"]]
     for number, tree in head["audiences"]:
         index.define(number, from_tree(tree))
     index.next_audience = head["nextAudience"]
