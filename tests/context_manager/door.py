@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -184,7 +185,7 @@ async def door(neo4j: Database, tmp_path: Path, embedder: Embedder) -> AsyncIter
         verifier = Verifier(LOCAL_ISSUER, "orgraph", "acme", issuer.keys)
         followed = [0]
         tokens, lease = RevisionTokens(Fernet.generate_key()), [0]
-        parts = Parts(asking, None, tokens)  # type: ignore[arg-type]
+        parts = Parts(asking, SimpleNamespace(database=neo4j), tokens)  # type: ignore[arg-type]
         app = make_app(build_schema(tokens), parts, verifier, Health(()), None, lambda: lease[0])
         add_openai_routes(app, api, verifier, bearer)
         runner = web.AppRunner(app)
