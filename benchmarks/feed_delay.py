@@ -22,7 +22,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
-from graph.crawl import Crawl
+from graph.crawl import Crawl, Step
 from graph.database import Database, connect
 from graph.feed import advance, current_revision, follow
 from graph.neo4j_server import embedded_neo4j
@@ -60,8 +60,7 @@ class Delays:
 
     async def write(self, crawl: Crawl, claim: Claim, at: float) -> None:
         await asyncio.sleep(max(0.0, at - time.perf_counter()))
-        crawl.next_change()
-        report = await crawl.write([claim])
+        [report] = await crawl.write_steps([Step([claim])])
         if report.quarantined:
             raise SystemExit(f"refused: {report.quarantined[0]}")
         self.asked[report.revision] = at

@@ -28,7 +28,8 @@ from discovery.connector import Incremental, Position
 from discovery.connectors.table import build
 from discovery.files import locate
 from discovery.git import open_repository
-from discovery.runner import Runner
+from discovery.reports import ScopeReport
+from discovery.runner import Progress, Runner, no_progress
 from discovery.sources import OrganizationConfig, SourceConfig, load_organization
 from graph.database import Database, connect
 from graph.entity_view import EntityView, RelationshipView
@@ -114,10 +115,15 @@ async def emptied(database: Database) -> None:
     await database.ensure_schema()
 
 
-async def crawled(database: Database, organization: OrganizationConfig, sources: list[SourceConfig]) -> float:
+async def crawled(
+    database: Database,
+    organization: OrganizationConfig,
+    sources: list[SourceConfig],
+    progress: Progress = no_progress,
+) -> float:
     """Seconds that crawling these sources took, one after the other."""
     store = FactStore(database, load_shapes(), load_authorization())
-    runner = Runner(organization, store, database)
+    runner = Runner(organization, store, database, progress)
     seconds = 0.0
     for source in sources:
         report = await runner.run(source)
@@ -161,10 +167,14 @@ async def into_neo4j(
     async with fresh_neo4j() as database:
         await database.ensure_schema()
         first = await crawled(database, organization, [configuration, at(source, FIRST)])
-        seconds, then = 0.0, {}
-        for commit in compared:
-            seconds += await crawled(database, organization, [at(source, commit)])
-            then[commit] = await current_revision(database)
+        followed, then = iter(ids), {}
+
+        def note(_source: str, scope: ScopeReport) -> None:
+            """One more commit is followed, and in the store."""
+            if (commit := next(followed)) in compared:
+                then[commit] = scope.revision
+
+        seconds = await crawled(database, organization, [at(source, ids[-1])], note)
         unchanged = await crawled(database, organization, [at(source, compared[-1])])
         graphs = {commit: await graph_as_of(database, revision) for commit, revision in then.items()}
         told = await people(database)

@@ -19,7 +19,17 @@ from ray.exceptions import RayError, RayTaskError
 
 from discovery.connector import Change, Connector, Incremental, Item
 from discovery.connectors.table import build
-from discovery.readings import AHEAD, BATCH, Reader, Reading, Wanted, WorkerLostError, batches, in_threads
+from discovery.readings import (
+    AHEAD,
+    BATCH,
+    CHANGES,
+    Reader,
+    Reading,
+    Wanted,
+    WorkerLostError,
+    batches,
+    in_threads,
+)
 from discovery.sources import OrganizationConfig, SourceConfig
 from graph.tuples import CONFIGURATION
 
@@ -133,7 +143,7 @@ def _read(job: _Job, scope: str) -> Iterator[Sequence[Item]]:
 def _changes(job: _Job, scope: str, position: str) -> Iterator[Sequence[Change]]:
     connector = job.connector()
     assert isinstance(connector, Incremental)  # noqa: S101  `_opened` has said so
-    yield from batches(connector.changes(scope, position), 1)
+    yield from batches(connector.changes(scope, position), CHANGES)
 
 
 _OPENED = ray.remote(_opened)

@@ -20,6 +20,8 @@ from discovery.sources import OrganizationConfig, SourceConfig
 
 #: Claims in one transaction.
 BATCH = 500
+#: Changes of a source in one transaction.
+CHANGES = 20
 #: Batches read ahead of the one that is written.
 AHEAD = 4
 
@@ -45,7 +47,7 @@ class Reading(Protocol):
         ...
 
     def changes(self, scope: str, position: str) -> AsyncGenerator[Sequence[Change], None] | None:
-        """The changes since a position, one by one; None where the connector can't tell any."""
+        """The changes since a position, in batches; None where the connector can't tell any."""
         ...
 
 
@@ -90,7 +92,7 @@ class _InThreads:
     def changes(self, scope: str, position: str) -> AsyncGenerator[Sequence[Change], None] | None:
         if not isinstance(self.connector, Incremental):
             return None
-        return _in_thread(self._slowly(partial(self.connector.changes, scope, position)), 1)
+        return _in_thread(self._slowly(partial(self.connector.changes, scope, position)), CHANGES)
 
     def _slowly(self, iterate: Callable[[], Iterator[T]]) -> Callable[[], Iterator[T]]:
         bucket = self.bucket

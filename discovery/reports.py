@@ -27,6 +27,8 @@ class ScopeReport:
     changed: int = 0
     retracted: int = 0
     unchanged: int = 0
+    revision: int = 0
+    """The last one that it is written to; 0 before the first."""
     problems: tuple[Problem, ...] = ()
     violations: tuple[Violation, ...] = ()
 
@@ -37,6 +39,7 @@ class ScopeReport:
             changed=self.changed + written.changed,
             retracted=self.retracted + written.retracted,
             unchanged=self.unchanged + written.unchanged,
+            revision=written.revision,
             violations=self.violations + written.quarantined,
         )
 

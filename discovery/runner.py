@@ -36,7 +36,7 @@ from discovery.runs import (
 from discovery.scim.pushed import pushed, stale
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
 from graph.claims import Claim
-from graph.crawl import Crawl
+from graph.crawl import Crawl, Step
 from graph.database import Database
 from graph.lease import CrawlBusyError, LeaseLostError
 from graph.store import FactStore
@@ -258,7 +258,8 @@ class _ScopeCrawl:
             if self.report.problems:
                 self.report = replace(self.report, outcome="partial", problems=self._told())
                 return self.report
-            await self._write(crawl, self.proposed.unshown())
+            if unshown := self.proposed.unshown():
+                self.report = self.report.plus(await crawl.write(unshown))
             gone, standing = await crawl.gone()
             if self.source.brake.holds(gone, standing) and await self.held(gone, standing, _TOO_MUCH):
                 return self.report
@@ -281,28 +282,29 @@ class _ScopeCrawl:
             await self.tell(self.report)
 
     async def follow(self, changes: AsyncGenerator[Sequence[Change], None], position: str) -> ScopeReport:
-        """Take the changes since a position, each in one transaction; what did not change stands."""
+        """Take the changes since a position, each in a revision; what did not change stands."""
         database, name, seen = self.runner.database, self.source.name, position
         kept = position
         async with (
             self.runner.store.crawl(self.source.policy(), self.scope) as crawl,
             aclosing(changes) as read,
         ):
-            async for [change] in read:
-                withdrawn = self.proposed.without_sampled(change.withdrawn)
-                claims = [one for one in self.proposed.admitted(change.claims) if isinstance(one, Claim)]
-                gone = len(withdrawn)
-                if self.source.brake.holds(gone, change.standing):
-                    if await self.held(gone, change.standing, f"{_TOO_MUCH} at {change.position}"):
-                        return self.report
-                    await lapse(database, name, self.scope)
-                crawl.next_change()
-                await self._write(crawl, claims, withdrawn, change.position)
-                self.report = replace(self.report, problems=tuple(change.problems))
-                seen = change.position or seen
-                if change.position and (change.claims or change.withdrawn):
-                    kept = change.position
-                await self.tell(self.report)
+            async for batch in read:
+                taken: list[tuple[Change, Step]] = []
+                for change in batch:
+                    step = self._step(change)
+                    gone = len(step.withdrawn)
+                    if self.source.brake.holds(gone, change.standing):
+                        await self._take(crawl, taken)
+                        taken = []
+                        if await self.held(gone, change.standing, f"{_TOO_MUCH} at {change.position}"):
+                            return self.report
+                        await lapse(database, name, self.scope)
+                    taken.append((change, step))
+                    seen = change.position or seen
+                    if step.reached:
+                        kept = seen
+                await self._take(crawl, taken)
             if self.report.problems:  # of the latest change: earlier ones were mended since
                 self.report = replace(self.report, outcome="partial")
                 return self.report
@@ -311,6 +313,25 @@ class _ScopeCrawl:
             await remember_position(database, name, self.scope, self.configuration, seen)
         await lapse(database, name, self.scope)
         return self.report
+
+    def _step(self, change: Change) -> Step:
+        """With the position that is reached by it, if any, in the same transaction."""
+        withdrawn = self.proposed.without_sampled(change.withdrawn)
+        claims = [one for one in self.proposed.admitted(change.claims) if isinstance(one, Claim)]
+        if change.position is None or not (claims or withdrawn):
+            return Step(claims, withdrawn)
+        return Step(claims, withdrawn, reading(self.configuration, change.position))
+
+    async def _take(self, crawl: Crawl, taken: Sequence[tuple[Change, Step]]) -> None:
+        """Write the changes, and tell of one after the other."""
+        if not taken:
+            return
+        written = await crawl.write_steps([step for _, step in taken])
+        for (change, step), report in zip(taken, written, strict=True):
+            claims = self.report.claims + len(step.claims)
+            problems = tuple(change.problems)
+            self.report = replace(self.report.plus(report), claims=claims, problems=problems)
+            await self.tell(self.report)
 
     async def held(self, gone: int, standing: int, why: str) -> bool:
         """Whether it must wait for a person; so it is recorded and reported."""
@@ -325,19 +346,6 @@ class _ScopeCrawl:
     async def complete(self, crawl: Crawl) -> None:
         self.report = self.report.plus(await crawl.complete())
         await lapse(self.runner.database, self.source.name, self.scope)
-
-    async def _write(
-        self,
-        crawl: Crawl,
-        claims: Sequence[Claim],
-        withdrawn: Sequence[Claim] = (),
-        position: str | None = None,
-    ) -> None:
-        """With the position that is reached by that, if any, in the same transaction."""
-        self.report = replace(self.report, claims=self.report.claims + len(claims))
-        if claims or withdrawn:
-            reached = reading(self.configuration, position) if position else None
-            self.report = self.report.plus(await crawl.write(claims, withdrawn, reached))
 
     def _problems(self, problems: Sequence[Problem]) -> None:
         room = MOST_PROBLEMS - len(self.report.problems)

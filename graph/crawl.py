@@ -25,7 +25,7 @@ from graph.claims import Claim, SourcePolicy, WriteReport
 from graph.digests import ENTRY, NOWHERE, Numbers, Table
 from graph.facts import Stated, fact_of
 from graph.gate import Gate, violation
-from graph.order import Order, Outcome, Refused, quarantine_key
+from graph.order import Order, Orders, Outcome, Refused, quarantine_key
 from graph.tombstones import Tombstones, kept_out
 
 #: Claims retracted in one transaction.
@@ -103,6 +103,15 @@ class _Said:
     unchanged: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a source changed at once. As the parameters of `Crawl.write`."""
+
+    claims: Sequence[Claim] = ()
+    withdrawn: Sequence[Claim] = ()
+    reached: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Crawl:
     """One pass over a scope. What it yields is remembered, so that `complete` knows what is gone."""
@@ -113,6 +122,9 @@ class Crawl:
     lease: str
     held: Held
     carry_out: Callable[[Order], Awaitable[Outcome]]
+    carry_out_each: Callable[
+        [Order, Callable[[AsyncManagedTransaction], Awaitable[None]], Orders], Awaitable[Sequence[Outcome]]
+    ]
     mark_complete: Callable[[Order], Awaitable[int]]
     erased: Tombstones = field(default_factory=Tombstones)
     contents: digests.Contents = field(init=False)
@@ -136,10 +148,45 @@ class Crawl:
         `reached`: what the scope's `_Reading` is to keep of how far it is read with that.
         Raises LeaseLostError when another crawl of the scope has begun.
         """
-        said = self._sort(list(claims))
-        gone, forgotten = self._taken_back(withdrawn, said)
+        said, order = self._step(Step(list(claims), list(withdrawn), reached or {}))
+        return await self._written(said, self.carry_out(order))
+
+    def _step(self, step: Step, *, later: bool = False) -> tuple[_Said, Order]:
+        """`later`: it may say something else of what the crawl said before."""
+        if later:
+            self.held.table.said[:] = 0
+        said = self._sort(step.claims)
+        gone, forgotten = self._taken_back(step.withdrawn, said)
         order = self._order(said, withdrawn=self._by_page(gone), passed=[*said.passed, *forgotten])
-        return await self._written(said, self.carry_out(replace(order, reached=reached or {})))
+        return said, replace(order, reached=step.reached)
+
+    async def write_steps(self, steps: Sequence[Step]) -> list[WriteReport]:
+        """As `write` of what the source changed, one after the other, each a later state of it.
+
+        All in one transaction, each in a revision of its own; a single one may share another's.
+        """
+        if len(steps) == 1:
+            said, order = self._step(steps[0], later=True)
+            return [await self._written(said, self.carry_out(order))]
+        tries = 0
+        written: list[_Said] = []
+
+        async def begin(tx: AsyncManagedTransaction) -> None:
+            nonlocal tries
+            if tries:  # what the first try took for written is not
+                self.held = await load(tx, self.policy, self.scope)
+                written.clear()
+            tries += 1
+
+        def orders(outcomes: Sequence[Outcome]) -> Iterable[Order]:
+            for step in steps:
+                said, order = self._step(step, later=True)
+                yield order
+                self._remember(said, outcomes[-1])
+                written.append(said)
+
+        outcomes = await self.carry_out_each(self._nothing(), begin, orders)
+        return [_report(*pair) for pair in zip(outcomes, (said.unchanged for said in written), strict=True)]
 
     async def write_each(self, batches: AsyncIterator[Sequence[Claim]]) -> AsyncGenerator[WriteReport, None]:
         """As `write` of each of the batches; while one is written, the next is read and looked at.
@@ -177,10 +224,6 @@ class Crawl:
         self._remember(said, became)
         return _report(became, said.unchanged)
 
-    def next_change(self) -> None:
-        """What is written from here on is a later state of the source, which may say something else."""
-        self.held.table.said[:] = 0
-
     async def complete(self) -> WriteReport:
         """Retract what this source claimed of this scope before and did not yield in this crawl."""
         report = WriteReport(0)
@@ -200,9 +243,7 @@ class Crawl:
                 changed=report.changed + outcome.changed,
                 retracted=report.retracted + outcome.retracted,
             )
-        return replace(
-            report, revision=await self.mark_complete(Order(self.policy.name, self.scope, self.lease))
-        )
+        return replace(report, revision=await self.mark_complete(self._nothing()))
 
     async def gone(self) -> tuple[int, int]:
         """How many claims `complete` would retract now, and how many the source has in the scope."""
@@ -211,7 +252,10 @@ class Crawl:
 
     async def confirm(self) -> WriteReport:
         """The source says that nothing else of the scope has changed: it is complete as it stands."""
-        return WriteReport(await self.mark_complete(Order(self.policy.name, self.scope, self.lease)))
+        return WriteReport(await self.mark_complete(self._nothing()))
+
+    def _nothing(self) -> Order:
+        return Order(self.policy.name, self.scope, self.lease)
 
     def _sort(self, claims: Sequence[Claim]) -> _Said:
         facts = [fact_of(claim) for claim in claims]

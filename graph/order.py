@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from hashlib import blake2b, sha256
@@ -131,6 +131,10 @@ class Outcome:
     """Whether what somebody may see can have changed."""
     moving: bool = False
     """Whether entities lost an audience that the next revision replaces."""
+
+
+Orders = Callable[[Sequence[Outcome]], Iterable[Order]]
+"""Orders, each made when what became of those before it is known."""
 
 
 @dataclass(frozen=True, slots=True)

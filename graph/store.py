@@ -10,7 +10,7 @@ which small ones share that come at once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -23,12 +23,12 @@ from graph.database import Database
 from graph.gate import Gate
 from graph.lease import lease
 from graph.live import due
-from graph.order import Order, Outcome, Schema
+from graph.order import Order, Orders, Outcome, Schema
 from graph.service_lease import acknowledged
 from graph.together import Together
 from graph.tombstones import Pseudonyms, Tombstones, tombstones
 from graph.tuples import ADMINISTRATION
-from graph.writer import carry_out, current_revision, lock, settle
+from graph.writer import carry_out, carry_out_each, current_revision, lock, settle
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.shapes import Shapes
 
@@ -72,7 +72,17 @@ class FactStore:
                 work = partial(tombstones, pseudonyms=self._pseudonyms)
                 erased = await self.database.read_transaction(work)
             gate = Gate(self.shapes, policy, self._schema.needy)
-            yield Crawl(gate, policy, scope, token, held, self.carry_out, self._mark_complete, erased)
+            yield Crawl(
+                gate,
+                policy,
+                scope,
+                token,
+                held,
+                self.carry_out,
+                self.carry_out_each,
+                self._mark_complete,
+                erased,
+            )
 
     async def resume(self) -> None:
         """Finish what a killed process left half-way: entities on the move to another audience."""
@@ -96,11 +106,24 @@ class FactStore:
             [outcome] = await self._transaction([order])
         else:
             outcome = await self._together(order)
-        if outcome.access:
-            await acknowledged(self.database, outcome.revision)
-        if outcome.moving:
-            await self._settle()
+        await self._follow_up([outcome])
         return outcome
+
+    async def carry_out_each(
+        self, of: Order, begin: Callable[[AsyncManagedTransaction], Awaitable[None]], orders: Orders
+    ) -> Sequence[Outcome]:
+        """As `carry_out`, of several orders in one transaction, each in a revision of its own.
+
+        `of`: whose they are. `begin`: done before the first of them, whenever the transaction is begun.
+        """
+
+        async def work(tx: AsyncManagedTransaction) -> Sequence[Outcome]:
+            await begin(tx)
+            return await carry_out_each(tx, self._schema, [of], orders, self._clock())
+
+        outcomes = self._told(await self.database.write_transaction(work))
+        await self._follow_up(outcomes)
+        return outcomes
 
     async def _transaction(self, orders: Sequence[Order]) -> Sequence[Outcome]:
         """All of them or none, each in a revision of its own."""
@@ -108,10 +131,19 @@ class FactStore:
         async def work(tx: AsyncManagedTransaction) -> Sequence[Outcome]:
             return await carry_out(tx, self._schema, orders, self._clock())
 
-        outcomes = await self.database.write_transaction(work)
-        access = max((one.revision for one in outcomes if one.access), default=0)
-        self.database.latest.told(outcomes[-1].revision, access)
+        return self._told(await self.database.write_transaction(work))
+
+    def _told(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+        """The same, once all here who wait for revisions know of them."""
+        self.database.latest.told(outcomes[-1].revision, _access(outcomes))
         return outcomes
+
+    async def _follow_up(self, outcomes: Sequence[Outcome]) -> None:
+        """What follows a commit before it is told: all processes know of it, and entities have moved."""
+        if access := _access(outcomes):
+            await acknowledged(self.database, access)
+        if any(one.moving for one in outcomes):
+            await self._settle()
 
     async def _settle(self) -> None:
         while await self.database.write_transaction(
@@ -131,3 +163,8 @@ class FactStore:
             return state.revision
 
         return await self.database.write_transaction(work)
+
+
+def _access(outcomes: Sequence[Outcome]) -> int:
+    """The last revision of them that may have changed what somebody may see; 0 where none has."""
+    return max((one.revision for one in outcomes if one.access), default=0)

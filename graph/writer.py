@@ -16,7 +16,7 @@ from graph.facts import IN_COLLECTION, EntityFact, Fact, RelationshipFact, State
 from graph.feed import pack_changes
 from graph.lease import LeaseLostError
 from graph.live import Rows, Transition, for_each
-from graph.order import Order, Outcome, Refused, Schema, State
+from graph.order import Order, Orders, Outcome, Refused, Schema, State
 from graph.pages import ROOM, Page, Pages
 from graph.record import Commit, Record, take_revision
 from graph.tuples import native
@@ -72,14 +72,25 @@ async def carry_out(
     tx: Transaction, schema: Schema, orders: Sequence[Order], now: datetime
 ) -> Sequence[Outcome]:
     """All of the orders in this transaction, in their order, each in a revision of its own."""
-    state = await lock(tx, now, orders)
+    return await carry_out_each(tx, schema, orders, lambda _: orders, now)
+
+
+async def carry_out_each(
+    tx: Transaction, schema: Schema, of: Sequence[Order], orders: Orders, now: datetime
+) -> Sequence[Outcome]:
+    """As `carry_out` of orders that follow from what became of those before; `of`: whose they are."""
+    state = await lock(tx, now, of)
     record = Record(Pages(tx))
     outcomes: list[Outcome] = []
     facts: Rows = {}
-    for order in orders:
+    for order in orders(outcomes):
         await live.write(tx, facts)
-        outcome, facts, state = await _carry_out(tx, schema, order, state, record)
-        outcomes.append(outcome)
+        facts = {}
+        if order.is_done():
+            outcomes.append(Outcome(state.revision, refused=order.refused, last=order.last))
+        else:
+            outcome, facts, state = await _carry_out(tx, schema, order, state, record)
+            outcomes.append(outcome)
     await record.write(tx, facts)
     return outcomes
 

@@ -1,14 +1,19 @@
 """One crawl of a scope at a time; what a dead process leaves behind; input that is too much."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from neo4j.exceptions import TransientError
 
 from graph.claims import EntityClaim, RelationshipClaim, SourcePolicy
+from graph.crawl import Step
 from graph.database import Database
-from graph.feed import current_revision
+from graph.feed import FactChange, changes, current_revision
 from graph.lease import CrawlBusyError, LeaseLostError
+from graph.record import Record
 from graph.store import FactStore
 from ontologies import load_authorization, load_shapes
 
@@ -151,11 +156,64 @@ async def test_a_relationship_that_would_close_a_cycle_is_refused_where_none_may
 async def test_a_source_that_is_followed_may_say_something_else_in_each_change(store: FactStore) -> None:
     async with store.crawl(directory(), "people") as crawl:
         for title in ("Analyst", "Boss", "Analyst"):
-            crawl.next_change()
-            report = await crawl.write([person("ada", title)])
+            [report] = await crawl.write_steps([Step([person("ada", title)])])
             assert report.quarantined == ()
             [ada] = await store.database.read("MATCH (n:Person) RETURN n.jobTitle AS title")
             assert ada["title"] == title
+
+
+def states() -> list[Step]:
+    """Of which one says nothing new, one is refused in part, and one takes back what the one before said."""
+    return [
+        Step([person("ada"), person("eve")], reached={"position": "1"}),
+        Step([person("ada")]),
+        Step(
+            [person("ada", "Boss"), EntityClaim("person:x", "Person", "collection:other", {"name": "x"}, "l")]
+        ),
+        Step([person("kim")], [person("eve")], {"position": "4"}),
+        Step([person("eve", "Back")], [person("kim")]),
+    ]
+
+
+async def told(store: FactStore) -> list[Sequence[FactChange]]:
+    """By revision, those of people."""
+    return [
+        [change for change in one.changes if change.kind == "entity"]
+        for one in await changes(store.database, 0)
+        if one.source == "directory"
+    ]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_a_source_changed_in_steps_is_as_if_each_was_written_alone(
+    store: FactStore, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """`fails`: the transaction is rolled back at its end, and tried again."""
+    record, tries = Record.write, 0
+
+    async def write(self: Record, *arguments: Any) -> None:
+        nonlocal tries
+        tries += 1
+        await record(self, *arguments)
+        if tries == 1 and fails:
+            raise TransientError
+
+    async with store.crawl(directory(), "alone") as crawl:
+        alone = [report for step in states() for report in await crawl.write_steps([step])]
+    expected = await told(store)
+    async with store.crawl(directory(), "alone") as crawl:
+        await crawl.complete()
+    before = len(await told(store))
+    monkeypatch.setattr(Record, "write", write)
+    async with store.crawl(directory(), "alone") as crawl:
+        reports = await crawl.write_steps(states())
+        assert tries == 1 + fails
+        assert (await crawl.write_steps([Step([person("eve", "Back")]), Step()]))[0].unchanged == 1
+    assert (await told(store))[before:] == expected
+    assert [replace(one, revision=0) for one in reports] == [replace(one, revision=0) for one in alone]
+    assert [one.revision - reports[0].revision for one in reports] == [0, 0, 1, 2, 3]
+    [reading] = await store.database.read("MATCH (r:_Reading {source: 'directory'}) RETURN r.position AS at")
+    assert reading["at"] == "4"
 
 
 async def batches(*of: list[EntityClaim], then: Exception | None = None) -> AsyncIterator[list[EntityClaim]]:

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -12,7 +13,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from inference import vllm_server
-from inference.engine_client import EngineClient, NodeAnsweredGarbage
+from inference.engine_client import EngineClient, NodeAnsweredGarbage, NodeUnreachable
 from inference.probe import EngineProbe
 from inference.vllm_server import VllmError, VllmServer, VllmSettings
 
@@ -68,6 +69,24 @@ async def test_a_prompt_beyond_the_context_is_refused_and_the_engine_goes_on(vll
     with pytest.raises(NodeAnsweredGarbage, match=r"HTTP 400; .* too long"):
         await chat(engine, vllm_node.node, "word " * 5000, 60)
     assert (await EngineProbe(engine, seconds=60)(vllm_node.node)).up is True
+
+
+@pytest.mark.asyncio(loop_scope="session")  # in which its keeper runs
+async def test_the_real_engine_that_is_killed_comes_back_and_answers(vllm_node):
+    first = vllm_node.pid
+    os.kill(first, signal.SIGKILL)
+    async with asyncio.timeout(400), aiohttp.ClientSession() as session:
+        while vllm_node.pid in (None, first):  # noqa: ASYNC110  it tells nobody
+            await asyncio.sleep(0.2)
+        assert "ended; it is started again" in vllm_node.trouble
+        client = EngineClient(session, {vllm_node.node.id: vllm_node.api_key})
+        while True:
+            with suppress(NodeUnreachable):  # while it starts
+                cited, tokens = await chat(client, vllm_node.node, "[f1] Ada leads claims. Who leads?", 120)
+                break
+            await asyncio.sleep(0.5)
+    assert cited.sentence
+    assert tokens > 0
 
 
 def test_the_key_is_not_among_the_arguments_that_every_user_can_read(vllm_node):
