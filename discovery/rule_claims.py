@@ -102,8 +102,9 @@ def statement(rule: ExtractedRule) -> str:
 
 def _is_passive(rule: ExtractedRule) -> bool:
     """Whether what is done to something is said after it: `diagnoses must be stored`."""
-    words = plain(rule.quote)
-    return bool(rule.target) and words.find(plain(rule.target)) < words.find(plain(rule.action))
+    action, target = re.escape(plain(rule.action)), re.escape(plain(rule.target))
+    done = rf"{target}\b.*\bbe(?:en)?\s+(?:\w+\s+){{0,2}}?{action}\b"
+    return bool(rule.target) and re.search(done, plain(rule.quote)) is not None
 
 
 def named(text: str, keys: Collection[str]) -> Sequence[str]:

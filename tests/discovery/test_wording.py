@@ -158,6 +158,10 @@ def test_a_rule_tightens_what_its_documents_cover_and_nothing_else():
 def test_a_rule_reads_as_a_sentence():
     made = ExtractedRule("prohibition", "export", "q", "Contractors", "data", "outside the EU", "until May")
     assert statement(made) == "Contractors must not export data outside the EU until May"
+    stored = rule("Diagnoses must always be stored by the clinic in Berlin.")
+    assert statement(stored) == "Diagnoses must be stored by the clinic in Berlin"
+    opened = ExtractedRule("permission", "open", "For Ada alone the vault may open.", "Ada", "the vault")
+    assert statement(opened) == "Ada may open the vault"
 
 
 @pytest.mark.shared_data
