@@ -105,6 +105,11 @@ _COUNTERS: LiteralString = """
     SET meta.epoch = coalesce(meta.epoch, randomUUID())"""
 
 
+def _name(statement: str) -> str:
+    """Of the index that the statement makes; a constraint's has the name of the constraint."""
+    return statement.partition(" IF NOT EXISTS")[0].rpartition(" ")[2]
+
+
 class DatabaseError(Exception):
     """Neo4j cannot be used; the message names its address and what to do."""
 
@@ -143,9 +148,15 @@ class Database:
         """
         try:
             async with self.driver.session(database=self.name) as session:
-                for statement in _SCHEMA:
-                    await (await session.run(statement)).consume()
-                await (await session.run("CALL db.awaitIndexes(300)")).consume()
+                indexes = await session.run("SHOW INDEXES YIELD name, state RETURN name, state")
+                online = {record["name"]: record["state"] == "ONLINE" async for record in indexes}
+                missing = [one for one in _SCHEMA if _name(one) not in online]
+                async with await session.begin_transaction() as tx:
+                    for statement in missing:
+                        await (await tx.run(statement)).consume()
+                    await tx.commit()
+                if missing or not all(online.values()):
+                    await (await session.run("CALL db.awaitIndexes(300)")).consume()
                 await (await session.run(_COUNTERS)).consume()
         except ClientError as error:
             raise DatabaseError(

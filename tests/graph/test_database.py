@@ -15,6 +15,17 @@ async def test_the_schema_can_be_ensured_again_and_its_indexes_are_online(neo4j:
     assert kinds["entity_id"] == ("RANGE", "ONLINE")
 
 
+async def test_what_was_dropped_of_the_schema_is_made_again(neo4j: Database) -> None:
+    async with neo4j.driver.session(database=neo4j.name) as session:
+        for drop in ("DROP INDEX entity_audience", "DROP CONSTRAINT entity_id", "DROP INDEX entity_text"):
+            await (await session.run(drop)).consume()
+    await neo4j.ensure_schema()
+    states = {r["name"]: r["state"] for r in await neo4j.read("SHOW INDEXES YIELD name, state")}
+    assert {states["entity_audience"], states["entity_id"], states["entity_text"]} == {"ONLINE"}
+    names = {r["name"] for r in await neo4j.read("SHOW CONSTRAINTS YIELD name")}
+    assert "entity_id" in names
+
+
 async def test_vector_search_filters_by_audience_inside_the_index(neo4j: Database) -> None:
     async with neo4j.driver.session() as session:
         await session.run(
