@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -81,6 +81,7 @@ async def carry_out_each(
     """As `carry_out` of orders that follow from what became of those before; `of`: whose they are."""
     state = await lock(tx, now, of)
     record = Record(Pages(tx))
+    await record.pages.open(number for order in of for number in _pages(order, state))
     outcomes: list[Outcome] = []
     facts: Rows = {}
     for order in orders(outcomes):
@@ -193,6 +194,13 @@ def _assign(order: Order, state: State) -> dict[str, int]:
     if order.last is not None and order.last[1] + len(new) <= ROOM:
         return dict.fromkeys(new, order.last[0])
     return {fact: state.next_page + number // ROOM for number, fact in enumerate(new)}
+
+
+def _pages(order: Order, state: State) -> Iterator[int]:
+    """Those that it will open, and that there are."""
+    yield from order.held.values()
+    yield from order.withdrawn
+    yield from (number for number in _assign(order, state).values() if number < state.next_page)
 
 
 def _is_placement(fact: Fact) -> bool:
