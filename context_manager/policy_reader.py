@@ -7,6 +7,7 @@ the passage, become proposals; an order in the text, or an answer that obeys one
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,7 @@ from context_manager.audit import AuditLog
 from context_manager.core import Core
 from context_manager.handling import Handlings, handlings_of
 from discovery.extraction import FORM, ModelReading, NotRead, Passage, WrittenRule, WrittenRules, checked
+from discovery.proposing import wait_for_model
 from discovery.sources import SourceConfig
 from discovery.wording import kinds_in
 from graph.database import Database
@@ -25,8 +27,9 @@ from graph.handling import Handling
 from graph.view import View
 from inference.admission import Overloaded, Priority
 from inference.engine_client import NodeError
+from inference.mesh import Mesh
 from inference.nodes import CHAT
-from inference.placement import Placement
+from inference.placement import Placement, place
 from inference.requirement import Requirement
 from inference.serving import Gateway, Job, NoNodeAnswered, Refused, Served, TooLong
 from ontologies import Ontology
@@ -64,6 +67,8 @@ _EXAMPLE = (
 _MAX_TOKENS = 400
 _DEADLINE_S = 120.0
 _CHARACTERS_A_TOKEN = 4
+#: Seconds between two looks at the mesh.
+_LOOK_S = 1.0
 #: Whose share of the mesh reading takes.
 TEAM = "discovery"
 
@@ -148,6 +153,29 @@ def with_policy_reader(core: Core, gateway: Gateway, audit: AuditLog) -> Core:
     """The core, its crawls reading policies with models of the mesh."""
     reader = PolicyReader(core.database, core.ontology, gateway, handlings_of(core.organization), audit)
     return replace(core, runner=replace(core.runner, read_passage=reader))
+
+
+async def read_once_possible(
+    database: Database, sources: Sequence[SourceConfig], mesh: Mesh, now: Callable[[str], None]
+) -> None:
+    """Have sources whose passages wait for a model crawled `now`, whenever there is another node up that may
+    read them, as when the first is at a start; until cancelled."""
+    able: Mapping[str, frozenset[str]] = {}
+    while True:
+        before, able = able, {one.name: _able(one, mesh) for one in sources if one.extract == "model"}
+        gained = [
+            one for one in sources if able.get(one.name, frozenset()) - before.get(one.name, frozenset())
+        ]
+        if gained:
+            for name in await wait_for_model(database, gained):
+                now(name)
+        await asyncio.sleep(_LOOK_S)
+
+
+def _able(source: SourceConfig, mesh: Mesh) -> frozenset[str]:
+    """Ids of the nodes that are up and may read what the source holds, if nothing is stricter."""
+    requirement = Requirement(source.handling.handling(), CHAT, least_tokens=_MAX_TOKENS)
+    return frozenset(node.id for node in place(requirement, mesh.snapshot()).candidates)
 
 
 def _text(served: Served) -> str:

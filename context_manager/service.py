@@ -39,7 +39,7 @@ from context_manager.node_declarations import NodeDeclarations
 from context_manager.node_keys import NodeKeys
 from context_manager.openai_api import OpenAIApi, add_openai_routes
 from context_manager.part_checks import health_of
-from context_manager.policy_reader import with_policy_reader
+from context_manager.policy_reader import read_once_possible, with_policy_reader
 from context_manager.running import Running, announced
 from context_manager.scim_api import add_scim
 from context_manager.settings import Settings, SettingsError
@@ -183,7 +183,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         add_hooks(app, core.organization, core.database)
         add_enrolment(app, Enrolment(core.organization, core.runner.run, audit))
         await add_authorization_apis(app, core, asking.reader, tuples, verifier, tokens, lease.followed)
-        leading = partial(_leading, core, embedder, audit)
+        leading = partial(_leading, core, embedder, audit, mesh)
         for name, work in (
             ("watching the mesh", mesh.watch),
             ("leading", partial(leadership.lead, leading)),
@@ -202,7 +202,7 @@ async def _crawl_due(core: Core, audit: AuditLog, progress: Progress) -> tuple[R
 
 
 @asynccontextmanager
-async def _leading(core: Core, embedder: Embedder, audit: AuditLog) -> AsyncIterator[None]:
+async def _leading(core: Core, embedder: Embedder, audit: AuditLog, mesh: Mesh) -> AsyncIterator[None]:
     """What one process does for all that serve one graph."""
     async with AsyncExitStack() as stack:
         for name, work in (
@@ -217,16 +217,20 @@ async def _leading(core: Core, embedder: Embedder, audit: AuditLog) -> AsyncIter
             ),
         ):
             stack.push_async_callback(_cancelled, asyncio.create_task(_again(name, work)))
-        await _schedule(core, stack)
+        await _schedule(core, mesh, stack)
         yield
 
 
-async def _schedule(core: Core, stack: AsyncExitStack) -> None:
-    """Crawls at their times, and when something happens at a source."""
+async def _schedule(core: Core, mesh: Mesh, stack: AsyncExitStack) -> None:
+    """Crawls at their times, when something happens at a source, and when a model can read what waits."""
     completed = await last_completed(core.database)
     crawl = partial(seeing_to, core.database, core.runner.run)
     schedule = await stack.enter_async_context(scheduled(core.sources, completed, crawl))
-    listening = [("following events", partial(follow, core.database, schedule.now))]
+    sources = core.organization.source
+    listening = [
+        ("following events", partial(follow, core.database, schedule.now)),
+        ("reading policies", partial(read_once_possible, core.database, sources, mesh, schedule.now)),
+    ]
     for source in core.organization.source:
         if source.watch:
             work = partial(watch, core.organization, source, schedule.now)

@@ -1,12 +1,13 @@
 """After a crawl: the rules of a source's policies, read by their wording and, where asked, by a model.
 
 What changed is read again, and nothing else. A model that may not read a source, or cannot now, leaves what
-the wording told; its passages are tried again after the next crawl.
+the wording told; its passages are tried again after the next crawl, which is at once when there is another
+node that may read them (`context_manager.policy_reader`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from neo4j import AsyncManagedTransaction
@@ -17,6 +18,7 @@ from discovery.proposed import digest
 from discovery.rule_claims import Known, claims_of, standing, statement
 from discovery.sources import OrganizationConfig, SourceConfig
 from discovery.wording import rules_in
+from graph.database import Database
 from graph.extractions import Extraction, extractions, follow, packed, propose
 from graph.facts import fact_of
 from graph.store import FactStore
@@ -104,6 +106,20 @@ async def read_policies(
     return reading.notes
 
 
+async def wait_for_model(database: Database, sources: Iterable[SourceConfig]) -> Sequence[str]:
+    """Names of those with passages that a model has yet to read."""
+    records = await database.read(
+        """
+        UNWIND $sources AS source
+        MATCH (p:Passage) WHERE source IN p.sources AND EXISTS { (:Policy)-[:HAS_PASSAGE]->(p) }
+            AND NOT EXISTS { (:_ReadPassage {id: p.id, source: source, model: true}) }
+        RETURN DISTINCT source
+        """,
+        sources=[source.name for source in sources if source.extract == "model"],
+    )
+    return [record["source"] for record in records]
+
+
 async def _by_model(reading: _Reading, due: Sequence[Passage], read: ReadPassage | None) -> set[str]:
     """Ids of the passages that a model has read."""
     done: set[str] = set()
@@ -120,7 +136,7 @@ async def _by_model(reading: _Reading, due: Sequence[Passage], read: ReadPassage
     except NotRead as error:
         reading.notes.append(
             f"{len(due) - len(done)} passages were read by their wording alone: {error}; "
-            "they are tried again after the next crawl"
+            "they are tried again when another node is up that may read them, and after the next crawl"
         )
     else:
         if len(due) > _AT_ONCE:

@@ -17,26 +17,43 @@ from typer.testing import CliRunner
 from context_manager.cli import app
 from context_manager.token_exchange import ACCESS_TOKEN, GRANT_TYPE
 from graph.neo4j_server import Neo4jServer
+from tests.inference.openai_server import OpenAIServer, completion, in_a_thread
 from tests.sample_service_fixture import SAMPLE
 from tests.service_process import Served, served
 
 ADMINISTRATOR, BROKER, ENGINEER = "amara.okafor", "priya.raman", "carlos.ibarra"
 AGENT = '\n[[agent]]\nid = "helper"\nname = "Helper"\nmay_act_for = ["group:everyone"]\n\n[[source]]\n'
-KEPT = ("directory", "compensation", "policies")
+KEPT = ("directory", "compensation", "policies", "mesh")
 PRIVATE = '{ entities(className: "Compensation", first: 1) { totalCount items { id } } }'
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, neo4j_server: Neo4jServer) -> Iterator[Served]:
+def engine() -> Iterator[OpenAIServer]:
+    """Behind the node in Boston: it finds one rule in whatever it reads, that of lost laptops."""
+    rule = {"kind": "duty", "assignee": "", "action": "reported", "target": "Lost ones", "place": ""}
+    quote = "Lost ones must be reported to the engineering team within the hour."
+    with in_a_thread() as server:
+        said = {"rules": [{**rule, "quote": quote, "until": "within the hour"}]}
+        server.answers["/v1/chat/completions"] = completion(json.dumps(said))
+        yield server
+
+
+@pytest.fixture(scope="module")
+def service(
+    tmp_path_factory: pytest.TempPathFactory, neo4j_server: Neo4jServer, engine: OpenAIServer
+) -> Iterator[Served]:
     """The sample with an agent, its sources few, and a place where an emergency is thought of."""
     folder, data = tmp_path_factory.mktemp("organization") / "sample", tmp_path_factory.mktemp("served")
     shutil.copytree(SAMPLE, folder)
     text = (SAMPLE / "sources.toml").read_text(encoding="utf-8")
     kept = [part for part in text.split("\n[[source]]\n") if _is_kept(part)]
     text = kept[0] + AGENT + "\n[[source]]\n".join(kept[1:])
+    text = text.replace('extract = "wording"', 'extract = "model"')
+    mesh = (SAMPLE / "mesh.yaml").read_text(encoding="utf-8")
     emergency = 'id = "hr-private"\nbreak_glass = { by = ["group:engineering"], longest = "1h" }'
     (folder / "sources.toml").write_text(text.replace('id = "hr-private"', emergency), encoding="utf-8")
     (folder / "policies" / "parking.md").write_text("# Parking\n\nStaff may park \x1b[2J bikes inside.\n")
+    (folder / "mesh.yaml").write_text(mesh.replace("http://127.0.0.1:8000", engine.endpoint))
     with driver.GraphDatabase.driver(neo4j_server.uri, auth=neo4j_server.auth) as connection:
         connection.execute_query("MATCH (n) DETACH DELETE n")
     (data / "neo4j-password").write_text(neo4j_server.auth[1])
@@ -280,6 +297,22 @@ def test_a_person_is_erased_by_command_and_the_receipt_is_on_record(service: Ser
 PROTECTED = "Protected health information must be processed in the United States"
 REPORTED = "Lost ones must be reported within the hour"
 REFUSED = "there is nothing of that name here, or it is not yours to decide"
+
+
+def test_a_model_reads_what_was_crawled_at_the_start_as_soon_as_a_node_is_up(service: Served) -> None:
+    """The start crawls before any node is known; the next crawl of policies is due in an hour."""
+    deadline = time.monotonic() + 120
+    while True:
+        found = {one["statement"]: one for one in said(service, "review", "list", "--source", "policies")}
+        if found[REPORTED]["extractor"] == "wording, smollm2":
+            break
+        assert time.monotonic() < deadline, found[REPORTED]
+        time.sleep(0.5)
+    assert found[REPORTED]["confidence"] == 0.85
+    assert found[PROTECTED]["extractor"] == "wording", "a model's words must stand in the passage"
+    read = [record for record in service.audit() if record["kind"] == "extraction"]
+    assert {record["node"] for record in read} == {"mesh_node:boston-cpu"}
+    assert {record["handling"]["clearance"] for record in read} == {0}
 
 
 def test_what_policies_say_is_looked_through_and_decided_on_by_command(service: Served) -> None:

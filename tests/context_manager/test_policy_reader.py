@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ import pytest
 
 from context_manager.audit import AuditLog
 from context_manager.handling import Handlings
-from context_manager.policy_reader import PolicyReader
+from context_manager.policy_reader import PolicyReader, read_once_possible
 from discovery.extraction import WORDING
 from discovery.proposing import read_policies
 from discovery.sources import OrganizationConfig, SourceConfig
@@ -183,3 +184,36 @@ async def test_a_rule_of_another_policy_narrows_where_a_passage_is_read(world: W
     [note] = await world.read()
     assert "refused" in note
     assert (world.american.requests, world.european.requests) == ([], [])
+
+
+async def test_what_waits_is_read_whenever_another_node_is_up_that_may(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Boston may not, Frankfurt may; once it has read all, its coming back is no news."""
+    monkeypatch.setattr("context_manager.policy_reader._LOOK_S", 0.02)
+    mesh = world.reader.gateway.mesh
+    boston, frankfurt = (node for node, _ in mesh.snapshot().members if node.id != LOCAL_NODE_ID)
+    asked = asyncio.Queue[str]()
+
+    async def asked_with(*nodes: MeshNode) -> bool:
+        mesh.declare(nodes)
+        await mesh.refresh()
+        try:
+            return await asyncio.wait_for(asked.get(), 1.0 if frankfurt in nodes else 0.1) == "policies"
+        except TimeoutError:
+            return False
+
+    sources = world.organization.source
+    reading = asyncio.create_task(read_once_possible(world.store.database, sources, mesh, asked.put_nowait))
+    try:
+        assert await asked_with(boston, frankfurt), "both are up when it begins"
+        assert not await asked_with(boston)
+        assert await asked_with(boston, frankfurt)
+        assert not await asked_with(boston, frankfurt), "it was asked already"
+        world.european.answers[PATH] = wrote(RULE)
+        assert await world.read() == []
+        assert not await asked_with(boston)
+        assert not await asked_with(boston, frankfurt)
+        assert not reading.done()
+    finally:
+        reading.cancel()

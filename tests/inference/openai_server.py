@@ -6,8 +6,9 @@ It stands where no engine can be made to fail on command. Whatever an engine doe
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 SECRET = "echo-of-the-prompt"
@@ -120,3 +121,18 @@ async def openai_server(tls: ssl.SSLContext | None = None, port: int = 0) -> Asy
         yield double
     finally:
         server.close()
+
+
+@contextmanager
+def in_a_thread() -> Iterator[OpenAIServer]:
+    """The test server on an event loop of its own: for tests that ask over HTTP and block."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    manager = openai_server()
+    try:
+        yield asyncio.run_coroutine_threadsafe(manager.__aenter__(), loop).result(30)
+    finally:
+        asyncio.run_coroutine_threadsafe(manager.__aexit__(None, None, None), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(30)
