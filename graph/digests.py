@@ -75,7 +75,7 @@ class Table:
 
     def __init__(self, expected: int = 0) -> None:
         capacity = _SMALLEST
-        while capacity < 2 * expected:
+        while 5 * capacity < 8 * expected:
             capacity *= 2
         self._allocate(capacity)
 
