@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, LiteralString, TypeVar
 
 from neo4j import READ_ACCESS, AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction, Record
-from neo4j.exceptions import AuthError, ClientError, ServiceUnavailable
+from neo4j.exceptions import AuthError, ClientError, DriverError, Neo4jError, ServiceUnavailable
 
 from graph.latest import Latest
 
@@ -125,6 +125,12 @@ class Database:
 
     async def read(self, query: LiteralString, /, **parameters: Any) -> list[Record]:
         """All records of a query, in a read transaction, repeated on transient errors."""
+        async with self.driver.session(database=self.name, default_access_mode=READ_ACCESS) as session:
+            try:  # one way there and back, where a transaction that is begun and ended takes three
+                return [record async for record in await session.run(query, parameters)]
+            except (DriverError, Neo4jError) as error:
+                if not error.is_retryable():
+                    raise
 
         async def work(tx: AsyncManagedTransaction) -> list[Record]:
             return [record async for record in await tx.run(query, parameters)]

@@ -1,6 +1,10 @@
 """The database has the indexes that reads rely on, and refuses what it cannot work with."""
 
+from typing import Any
+
 import pytest
+from neo4j import AsyncSession
+from neo4j.exceptions import ClientError, SessionExpired
 
 from graph.database import Database, DatabaseError, connect
 from graph.neo4j_server import Neo4jServer
@@ -40,6 +44,27 @@ async def test_vector_search_filters_by_audience_inside_the_index(neo4j: Databas
         audiences=[1],
     )
     assert [record["id"] for record in found] == ["document:1", "document:3", "document:5"]
+
+
+async def test_a_read_that_fails_for_a_moment_is_repeated_and_a_wrong_one_is_not(
+    neo4j: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, tried = AsyncSession.run, []
+
+    async def cut_off_at_first(session: AsyncSession, *asked: Any) -> Any:
+        tried.append(asked)
+        if len(tried) == 1:
+            raise SessionExpired("the connection is gone")
+        return await run(session, *asked)
+
+    monkeypatch.setattr(AsyncSession, "run", cut_off_at_first)
+    assert [record["one"] for record in await neo4j.read("RETURN $number AS one", number=1)] == [1]
+    assert [record["one"] for record in await neo4j.read("RETURN $number AS one", number=2)] == [2]
+    assert len(tried) == 2
+    with pytest.raises(ClientError, match="not defined"):
+        await neo4j.read("RETURN what")
+    with pytest.raises(ClientError, match="not allowed"):
+        await neo4j.read("CREATE (:Entity)")
 
 
 async def test_a_wrong_password_and_an_empty_address_are_told_apart(neo4j_server: Neo4jServer) -> None:
