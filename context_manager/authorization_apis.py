@@ -44,5 +44,5 @@ async def add_authorization_apis(  # noqa: PLR0913, PLR0917  what it composes
     )
     service = AuthorizationService(stores, organization, policies, core.organization.administrator, followed)
     askers = Askers(verifier, AtLeast(core.database, tokens))
-    add_authzen(app, service, askers)  # first: OpenFGA's undefined endpoints are all that is left
-    add_openfga(app, service, askers)
+    add_openfga(app, service, askers)  # first: routes are tried in their order
+    add_authzen(app, service, askers)

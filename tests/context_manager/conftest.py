@@ -132,8 +132,8 @@ async def authorization(neo4j: Database, tmp_path: Path) -> AsyncIterator[Author
     app = web.Application(client_max_size=256 * 1024)
     tokens = RevisionTokens(Fernet.generate_key())
     askers = Askers(verifier, AtLeast(neo4j, tokens))
-    add_authzen(app, service, askers)
     add_openfga(app, service, askers)
+    add_authzen(app, service, askers)
     async with lease.holding("127.0.0.1"), TestServer(app) as server:
         served = Authorization(
             str(server.make_url("")).rstrip("/"), issuer, FactStore(neo4j, load_shapes(), model), tokens
