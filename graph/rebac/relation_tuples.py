@@ -12,6 +12,7 @@ from typing import Any
 
 from pyroaring import BitMap
 
+from graph.rebac.adjacency import Adjacency
 from graph.rebac.names import Names
 
 Goal = tuple[str, str]
@@ -65,15 +66,6 @@ class Users:
     """How many of them are worth something else than True."""
 
 
-@dataclass(slots=True)
-class _LedTo:
-    """Objects by user, of those whose objects are known; all as numbers."""
-
-    known: BitMap = field(default_factory=BitMap)
-    by_user: dict[int, BitMap] = field(default_factory=dict)
-    """Only of those that have any."""
-
-
 def type_of(name: str) -> str:
     """The type in `type:id`, `type:*` or `type:id#relation`."""
     return name.partition(":")[0]
@@ -103,7 +95,7 @@ class TupleIndex:
         self.names = Names()
         """The numbers of what tuples name, given when they are first asked for."""
         #: By the place of the objects and the relation of the users: `led_to`, while it is as it was.
-        self._led_to: dict[tuple[str, str], _LedTo] = {}
+        self._led_to: dict[tuple[str, str], Adjacency] = {}
         self._count = 0
         self.version = 0
         """Counts changes: what was derived from the tuples holds while it stays the same."""
@@ -249,16 +241,12 @@ class TupleIndex:
             return BitMap()
         kept = self._led_to.get((place, relation))
         if kept is None:
-            kept = self._led_to[place, relation] = _LedTo()
-        unknown = users - kept.known
-        if unknown:
-            number = self.names.number
-            for user, name in zip(unknown, self.names.of(unknown), strict=True):
-                objects = of_place.get(f"{name}#{relation}" if relation else name)
-                if objects:
-                    kept.by_user[user] = BitMap(map(number, objects))
-            kept.known |= unknown
-        return BitMap.union(BitMap(), *filter(None, map(kept.by_user.get, users)))
+            kept = self._led_to[place, relation] = Adjacency()
+        unknown, number = kept.unknown(users), self.names.number
+        for user, name in zip(unknown, self.names.of(unknown), strict=True):
+            objects = of_place.get(f"{name}#{relation}" if relation else name, ())
+            kept.put(user, sorted(map(number, objects)))
+        return kept.objects(users)
 
     def _changed(self, place: str, user: str) -> None:
         self.version += 1
@@ -266,8 +254,9 @@ class TupleIndex:
             name, relation = split_userset(user)
             kept, number = self._led_to.get((place, relation)), self.names.find(name)
             if kept is not None and number is not None:
-                kept.known.discard(number)
-                kept.by_user.pop(number, None)
+                kept.forget(number)
+                if kept.mostly_unused:
+                    del self._led_to[place, relation]
 
 
 class LayeredIndex(TupleIndex):

@@ -114,12 +114,14 @@ def test_what_is_kept_for_lists_follows_every_change_of_tuples() -> None:
     choose, held = random.Random(5), TupleIndex()  # noqa: S311  no secret
     users = ["user:ada", "user:*", "group:0#member", "group:1#member", "group:2#member"]
     listed_to = ["user:ada", "user:bob", "group:1#member"]
+    for number in range(1, 40):
+        held.add(TupleKey(f"folder:{number // 2}", "parent", f"folder:{number}"))
     for step in range(300):
-        user, object = choose.choice(users), f"folder:{choose.randrange(6)}"
+        user, object = choose.choice(users), f"folder:{choose.randrange(40)}"
         relation = choose.choice(["viewer", "owner", "denied"])
         match choose.randrange(4):
             case 0:
-                relation, user = "parent", f"folder:{choose.randrange(6)}"
+                relation, user = "parent", f"folder:{choose.randrange(40)}"
             case 1:
                 relation, object = "member", f"group:{choose.randrange(3)}"
         if choose.random() < 0.4 or not held.remove(user, relation, object):

@@ -1,0 +1,63 @@
+"""From users to objects, all as numbers, in one array: what thousands of users lead to is found at once."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+
+import numpy as np
+from pyroaring import BitMap
+
+#: Users whose objects are put together one by one.
+_FEW = 16
+
+
+class Adjacency:
+    """The objects of those users that are known."""
+
+    def __init__(self) -> None:
+        self._known = BitMap()
+        self._objects = array("I")
+        #: By user: where its objects begin, and how many there are.
+        self._starts, self._counts = array("I"), array("I")
+        self._unused = 0
+
+    def unknown(self, users: BitMap) -> BitMap:
+        """Those that have to be put first."""
+        return users - self._known
+
+    def put(self, user: int, objects: Iterable[int]) -> None:
+        """The objects of a user that is not known."""
+        missing = [0] * (user + 1 - len(self._starts))
+        self._starts.extend(missing)
+        self._counts.extend(missing)
+        self._starts[user] = len(self._objects)
+        self._objects.extend(objects)
+        self._counts[user] = len(self._objects) - self._starts[user]
+        self._known.add(user)
+
+    def forget(self, user: int) -> None:
+        """Its objects change: it is not known any more."""
+        if user in self._known:
+            self._known.discard(user)
+            self._unused += self._counts[user]
+
+    @property
+    def mostly_unused(self) -> bool:
+        """Whether most of it is of users that were forgotten."""
+        return 2 * self._unused > len(self._objects)
+
+    def objects(self, users: BitMap) -> BitMap:
+        """All objects of the users, which are known."""
+        if len(users) <= _FEW:
+            found = BitMap()
+            for user in users:
+                start = self._starts[user]
+                found.update(self._objects[start : start + self._counts[user]])
+            return found
+        chosen = np.frombuffer(users.to_array(), np.uint32)
+        counts = np.frombuffer(self._counts, np.uint32)[chosen].astype(np.int64)
+        shifts = np.frombuffer(self._starts, np.uint32)[chosen] - (np.cumsum(counts) - counts)
+        places = np.repeat(shifts, counts) + np.arange(counts.sum())
+        objects = np.sort(np.frombuffer(self._objects, np.uint32)[places])
+        return BitMap(array("I", objects.tobytes()))
