@@ -21,7 +21,7 @@ from discovery.sources import OrganizationConfig, SourceConfig
 #: Claims in one transaction.
 BATCH = 500
 #: Changes of a source in one transaction.
-CHANGES = 20
+CHANGES = 50
 #: Batches read ahead of the one that is written.
 AHEAD = 4
 

@@ -72,6 +72,8 @@ class Bulk:
     """Whether there are facts aside."""
     shared: Collection[str]
     """Relationship types of which some may stand that this scope does not claim."""
+    audiences: dict[tuple[str, str], int | None]
+    """By class and collection, those that this transaction has found."""
 
     async def write(self, claims: Iterable[Stated]) -> Written:
         """Write plain claims of one source; entities first."""
@@ -91,10 +93,13 @@ class Bulk:
             if (kept := [one for one in group if one.fact not in known])
         }
         # All entities of a class in a collection have one audience, since none of them is special.
-        firsts = {group[0].fact: collection for (_, collection), group in new.items()}
-        audiences = await assign_placed(self.tx, self.shapes.ontology, self.model, firsts) if firsts else {}
+        firsts = {group[0].fact: kind for kind, group in new.items() if kind not in self.audiences}
+        if firsts:
+            placed = {fact: collection for fact, (_, collection) in firsts.items()}
+            found = await assign_placed(self.tx, self.shapes.ontology, self.model, placed)
+            self.audiences.update({kind: found[fact] for fact, kind in firsts.items()})
         for (class_name, collection), group in new.items():
-            audience = audiences[group[0].fact]
+            audience = self.audiences[class_name, collection]
             written.entities += await self._entities(class_name, collection, audience, group)
         for type_, group in relationships.items():
             await self._relationships(type_, group, written)

@@ -33,6 +33,8 @@ class Record:
     pages: Pages
     commits: list[Commit] = field(default_factory=list)
     next_page: int | None = None
+    audiences: dict[tuple[str, str], int | None] = field(default_factory=dict)
+    """By class and collection, those of entities that have no other than their collection's."""
     types: dict[Scope, Collection[str]] = field(default_factory=dict)
     """Relationship types that scopes claim, where there are more than before."""
     reached: dict[Scope, Mapping[str, str]] = field(default_factory=dict)

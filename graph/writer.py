@@ -111,6 +111,7 @@ async def _carry_out(
         target,
         state.aside,
         state.shared(by) | schema.inferable,
+        record.audiences,
     )
     written = await bulk.write(
         one for fact, one in order.new.items() if fact in order.plain and fact in target
