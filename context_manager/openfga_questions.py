@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from itertools import islice
 
 import orjson
@@ -87,7 +87,7 @@ async def list_objects(open_store: Opener, request: web.Request) -> web.Response
     answers = await _answers(open_store, values)
     found = await _objects(answers, values)
     if size is None and not after:
-        return _answer({"objects": orjson.Fragment(found.json())}, answers)
+        return _answer(found.json(b'{"objects":', b"}"), answers)
     rest = sorted(name for name in found if name > after)
     page = rest[: size or PAGE_SIZE]
     token = token_of("objects", page[-1]) if len(rest) > len(page) else ""
@@ -143,9 +143,10 @@ def supposed(values: Values) -> Supposed:
     )
 
 
-def _answer(body: object, answers: Answers) -> web.Response:
+def _answer(body: Mapping[str, object] | bytes, answers: Answers) -> web.Response:
+    """`body`: the document, or its JSON."""
     return web.Response(
-        body=orjson.dumps(body),
+        body=body if isinstance(body, bytes) else orjson.dumps(body),
         content_type="application/json",
         headers={_MODEL_HEADER: answers.model_id},
     )
