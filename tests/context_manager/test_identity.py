@@ -12,6 +12,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from context_manager import identity
+from context_manager.at_least import AtLeast
 from context_manager.identity import LOCAL_ISSUER, DelegatingVerifier, LocalIssuer, TokenRefused, Verifier
 from context_manager.openfga_errors import OpenFgaError
 from context_manager.openfga_http import Askers
@@ -229,7 +230,8 @@ async def test_an_agent_is_proven_at_each_request(tmp_path: Path, issuer, verifi
         return agent.partition(":")[2] in may
 
     exchanged = Verifier(exchange.name, "orgraph", "sample", exchange.keys)
-    askers = Askers(DelegatingVerifier(verifier.issuer, "orgraph", "sample", issuer.keys, exchanged, may_act))
+    delegating = DelegatingVerifier(verifier.issuer, "orgraph", "sample", issuer.keys, exchanged, may_act)
+    askers = Askers(delegating, AtLeast(None, None))  # no request here names a revision
     token = exchange.mint("ada", "orgraph", agent="quote-helper")
     request = make_mocked_request("POST", "/", headers={"Authorization": f"Bearer {token}"})
     assert (await askers.of(request)).agent == "quote-helper"

@@ -1,6 +1,7 @@
 """`orgraph quarantine`: what is kept out is listed with its reason, and tried again where it is from."""
 
 import json
+import os
 from pathlib import Path
 
 from graph.neo4j_server import Neo4jServer
@@ -45,6 +46,7 @@ def test_what_is_kept_out_is_listed_and_retried_when_its_cause_is_gone(
     (tmp_path / "units.toml").write_text(MAPPING)
     (tmp_path / "first.csv").write_text("id,above\nclaims,sales\n")
     (tmp_path / "second.csv").write_text("id,above\nsales,claims\n")
+    os.utime(tmp_path / "second.csv", (1, 1))  # what was written just now is read again
     orgraph = on(neo4j_server, tmp_path / "client", tmp_path / "sources.toml")
     assert "Nothing is quarantined." in orgraph.invoke("quarantine", "list").stdout
     orgraph.crawl("first")

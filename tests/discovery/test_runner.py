@@ -1,6 +1,7 @@
 """Crawls into a real Neo4j: what is written, what is retracted, and what a failure leaves alone."""
 
 import asyncio
+import os
 import sqlite3
 import threading
 from contextlib import closing
@@ -93,6 +94,7 @@ async def test_texts_mention_systems_and_refer_to_titles_that_other_sources_tell
     ):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.md").write_text(text)
+        os.utime(tmp_path / folder / "a.md", (1, 1))  # else it might be changed again and nobody see it
     lake = {"name": "lake", "connector": "sql", "options": {"url": "lake.sqlite", "name": "Data lake"}}
     rules = {"name": "rules", "connector": "documents", "options": {"path": "rules", "kind": "policy"}}
     pages = {"name": "pages", "connector": "documents", "options": {"path": "pages"}}
