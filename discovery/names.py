@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from discovery.systems import is_system
+from discovery.systems import is_system, of_one
 from discovery.titles import CALLED, is_title
 from graph.database import Database
 
@@ -47,4 +47,4 @@ def names_of(called: Iterable[_Called]) -> Mapping[str, str]:
         names += [f"@{login}" for login in ([logins] if isinstance(logins, str) else logins)]
         for name in filter(None, names):
             found[name].add(id)
-    return {name: next(iter(ids)) for name, ids in found.items() if len(ids) == 1}
+    return of_one(found)

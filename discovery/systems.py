@@ -12,6 +12,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
+
+Name = TypeVar("Name")
 
 #: What may follow a name of one plain word, by the type of what it means.
 _KINDS = {
@@ -89,8 +92,9 @@ def systems(known: Mapping[str, str]) -> Systems:
             coded[tokens[0]].add(id)
         else:
             plain[tokens[0].casefold()].add(id)
-    return Systems(
-        {name: next(iter(ids)) for name, ids in coded.items() if len(ids) == 1},
-        {name: next(iter(ids)) for name, ids in phrases.items() if len(ids) == 1},
-        {name: next(iter(ids)) for name, ids in plain.items() if len(ids) == 1},
-    )
+    return Systems(of_one(coded), of_one(phrases), of_one(plain))
+
+
+def of_one(found: Mapping[Name, set[str]]) -> dict[Name, str]:
+    """The id of each name that one alone has."""
+    return {name: next(iter(ids)) for name, ids in found.items() if len(ids) == 1}

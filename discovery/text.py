@@ -18,7 +18,7 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
-from discovery.systems import systems
+from discovery.systems import of_one, systems
 
 _LOADING = Lock()
 _PERSON, _UNIT = "person:", "organizational_unit:"
@@ -109,11 +109,7 @@ def _names(known: Mapping[str, str]) -> _Names:
             whole[(*map(_singular, words[:-1]), words[-1]) if unit else words].add(id)
             if id.startswith(_PERSON) and len(words[0]) >= _LEAST:
                 bare[words[0]].add(id)
-    return _Names(_of_one(whole), _of_one(bare))
-
-
-def _of_one(found: Mapping[Any, set[str]]) -> dict[Any, str]:
-    return {name: next(iter(ids)) for name, ids in found.items() if len(ids) == 1}
+    return _Names(of_one(whole), of_one(bare))
 
 
 def _called(name: str) -> Iterator[str]:

@@ -193,7 +193,7 @@ class Crawl:
 
         Where the batches end with an error, it is raised once what was read before is written.
         """
-        under_way: tuple[_Said, asyncio.Task[Outcome]] | None = None
+        under_way: tuple[_Said, asyncio.Future[Outcome]] | None = None
         end: Exception | None = None
         try:
             while end is None:
@@ -204,16 +204,13 @@ class Crawl:
                 if under_way is not None:
                     yield await self._written(*under_way)
                 if end is None:
-                    under_way = said, asyncio.create_task(self._carry_out(self._order(said)))
+                    under_way = said, asyncio.ensure_future(self.carry_out(self._order(said)))
             if not isinstance(end, StopAsyncIteration):
                 raise end
         finally:
             if under_way is not None and not under_way[1].done():
                 under_way[1].cancel()
                 await asyncio.wait([under_way[1]])
-
-    async def _carry_out(self, order: Order) -> Outcome:
-        return await self.carry_out(order)
 
     async def _written(self, said: _Said, outcome: Awaitable[Outcome]) -> WriteReport:
         try:

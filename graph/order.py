@@ -112,6 +112,10 @@ class Order:
             self.quarantined.get(one.key) == one.digest() for one in self.refused
         )
 
+    def done(self, revision: int) -> Outcome:
+        """What became of it where all is as ordered."""
+        return Outcome(revision, refused=self.refused, last=self.last)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -101,7 +101,7 @@ class FactStore:
         """
         if order.is_done():
             revision = await self.database.read_transaction(current_revision)
-            return Outcome(revision, refused=order.refused, last=order.last)
+            return order.done(revision)
         if order.size() > _SMALL:
             [outcome] = await self._transaction([order])
         else:

@@ -88,10 +88,10 @@ async def carry_out_each(
         await live.write(tx, facts)
         facts = {}
         if order.is_done():
-            outcomes.append(Outcome(state.revision, refused=order.refused, last=order.last))
+            outcome = order.done(state.revision)
         else:
             outcome, facts, state = await _carry_out(tx, schema, order, state, record)
-            outcomes.append(outcome)
+        outcomes.append(outcome)
     await record.write(tx, facts)
     return outcomes
 
