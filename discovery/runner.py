@@ -278,9 +278,8 @@ class _ScopeCrawl:
             self.position = next((item for item in items if isinstance(item, Position)), self.position)
             self.report = replace(self.report, claims=self.report.claims + len(claims))
             if claims:
-                yield claims  # told of once they are written
-            else:
-                await self.tell(self.report)
+                yield claims
+            await self.tell(self.report)  # a source that makes one wait is told of before its batch is written
 
     async def follow(self, changes: AsyncGenerator[Sequence[Change], None], position: str) -> ScopeReport:
         """Take the changes since a position, each in a revision; what did not change stands."""
