@@ -25,6 +25,7 @@ from graph.tuples import CONFIGURATION, bound
 from ontologies import Ontology
 from ontologies.authorization_model import ModelError, parse_dsl
 from ontologies.check import check_model
+from ontologies.ontology import SAME_AS
 
 
 async def preview_decision(
@@ -53,6 +54,26 @@ async def preview_link(desk: AccessDesk, asker: Asker, person: str, account: str
         raise await desk.refused(asker, "preview", person, account)
     after = rights.linked(person, account)
     return await _effects(desk, rights, after, rights.gained_by_link(person, account))
+
+
+async def preview_merge(
+    desk: AccessDesk, asker: Asker, kept: str, other: str
+) -> tuple[Sequence[str], Sequence[AccessEffect]]:
+    """The accounts that see both, and so would be told of them as one; and who would gain and lose by it,
+    which is nobody, unless access rested on who is one. Whether the asker may decide was asked before."""
+    rights = await desk.rights(asker)
+    added = _tuples(desk.ontology, [(other, SAME_AS, kept)])
+    after = rights.snapshot.with_tuples(added=added)
+    changed = await _effects(desk, rights, after, _places(rights.snapshot) if added else ())
+    records = await desk.database.read(
+        "UNWIND $ids AS id MATCH (n:Entity {id: id}) RETURN n.audience AS audience", ids=[kept, other]
+    )
+    seeing = await asyncio.to_thread(
+        lambda: [set(viewers(rights.snapshot, record["audience"])) for record in records]
+    )
+    both = sorted(set.intersection(*seeing)) if len(seeing) == 2 else []
+    told = await _told(desk, rights, both)
+    return [account for account in both if account in told], changed
 
 
 async def preview_ending(desk: AccessDesk, asker: Asker, id: str) -> Sequence[AccessEffect]:

@@ -33,6 +33,10 @@ Other = Annotated[str, typer.Argument(help="Another of the same class.")]
 About = Annotated[str | None, typer.Option(help="Only of this entity.")]
 
 _PAGE = 100
+_PREVIEW = (
+    "query ($kept: ID!, $other: ID!) { done: previewMerge(kept: $kept, other: $other) "
+    f"{{ together {{ id name sameAs sources values {{ label value }} }} told {EFFECTS} }} }}"
+)
 _DECISION = "id kind kept other reason by agent at stands endedBy endedAt endedReason"
 
 
@@ -69,16 +73,21 @@ def merge(  # noqa: PLR0913, PLR0917  the parts of a decision
     kept: One,
     other: Other,
     reason: Reason,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what it would change.")] = False,
     person: As = None,
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Let two be told as one; the first one's name leads. Nobody sees more for it."""
+    service = asked(person, token_file)
+    if dry_run:
+        _show_preview(service.send(_PREVIEW, kept=kept, other=other), as_json)
+        return
     text = (
         "mutation ($kept: ID!, $other: ID!, $reason: String!) "
         f"{{ done: mergeEntities(kept: $kept, other: $other, reason: $reason) {{ {_DECISION} }} }}"
     )
-    made = asked(person, token_file).send(text, kept=kept, other=other, reason=reason)
+    made = service.send(text, kept=kept, other=other, reason=reason)
     _show_decisions([made], as_json)
 
 
@@ -156,6 +165,20 @@ def _decided(service: Asked, about: str | None) -> list[Mapping[str, Any]]:
         if len(page) < _PAGE:
             break
     return found
+
+
+def _show_preview(preview: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(preview))
+        return
+    together = preview["together"]
+    table = Table("Told of both", "", title=together["name"])
+    for value in together["values"]:
+        table.add_row(value["label"], ", ".join(value["value"]))
+    table.add_row("by", ", ".join(together["sources"]))
+    table.add_row("told to", ", ".join(preview["told"]) or "nobody whom you see")
+    out.print(table)
+    show_effects(preview["effects"])
 
 
 def _show_decisions(decisions: Sequence[Mapping[str, Any]], as_json: bool) -> None:

@@ -8,8 +8,9 @@ from datetime import datetime
 
 from graph.claims import Value
 from graph.reads import EntityView, Neighbour
-from graph.tuples import BY_HAND, SAME_AS
+from graph.tuples import BY_HAND
 from ontologies import Ontology
+from ontologies.ontology import SAME_AS
 
 #: Values that name or place an entity; they do not answer questions by themselves.
 _NOT_FACTS = frozenset({"name", "text", "heading", "position"})

@@ -7,7 +7,7 @@ from datetime import datetime
 import strawberry
 
 from context_manager import identity_review as review
-from context_manager.graphql_access import expected
+from context_manager.graphql_access import AccessEffect, effects_of, expected
 from context_manager.graphql_types import Entity, check_size
 from graph import merges
 
@@ -36,6 +36,21 @@ class IdentityDecision:
     ended_by: strawberry.ID | None
     ended_at: datetime | None
     ended_reason: str | None
+
+
+@strawberry.type(description="What a merge would change: what is told of the two, and nobody's access.")
+class MergePreview:
+    together: Entity = strawberry.field(
+        description="The one that is kept, as its name, values and sources would be told to the asker."
+    )
+    told: list[strawberry.ID] = strawberry.field(
+        description="The accounts that would be told of both as one, since they see both; as far as the "
+        "asker sees these."
+    )
+    effects: list[AccessEffect] = strawberry.field(
+        description="Who would gain and lose. Nobody: what gives somebody another's access is a link, "
+        "which waits for its confirmation."
+    )
 
 
 def identity_decision_of(decision: merges.Decision) -> IdentityDecision:
@@ -74,6 +89,18 @@ class IdentityQueries:
             )
             for found in await expected(review.proposals(desk, asker, first, about))
         ]
+
+    @strawberry.field(description="What a merge would change, for who may decide it. Nothing is merged.")
+    async def preview_merge(
+        self, info: strawberry.Info, kept: strawberry.ID, other: strawberry.ID
+    ) -> MergePreview:
+        desk, asker = info.context.desk(), info.context.asker
+        found = await expected(review.preview(desk, asker, kept, other))
+        return MergePreview(
+            together=info.context.entity(found.together),
+            told=[strawberry.ID(account) for account in found.told],
+            effects=effects_of(found.effects),
+        )
 
     @strawberry.field(
         description="What was decided of entities that are one, oldest first; `after` a decision, by its id."

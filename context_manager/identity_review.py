@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from context_manager import access_questions as questions
 from context_manager.access_desk import AccessDesk, check_reason
-from graph.joined import members
+from graph.access_effects import AccessEffect
+from graph.joined import clusters, join, members
 from graph.merges import (
     Decision,
     MergeError,
@@ -35,6 +37,18 @@ class Proposed:
     other: EntityView
 
 
+@dataclass(frozen=True, slots=True)
+class MergePreview:
+    """What a merge would change."""
+
+    together: EntityView
+    """What the asker would be told of both, under the id of the one that is kept."""
+    told: Sequence[str]
+    """The accounts that would be told so, since they see both; those of them that the asker sees."""
+    effects: Sequence[AccessEffect]
+    """Who would gain and lose; nobody."""
+
+
 async def merge(desk: AccessDesk, asker: Asker, kept: str, other: str, reason: str) -> Decision:
     """Let two entities of one class be one; `kept` leads. Nobody sees more for it, so it waits for nobody.
 
@@ -44,12 +58,28 @@ async def merge(desk: AccessDesk, asker: Asker, kept: str, other: str, reason: s
     check_pair(kept, other)
     await _check_may_decide(desk, asker, "merge", kept, other)
     async with desk.merges.turn:
-        known = await standing_around(desk.database, [kept, other])
-        seen = await desk.seen(asker, [id for one in known for id in (one.kept, one.other)])
-        check_merge([one for one in known if {one.kept, one.other} <= seen], kept, other)
+        await _check_merge(desk, asker, kept, other)
         decision = replace(await _decision(desk, asker, kept, other, reason), kind="merge")
         await desk.carry_out(asker, "merge", _details(decision), lambda: desk.merges.decide(decision))
     return decision
+
+
+async def preview(desk: AccessDesk, asker: Asker, kept: str, other: str) -> MergePreview:
+    """What a merge would change, which it is not: for who may decide it."""
+    check_pair(kept, other)
+    await _check_may_decide(desk, asker, "preview merge", kept, other)
+    await _check_merge(desk, asker, kept, other)
+
+    async def work(view: View) -> EntityView | None:
+        merges = [*await view.merges([kept, other]), (other, kept)]
+        cluster = [await view.entity(id) for id in clusters([kept], merges)[kept]]
+        return None if None in cluster else join(kept, [one for one in cluster if one is not None])
+
+    together, _revision = await desk.reader.run(asker, work)
+    if together is None:
+        raise await desk.refused(asker, "preview merge", kept, other)
+    told, changed = await questions.preview_merge(desk, asker, kept, other)
+    return MergePreview(together, told, changed)
 
 
 async def reject(desk: AccessDesk, asker: Asker, one: str, other: str, reason: str) -> Decision:
@@ -136,6 +166,13 @@ async def _check_may_decide(desk: AccessDesk, asker: Asker, action: str, one: st
         if rights.administrator or (places and all(map(rights.may_take, places))):
             return
     raise await desk.refused(asker, action, one, other)
+
+
+async def _check_merge(desk: AccessDesk, asker: Asker, kept: str, other: str) -> None:
+    """Raises MergeError as `check_merge`, of the merges that the asker sees."""
+    known = await standing_around(desk.database, [kept, other])
+    seen = await desk.seen(asker, [id for one in known for id in (one.kept, one.other)])
+    check_merge([one for one in known if {one.kept, one.other} <= seen], kept, other)
 
 
 async def _decision(desk: AccessDesk, asker: Asker, kept: str, other: str, reason: str) -> Decision:

@@ -17,8 +17,8 @@ from graph.claims import (
     subject,
 )
 from graph.facts import IN_COLLECTION
-from graph.tuples import CONFIGURATION, HAS_ACCOUNT, IDENTITY, SAME_AS
-from ontologies.ontology import Ontology
+from graph.tuples import CONFIGURATION, HAS_ACCOUNT, IDENTITY
+from ontologies.ontology import SAME_AS, Ontology
 from ontologies.shapes import EntityState, Shapes, ShapeViolation, is_of_datatype
 
 #: The largest entity, in bytes of its values' text; more belongs into passages.

@@ -14,9 +14,8 @@ from graph.claims import Value
 from graph.contradictions import Contradiction, contradictions
 from graph.entity_view import EntityView, Neighbour
 from graph.facts import Stated, is_relationship
-from graph.tuples import SAME_AS
 from graph.view import View
-from ontologies.ontology import Ontology
+from ontologies.ontology import SAME_AS, Ontology
 
 
 async def members(view: View, ids: Collection[str]) -> Mapping[str, tuple[str, ...]]:

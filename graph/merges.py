@@ -21,7 +21,8 @@ from graph.facts import fact_of
 from graph.own_claims import keep_claims, relationship_of
 from graph.rebac.relation_tuples import type_of
 from graph.store import FactStore
-from graph.tuples import IDENTITY, SAME_AS, native
+from graph.tuples import IDENTITY, native
+from ontologies.ontology import SAME_AS
 
 #: Who decided, where it was a key.
 KEY = "key"

@@ -28,9 +28,9 @@ from graph.entity_view import (
 from graph.facts import Stated
 from graph.past_handling import handling_inputs_since, handling_rules_of_then
 from graph.tombstones import Pseudonyms
-from graph.tuples import SAME_AS, native
+from graph.tuples import native
 from graph.view import HandlingInput, HandlingRule, View, full_text_queries
-from ontologies.ontology import Ontology
+from ontologies.ontology import SAME_AS, Ontology
 
 
 class PastReadError(Exception):

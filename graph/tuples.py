@@ -34,7 +34,6 @@ NODES_BY_HAND = "nodes-by-hand"
 
 #: What was decided of two entities that are one; as a source, it alone claims `SAME_AS`.
 IDENTITY = "identity"
-SAME_AS = "SAME_AS"
 
 Scope = tuple[str, str]
 """A source and one of its crawl scopes: what completes, and ages, as one."""

@@ -14,7 +14,7 @@ from ontologies.authorization_model import (
 )
 from ontologies.finding import Finding
 from ontologies.modules import shown
-from ontologies.ontology import Binding, Ontology, RelationshipType
+from ontologies.ontology import SAME_AS, Binding, Ontology, RelationshipType
 from ontologies.shapes import Shapes
 
 #: The relation that says who may view an entity, on every authorization type.
@@ -136,6 +136,9 @@ def _check_bindings(
         if binding.relationship not in ontology.relationships:
             expected = f"expected a relationship type of the ontology, found {binding.relationship}"
             yield Finding(file, binding.name, expected, "correct the name, or declare the property")
+        elif binding.relationship == SAME_AS:
+            expected = "expected no access from who is one: a merge joins descriptions alone; found some"
+            yield Finding(file, binding.name, expected, "bind another, which a source is granted")
         elif not model.has(binding.object_type, binding.relation):
             expected = "expected a relation of the authorization model, found no such"
             yield Finding(file, binding.name, expected, "define it in the model or correct the binding")
@@ -173,7 +176,7 @@ def _misfits(ontology: Ontology, model: AuthorizationModel, binding: Binding) ->
 
 
 def _check_inference(ontology: Ontology, where: Mapping[str, str]) -> Iterator[Finding]:
-    """Nothing that access rests on is inferred, and what is inferred keeps to domains and ranges."""
+    """Neither what access rests on nor who is one is inferred, and what is keeps to domains and ranges."""
     for one in ontology.relationships.values():
         file, term = where.get(one.iri, ""), shown(one.iri)
         concluded = {(other, False) for other in one.broader} | {(other, True) for other in one.inverses}
@@ -185,6 +188,9 @@ def _check_inference(ontology: Ontology, where: Mapping[str, str]) -> Iterator[F
             if conclusion.access_bearing:
                 expected = f"expected no inference of {other}, which access rests on, found one"
                 yield Finding(file, term, expected, "remove the axiom: access comes only from asserted facts")
+            if other == SAME_AS:
+                expected = "expected no inference of who is one, which is decided, found one"
+                yield Finding(file, term, expected, "remove the axiom: keys and people decide it")
             domain, range_ = (one.range, one.domain) if turned else (one.domain, one.range)
             for said, found, wanted in (
                 ("domain", domain, conclusion.domain),

@@ -13,6 +13,8 @@ Strength = Literal["", "weak", "strong", "decides"]
 
 #: The root of all entity classes; every live node carries it as a label.
 ROOT = "Entity"
+#: From an entity to another that is the same one. No access rests on it.
+SAME_AS = "SAME_AS"
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,6 +237,14 @@ def test_two_that_are_one_are_told_so_by_command_and_two_again_when_it_is_undone
     refused = orgraph(service, "identity", "merge", *pair, "--reason", "same badge", "--as", BROKER)
     assert refused.exit_code == 1
     assert "there is nothing of that name here, or it is not yours to decide" in refused.stderr
+    would = orgraph(
+        service, "identity", "merge", *pair, "--reason", "same badge", "--dry-run", "--as", ADMINISTRATOR
+    )
+    assert "Nobody gains or loses anything." in would.stdout
+    shown = said(service, "identity", "merge", *pair, "--reason", "same badge", "--dry-run")
+    assert (shown["together"]["name"], shown["effects"]) == ("Carlos Ibarra", [])
+    assert {f"account:harborview/{name}" for name in (BROKER, ENGINEER)} <= set(shown["told"])
+    assert service.query(BROKER, ONE)["data"]["entity"] == before
     [made] = said(service, "identity", "merge", *pair, "--reason", "same badge")
     told = service.query(BROKER, ONE)["data"]["entity"]
     assert (told["name"], told["sameAs"]) == ("Carlos Ibarra", ["person:carlos.ibarra"])

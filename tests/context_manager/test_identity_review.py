@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from context_manager.identity_proposals import compare_all, compare_changed
 from discovery.resolution import Resolver
 from graph.claims import Claim, EntityClaim, RelationshipClaim
 from graph.database import Database
+from graph.joined import joined_entity
 from graph.merges import KEY, MergeError, decisions
 from graph.reads import Asker
 from ontologies import load
-from tests.context_manager.test_administration import ADA, HANA, HR, LENA, ROOT, WHY, Acme
+from ontologies.ontology import Binding
+from tests.context_manager.test_administration import ADA, HANA, HR, LENA, ROOT, TOM, WHY, Acme
 from tests.graph.identity_world import CODE, CONFIGURATION
 
 ALL = "collection:all"
@@ -109,6 +112,45 @@ async def test_a_merge_is_decided_by_who_may_and_sees_both(acme: Reviewed) -> No
     told = await review.decided(acme.desk, ADA, 50)
     assert [(one.kept, one.other) for one in told] == [("person:tom", "person:code.t")]
     assert ("person:code.t", "person:tom") not in await acme.proposed(ADA)
+
+
+async def test_what_a_merge_would_change_is_shown_first_and_is_nobody_s_access(acme: Reviewed) -> None:
+    """As the preview tells it, it is told once it is merged; who sees one of the two alone is told nothing."""
+    await acme.code(person("t", "tom", ALL, pronouns="they"), person("h", "hana", HR, pronouns="she"))
+    await acme.follow()
+    everybody = (ADA, HANA, LENA, ROOT, TOM)
+    before = [await _seen(acme, asker.account) for asker in everybody]
+    pair = "person:tom", "person:code.t"
+    shown = await review.preview(acme.desk, ROOT, *pair)
+    assert (shown.told, shown.effects) == ([asker.account for asker in everybody], [])
+    assert shown.together.values["pronouns"] == "they"
+    assert (await decisions(acme.desk.database), acme.on_record()) == ([], [])
+    await review.merge(acme.desk, ROOT, *pair, WHY)
+    told, _revision = await acme.desk.reader.run(TOM, lambda view: joined_entity(view, "person:tom"))
+    assert told == shown.together
+    assert [await _seen(acme, asker.account) for asker in everybody] == before
+    with pytest.raises(MergeError, match="merged already"):
+        await review.preview(acme.desk, ROOT, *pair)
+    await acme.code(person("h", "hana", HR), person("l", "lena", HR))
+    of_hr = await review.preview(acme.desk, HANA, "person:code.h", "person:code.l")
+    assert (of_hr.told, of_hr.effects) == ([HANA.account], [])
+    for asker, kept, other in (
+        (ADA, *pair),
+        (LENA, "person:code.h", "person:code.l"),
+        (ROOT, "person:code.h", "person:code.l"),
+        (ROOT, "person:tom", "person:nobody"),
+    ):
+        with pytest.raises(AccessRefused, match="nothing of that name here, or it is not yours"):
+            await review.preview(acme.desk, asker, kept, other)
+
+
+async def test_a_preview_shows_who_would_gain_were_access_to_rest_on_who_is_one(acme: Reviewed) -> None:
+    """No ontology that loads binds it (`tests/ontologies`); were it bound, it would not go unseen."""
+    bound = Binding("SAME_AS", "group", "member", "end", {"group": "member"})
+    desk = replace(acme.desk, ontology=replace(acme.desk.ontology, bindings=(*load().bindings, bound)))
+    shown = await review.preview(desk, ROOT, "group:hr", "group:everyone")
+    gaining = [one.account for one in shown.effects if one.gains >= 2 and not one.losses]
+    assert gaining == [asker.account for asker in (ADA, LENA, ROOT, TOM)]
 
 
 async def test_an_owner_of_the_collections_of_both_decides_as_far_as_they_see(acme: Reviewed) -> None:

@@ -105,6 +105,11 @@ H = "https://hospital.example/"
             id="access would be inferred",
         ),
         pytest.param(
+            ("wards.ttl", "owl:inverseOf h:hasBed ;", "owl:inverseOf h:hasBed ; rdfs:subPropertyOf og:sameAs ;"),
+            *("wards.ttl", H + "ontology#standsIn", "no inference of who is one", "remove the axiom"),
+            id="who is one would be inferred",
+        ),
+        pytest.param(
             ("wards.ttl", "owl:SymmetricProperty ;", "owl:TransitiveProperty, owl:AsymmetricProperty ;"),
             *("", "", "HermiT refuses", "correct the axiom"),
             id="a transitive property that is asymmetric is no OWL 2 DL",
@@ -123,6 +128,11 @@ H = "https://hospital.example/"
             ("bindings.toml", '"ASSIGNED_TO"', '"LIKES"'),
             *("bindings.toml", "binding of LIKES to ward#staff", "found LIKES", "declare the property"),
             id="a binding names no relationship",
+        ),
+        pytest.param(
+            ("bindings.toml", '"ASSIGNED_TO"', '"SAME_AS"'),
+            *("bindings.toml", "binding of SAME_AS to ward#staff", "no access from who is one", "another"),
+            id="a merge would give access",
         ),
         pytest.param(
             ("wards.fga", "define staff: [person#account]", "define staff: [person#account]\n    define cleaner: [person#account]"),
