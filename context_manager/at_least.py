@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from graph.database import Database
+from graph.epoch import LOST, was_lost
 from graph.feed import wait_for
 from graph.revision_token import RevisionTokenError, RevisionTokens
 
@@ -47,19 +48,5 @@ class AtLeast:
                 f"the graph did not come to that revision within {_WAIT_S:g} s; "
                 "ask again, or without the header for what it holds now",
             ) from error
-        if await self._lost(revision):
-            raise NotReachedError(
-                400,
-                "that revision was lost when the database was restored from a backup; "
-                "ask without the header for what the graph holds now",
-            )
-
-    async def _lost(self, revision: int) -> bool:
-        """Whether it is of an epoch of the graph that ended: its number is passed over since."""
-        [record] = await self.database.read(
-            """MATCH (meta:_Meta)
-               RETURN $number > coalesce(meta.compactedTo, 0)
-                  AND NOT EXISTS { (:_Revision {number: $number}) } AS lost""",
-            number=revision,
-        )
-        return bool(record["lost"])
+        if await was_lost(self.database, revision):
+            raise NotReachedError(400, f"{LOST}; ask without the header for what the graph holds now")

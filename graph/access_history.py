@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from graph.database import Database
+from graph.epoch import LOST, was_lost
 from graph.facts import IN_COLLECTION
 from graph.feed import FactChange, changes, compacted_to
 from ontologies.ontology import Ontology
@@ -16,7 +17,7 @@ _PAGE = 100
 
 
 class HistoryError(ValueError):
-    """The outbox does not reach that far back; the message says what to ask instead."""
+    """The outbox does not tell of that revision, or no more; the message says what to ask instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ async def access_changes(
     """
     if after < (compacted := await compacted_to(database)):
         raise HistoryError("what was changed then is no longer kept; ask for changes since a later revision")
+    if await was_lost(database, after) or await was_lost(database, until):
+        raise HistoryError(f"{LOST}; ask for changes since another one")
     found: list[AccessChange] = []
     reached = max(after, compacted)
     while reached < until and (revisions := await changes(database, reached, _PAGE)):

@@ -19,6 +19,9 @@ from neo4j import AsyncManagedTransaction
 from graph.database import Database
 from graph.feed import pack_changes
 
+#: Of a revision that `was_lost`.
+LOST = "that revision was lost when the database was restored from a backup"
+
 
 class WitnessError(Exception):
     """The file of the witness is not one; the message names it and says what to do."""
@@ -91,6 +94,17 @@ async def begin_epoch(database: Database, after_revision: int) -> Witness:
 
     await database.write_transaction(work)
     return await seen(database)
+
+
+async def was_lost(database: Database, revision: int) -> bool:
+    """Whether it is of an epoch of the graph that ended: its number is passed over since."""
+    [record] = await database.read(
+        """MATCH (meta:_Meta)
+           RETURN $number > coalesce(meta.compactedTo, 0) AND $number <= meta.revision
+              AND NOT EXISTS { (:_Revision {number: $number}) } AS lost""",
+        number=revision,
+    )
+    return bool(record["lost"])
 
 
 async def _is_known(database: Database, before: Witness, now: Witness) -> bool:

@@ -25,6 +25,7 @@ from graph.entity_view import (
     relationship_view,
     to_cursor,
 )
+from graph.epoch import LOST
 from graph.facts import Stated
 from graph.past_handling import handling_inputs_since, handling_rules_of_then
 from graph.tombstones import Pseudonyms
@@ -187,7 +188,7 @@ _BESIDE: LiteralString = (
 async def point(tx: AsyncManagedTransaction, when: When) -> Point:
     """The revision that was the last one then, and the instant: by itself, that of the revision.
 
-    Raises PastReadError where there was none yet, or none that is still on record.
+    Raises PastReadError where there was none yet, none that is still on record, or where it was lost.
     """
     as_of, valid_at = when.as_of, when.valid_at
     result = await tx.run(
@@ -218,8 +219,9 @@ async def point(tx: AsyncManagedTransaction, when: When) -> Point:
     if found is None:
         kept = "the record of revisions begins later" if meta["compacted"] else "nothing was known then"
         raise PastReadError(f"there is no revision as of {as_of}: {kept}; ask for a later one")
-    revision = as_of if isinstance(as_of, int) else found["number"]
-    return Point(revision, valid_at or native(found["at"]))
+    if isinstance(as_of, int) and as_of != found["number"]:
+        raise PastReadError(f"{LOST}; ask of another one, or of an instant")
+    return Point(found["number"], valid_at or native(found["at"]))
 
 
 class PastView(View):

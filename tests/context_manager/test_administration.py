@@ -23,6 +23,7 @@ from graph.access_entries import AccessEntry
 from graph.administration import POLICY, Administration
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database
+from graph.epoch import begin_epoch
 from graph.feed import current_revision
 from graph.journal import Journal
 from graph.merges import Merges
@@ -473,6 +474,12 @@ async def test_what_changed_for_whom_is_told_between_two_revisions(acme: Acme) -
     assert await told(HANA, start, middle, HR) == [came]
     assert await told(ROOT, middle, end, None) == [went, disabled]
     assert await told(HANA, start, end, WARD) == []
+    await begin_epoch(acme.desk.database, end + 3)
+    for after, until in ((end + 1, end + 4), (start, end + 3)):
+        assert "was lost when the database was restored" in await refusal(
+            questions.changes_between(acme.desk, ROOT, after, until, None)
+        )
+    assert await told(ROOT, middle, end + 4, HR) == [went]
 
 
 async def test_decisions_are_listed_to_who_may_decide_and_nobody_else(acme: Acme) -> None:

@@ -18,6 +18,8 @@ from context_manager.http_app import make_app
 from context_manager.identity import LOCAL_ISSUER, LocalIssuer, Verifier
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database
+from graph.epoch import begin_epoch
+from graph.feed import current_revision
 from graph.reads import Asker, Reader
 from graph.revision_token import RevisionTokens
 from graph.store import FactStore
@@ -106,6 +108,21 @@ async def test_what_cannot_be_asked_of_the_past_is_refused_with_its_reason(api: 
     ):
         result = await api(READ, **variables)
         assert reason in result.errors[0].message
+
+
+async def test_a_revision_that_a_restored_database_lost_is_refused_and_says_so(api: Api) -> None:
+    """Neither the state before it is told in its place, nor that after; what the backup held is told."""
+    await api.crawl(entity("group:a", "Group"))
+    last = api.tokens.open((await api(READ)).extensions["revision"])
+    await begin_epoch(api.store.database, last + 3)
+    await api.crawl(entity("group:a", "Group"), entity("group:b", "Group"))
+    for number in range(last + 1, last + 4):
+        result = await api(READ, asOf=api.tokens.seal(number))
+        assert "lost when the database was restored from a backup; ask" in result.errors[0].message
+        assert not any((result.data or {}).values())
+    for number, groups in ((last, 1), (last + 4, 1), (await current_revision(api.store.database), 2)):
+        told = await api(READ, asOf=api.tokens.seal(number))
+        assert (told.errors, told.data["entities"]["totalCount"]) == (None, groups)
 
 
 @pytest.fixture
