@@ -165,9 +165,11 @@ class Database:
                     await (await session.run("CALL db.awaitIndexes(300)")).consume()
                 await (await session.run(_COUNTERS)).consume()
         except ClientError as error:
+            server = await self.driver.get_server_info()
             raise DatabaseError(
-                f"the database {self.name!r} cannot be prepared: {error.message}; its user must be able to "
-                "read, write, and make constraints and indexes there"
+                f"the database {self.name!r} of the Neo4j at {server.address} cannot be prepared: "
+                f"{error.message}; its user must be able to read, "
+                "write, and make constraints and indexes there"
             ) from error
 
 

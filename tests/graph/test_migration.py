@@ -181,6 +181,20 @@ async def test_cut_off_again_and_again_it_ends_the_same(newer: Hospital) -> None
     assert cut_off == await live(newer.database)
 
 
+async def test_what_waits_aside_goes_with_its_class(newer: Hospital, tmp_path: Path) -> None:
+    """The bed whose ward no source tells of waits for it; it goes with what it is from."""
+    waiting = "MATCH (a:_Aside) WHERE a.start = 'bed:c3' RETURN a.type AS type"
+    assert [record["type"] for record in await newer.database.read(waiting)] == ["STANDS_IN"]
+    await newer.migrate()
+    emptied = Hospital.of(newer.database, hospital_versions.emptied(tmp_path / "emptied"))
+    await emptied.migrate()
+    assert await newer.database.read("MATCH (a:_Aside) WHERE a.fact CONTAINS 'bed:' RETURN a.fact") == []
+    assert await emptied.seen("matron") == {}
+    revision = await current_revision(newer.database)
+    await emptied.crawl()
+    assert await current_revision(newer.database) == revision, "the crawl found all as it was"
+
+
 async def test_the_past_is_read_under_todays_names(older: Hospital, newer: Hospital) -> None:
     hearts = When(2)
     found = (await older.seen("matron", hearts)).get("ward:cardiology")

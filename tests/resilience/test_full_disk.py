@@ -14,6 +14,7 @@ from neo4j.exceptions import DatabaseError
 
 from discovery.runner import Runner
 from discovery.sources import load_organization
+from graph import neo4j_server
 from graph.database import connect
 from graph.feed import current_revision
 from graph.neo4j_server import Neo4jServer, start
@@ -52,6 +53,7 @@ class Limited:
 
 
 Disk = Small | Limited
+OWN_NAME = "organization"
 
 
 @pytest.fixture
@@ -67,12 +69,15 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 async def test_on_a_full_disk_nothing_is_half_written_and_with_room_it_goes_on(
-    disk: Disk, tmp_path: Path
+    disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In a Neo4j whose database has a name of its own, as one that was there before may have."""
+    own = f"{neo4j_server._CONFIGURATION}initial.dbms.default_database={OWN_NAME}\n"
+    monkeypatch.setattr(neo4j_server, "_CONFIGURATION", own)
     organization = load_organization(copy_of_sample(tmp_path / "sample"))
     server = await asyncio.to_thread(start, disk.folder)
     try:
-        async with connect(server.uri, server.auth) as database:
+        async with connect(server.uri, server.auth, OWN_NAME) as database:
             await database.ensure_schema()
             store = await store_of(database)
             await crawl_batches(store, 2)
@@ -90,7 +95,8 @@ async def test_on_a_full_disk_nothing_is_half_written_and_with_room_it_goes_on(
     disk.clear()
     server = await asyncio.to_thread(start, disk.folder)
     try:
-        async with connect(server.uri, server.auth) as database:
+        async with connect(server.uri, server.auth, OWN_NAME) as database:
+            assert [r["name"] for r in await database.read("CALL db.info() YIELD name")] == [OWN_NAME]
             assert await current_revision(database) >= revision
             written = await whole_batches(database)
             assert 2 <= written < 500
