@@ -23,16 +23,16 @@ _CLASSES = {"duty": "Duty", "permission": "Permission", "prohibition": "Prohibit
 _SAYS = {"duty": "must", "permission": "may", "prohibition": "must not"}
 #: What is done with data on a machine.
 _PROCESSING = re.compile(
-    r"\b(?:process|stor|keep|kept|host|hold|held|transfer|transmit|send|sent|mov|export|leav|remain|stay|"
-    r"handl|retain|resid|shar|disclos|comput|analy)\w*",
+    r"\b(?:process|stor|keep|kept|host|hold|held|transfer|transmi|send|sent|mov|export|leav|remain|stay|"
+    r"handl|retain|retention|resid|shar|disclos|comput|analy)\w*",
     re.IGNORECASE,
 )
-_OUTSIDE = re.compile(r"^(?:outside|leave|from)\b", re.IGNORECASE)
+_OUTSIDE = re.compile(r"^(?:outside|leav(?:e|ing)|from)\b", re.IGNORECASE)
 _INSIDE = re.compile(r"^(?:in|within|inside)\b", re.IGNORECASE)
 _TO = re.compile(r"^(?:in|within|inside|to)\b", re.IGNORECASE)
 #: What somebody does who has the data, and not who gives it away.
 _KEEPING = re.compile(
-    r"^(?:process|stor|keep|kept|host|hold|held|handl|retain|comput|analy)\w*", re.IGNORECASE
+    r"^(?:process|stor|keep|kept|host|hold|held|handl|retain|retention|comput|analy)\w*", re.IGNORECASE
 )
 _LEAVES = re.compile(r"^leav", re.IGNORECASE)
 
@@ -147,7 +147,9 @@ def excluded_owners(rule: ExtractedRule, providers: Mapping[str, str]) -> frozen
 
 def countries(place: str) -> Iterator[str]:
     """ISO 3166 codes, and EU, of what a place names, where all that it names is known; else nothing."""
-    names = re.sub(r"^(?:(?:out|in)side(?:\s+of)?|in|within|leave|from|to)\s+", "", place.strip(), flags=re.I)
+    names = re.sub(
+        r"^(?:(?:out|in)side(?:\s+of)?|in|within|leav(?:e|ing)|from|to)\s+", "", place.strip(), flags=re.I
+    )
     found = []
     for name in re.split(r"\s+(?:or|and)\s+|,\s*", names):
         code = _codes().get(re.sub(r"^the\s+", "", name.strip(" ."), flags=re.I).casefold())

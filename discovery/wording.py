@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from discovery.extraction import MAX_PART, MAX_QUOTE, ExtractedRule, Kind
 
 _SENTENCE_END = re.compile(r"(?<=[.!?;:])(?<!\b\w\.)(?<!\b\d\d\.)\s+(?=[\"“(\[]?[A-Z0-9(*•-])|\n+")
 _NOT = r"(?:\s+(?:not|never)|n't|n’t)\b"
-_IS = r"(?:is|are)\s+(?:hereby\s+|strictly\s+|expressly\s+)?"
+_IS = r"(?:is|are)\s+(?:hereby\s+|strictly\s+|expressly\s+|absolutely\s+|generally\s+|always\s+)?"
 _LET = r"(?:permitted|allowed|authori[sz]ed|entitled)"
+_BANNED = r"(?:prohibited|forbidden|banned|disallowed)"
+_NEEDED = r"(?:required|mandatory|compulsory|obligatory)"
+_NEVER = (
+    r"under\s+no\s+circumstances?|in\s+no\s+(?:case|event|circumstances?)|at\s+no\s+time|on\s+no\s+account"
+)
 #: In this order: the first that matches at a place tells its kind; None: nobody is bound by it.
 _MODALS: tuple[tuple[Kind | None, str], ...] = (
     (None, r"(?:need|(?:is|are)\s+(?:under\s+no\s+obligation|not\s+(?:required|obliged)))\s+(?:not\s+)?to\b"),
     (None, r"(?:do|does)\s+not\s+(?:have|need)\s+to\b|(?:may|shall|must)\s+not\s+be\s+(?:required|deemed)\b"),
+    (None, rf"(?:is|are)\s+(?:not|never|no\s+longer)\s+(?:\w+ly\s+)?(?:{_BANNED}|{_NEEDED})\b"),
+    ("prohibition", rf"(?:{_NEVER})\s+(?:may|must|shall|should|can|will)\b"),
     ("prohibition", rf"(?:must|shall|may|should|can|will){_NOT}(?!\s+only\b)|cannot\b"),
-    ("prohibition", rf"{_IS}(?:not\s+{_LET}|prohibited|forbidden)(?:\s+(?:to|from))?"),
+    ("prohibition", rf"{_IS}(?:not\s+{_LET}|{_BANNED})(?:\s+(?:to|from))?"),
     ("prohibition", r"(?:do|does)\s+not\s+grant\b|(?:prohibited|forbidden)\s+(?:to|from)\b"),
     # Who may not be held to it: what a licence or a contract excludes.
     (
@@ -32,18 +40,38 @@ _MODALS: tuple[tuple[Kind | None, str], ...] = (
         r"(?:must|shall|should)\b|(?:is|are)\s+(?:required|obliged|obligated|responsible)\s+(?:to|for)\b",
     ),
     ("duty", r"(?:has|have|need|needs)\s+to\b"),
+    ("duty", rf"{_IS}{_NEEDED}\b(?!\s+(?:to|for|by)\b)"),
     ("permission", r"may\b|can\b"),
 )
 _MODAL = re.compile("|".join(f"(?P<m{at}>\\b{text})" for at, (_, text) in enumerate(_MODALS)), re.IGNORECASE)
+#: Said of what is done: `Export of data is prohibited`.
+_OF_ACTS = re.compile(rf"{_IS}(?:(?:not\s+)?{_LET}|{_BANNED}|{_NEEDED})", re.IGNORECASE)
+#: What is done, as a noun, with what it is done to before or after it.
+_ACT = re.compile(
+    r"^(?:(?:the|any|all|every|each|such|an?|no)\s+)*(?P<before>(?:[\w-]+\s+){0,3}?)"
+    r"(?P<act>(?!(?:following|\w*thing|building|evening|morning|king|string|ring|being)\b)"
+    r"(?:[\w-]{2,}(?:ing|[ts]ion|ment|sal|sure|age|ance|ysis)"
+    r"|(?:re-?)?use|access|transfer|export|import|(?:re)?sale|copy|release|display|upload|download|hire))\b"
+    r"(?P<after>.*)$",
+    re.IGNORECASE,
+)
+#: After these, a place is not where it is done.
+_OTHER_THAN = re.compile(r"\b(?:except|other|not|but|save|unless|without|outwith|apart)\b", re.IGNORECASE)
+#: Of what is asked for, and is not just needed.
+_OBJECT = re.compile(r"^\s+of\s+\w")
+#: What is prohibited after these may be nothing.
+_CONDITION = re.compile(r"\b(?:if|when|where|unless|whether)\s+[^,;:]*$", re.IGNORECASE)
+_MOVING = re.compile(r"^(?:transfer|transmi|export|mov|remov|send|leav)", re.IGNORECASE)
 #: A lead that ends so says of each item below it what it says of the first.
 _LEAD = re.compile(r":\s*$|(?:conditions?|following)\b[^.]*$", re.IGNORECASE)
 _ITEM = re.compile(r"^\s*(?:[-*•]|\(?[0-9a-z]{1,3}[.)])\s+", re.IGNORECASE)
 _NOBODY = re.compile(r"\b(?:no|neither|nobody|no\s+one|none)\b", re.IGNORECASE)
+_NOTHING = re.compile(r"(?:no|neither|nobody|none|nothing)\b", re.IGNORECASE)
 _ADVERB = re.compile(
     r"^(?:(?:also|always|only|all|be|been|have|hereby|to|at\s+all\s+times|not)\s+)+", re.IGNORECASE
 )
 _PLACE = re.compile(
-    r"\b(?:(?:out|in)side(?:\s+of)?|in|within|leave|from|to)\s+(?:the\s+)?"
+    r"\b(?:(?:out|in)side(?:\s+of)?|in|within|leav(?:e|ing)|from|to)\s+(?:the\s+)?"
     r"(?:[A-Z][\w.-]*(?:\s+(?:and|of|the|or)(?=\s+[A-Z]))?\s*){1,6}"
 )
 _UNTIL = re.compile(
@@ -69,17 +97,15 @@ _BY = re.compile(
 
 def rules_in(text: str) -> Iterator[ExtractedRule]:
     """The rules of a text, in order, each with the sentence or list item that states it."""
-    lead: tuple[Kind, str] | None = None
+    lead: _Clause | None = None
     for sentence in sentences(text):
         found = list(_modals(sentence))
         if not found and lead is not None and _is_item(sentence):
-            yield _rule(*lead, _ITEM.sub("", sentence), sentence)
-        for kind, subject, predicate in found:
-            if kind is not None and re.search(r"\w", predicate):
-                yield _rule(kind, subject, predicate, sentence)
+            yield from _stated(lead._replace(predicate=_ITEM.sub("", sentence)), sentence)
+        for clause in found:
+            yield from _stated(clause, sentence)
         if found and _LEAD.search(sentence):
-            told, subject, _ = found[-1]
-            lead = None if told is None else (told, subject)
+            lead = None if found[-1].kind is None else found[-1]
         elif not _is_item(sentence):
             lead = None
 
@@ -92,7 +118,7 @@ def _is_item(sentence: str) -> bool:
 
 def kinds_in(quote: str) -> frozenset[str]:
     """The kinds of rules that the words of a quotation tell."""
-    return frozenset(kind for kind, _, _ in _modals(quote) if kind is not None)
+    return frozenset(clause.kind for clause in _modals(quote) if clause.kind is not None)
 
 
 def sentences(text: str) -> Iterator[str]:
@@ -103,8 +129,17 @@ def sentences(text: str) -> Iterator[str]:
             yield sentence[:MAX_QUOTE]
 
 
-def _modals(sentence: str) -> Iterator[tuple[Kind | None, str, str]]:
-    """Kind, subject and predicate of each clause that binds or frees somebody."""
+class _Clause(NamedTuple):
+    """That binds or frees somebody (kind None: frees them of a duty)."""
+
+    kind: Kind | None
+    subject: str
+    predicate: str
+    of_act: bool
+    """Whether the subject may be what is done."""
+
+
+def _modals(sentence: str) -> Iterator[_Clause]:
     # The month; an order to whoever reads it.
     matches = [one for one in _MODAL.finditer(sentence) if one[0] not in {"May", "Grant"}]
     for at, match in enumerate(matches):
@@ -116,11 +151,56 @@ def _modals(sentence: str) -> Iterator[tuple[Kind | None, str, str]]:
         ):  # what is permitted stands before: `Permission to copy is granted.`
             after = match[0] if " " in match[0] else before
         subject = _BOUNDARY.split(before)[-1].strip(' ,;:.-*•"“”()')
-        if kind in {"permission", "duty"} and _NOBODY.search(subject):
+        of_act = _OF_ACTS.fullmatch(match[0]) is not None
+        if of_act and kind != "permission" and _NOTHING.match(subject):
+            kind = None  # no approval is required; nothing is prohibited
+        elif kind in {"permission", "duty"} and _NOBODY.search(subject):
             kind = "prohibition"
         if kind == "permission" and _NOBODY.search(after[:12]):
             kind = "prohibition"
-        yield kind, subject[-MAX_PART:], after
+        if kind == "prohibition" and re.match(_NEVER, match[0], re.IGNORECASE):
+            inverted = re.match(r"\s*(.+?)\s+(be\s+\w.*)$", after)
+            subject, after = inverted.groups() if inverted else (subject, after)
+        if of_act and kind != "permission":
+            yield _Clause(None if _CONDITION.search(before) else kind, subject, after, of_act=True)
+        else:
+            yield _Clause(kind, subject[-MAX_PART:], after, of_act=False)
+
+
+def _stated(clause: _Clause, quote: str) -> Iterator[ExtractedRule]:
+    """The rule of a clause, where it says what is done."""
+    if clause.kind is None:
+        return
+    if clause.of_act:
+        listed = "following" in clause.subject.casefold()
+        act = _ACT.match(clause.predicate.strip() if listed else clause.subject)
+        if act is not None and not quote.endswith(":"):
+            if clause.kind == "prohibition" or _OBJECT.match(act["after"]):
+                yield _rule_of_act(clause.kind, act, "" if listed else clause.predicate, quote)
+            return
+        if clause.kind == "duty":  # a password is required
+            return
+    if re.search(r"\w", clause.predicate):
+        yield _rule(clause.kind, clause.subject, clause.predicate, quote)
+
+
+def _rule_of_act(kind: Kind, act: re.Match[str], adverbial: str, quote: str) -> ExtractedRule:
+    """`act`: of `_ACT`. What is made an exception of is prohibited with the rest."""
+    said = act["after"]
+    adverbial = _OTHER_THAN.split(_END.split(f" {adverbial} ")[0])[0]
+    place, until = (_first(one, said) or _first(one, adverbial) for one in (_PLACE, _UNTIL))
+    clause = said
+    for part in (place, until):
+        clause = clause.partition(part)[0] if part else clause
+    elsewhere = place.casefold().startswith("from") and not _MOVING.match(act["act"])
+    if (other := _OTHER_THAN.search(said)) or elsewhere:
+        place = ""
+    clause = clause[: other.start()] if other else clause
+    by = _BY.search(clause)
+    clause = clause[: by.start()] if by else clause
+    target = re.sub(r"^(?:of|to)\s+", "", clause.strip(" ,;:.()")) or act["before"]
+    words = (part[:MAX_PART].strip() for part in (by[1] if by else "", target, place, until))
+    return ExtractedRule(kind, act["act"], quote, *words)
 
 
 def _rule(kind: Kind, subject: str, predicate: str, quote: str) -> ExtractedRule:

@@ -41,6 +41,42 @@ def test_a_sentence_tells_who_what_where_and_until_when(text, kind, parts):
     assert [(rule.kind, rule.parts) for rule in rules_in(text)] == [(kind, parts)]
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "parts"),
+    [
+        ("Processing of health data in China is prohibited.", "prohibition",
+         ("Processing", "", "health data", "in China", "")),
+        ("The transfer of health data to Belarus is strictly forbidden until 2027-01-31.", "prohibition",
+         ("transfer", "", "health data", "to Belarus", "until 2027-01-31")),
+        ("Exporting customer data outside the European Union is not permitted.", "prohibition",
+         ("Exporting", "", "customer data", "outside the European Union", "")),
+        ("No processing of health data is permitted in China.", "prohibition",
+         ("processing", "", "health data", "in China", "")),
+        ("Health data processing by CloudCo is banned.", "prohibition",
+         ("processing", "CloudCo", "Health data", "", "")),
+        ("Under no circumstances may health data be processed in China.", "prohibition",
+         ("processed", "", "health data", "in China", "")),
+        ("Encryption of backups is mandatory.", "duty", ("Encryption", "", "backups", "", "")),
+        ("Storage of health data within the United States is required.", "duty",
+         ("Storage", "", "health data", "within the United States", "")),
+        ("Smoking is prohibited in the yard.", "prohibition", ("Smoking", "", "", "", "")),
+    ],
+)  # fmt: skip
+def test_what_is_done_may_be_said_as_a_noun(text, kind, parts):
+    assert [(rule.kind, rule.parts) for rule in rules_in(text)] == [(kind, parts)]
+    assert kinds_in(text) == {kind}
+
+
+def test_a_list_may_go_on_with_what_is_done_or_where():
+    text = "The following are prohibited:\n- export of health data to China\n- Smoking\n\nLunch is at noon."
+    assert [rule.parts for rule in rules_in(text)] == [
+        ("export", "", "health data", "to China", ""),
+        ("Smoking", "", "", "", ""),
+    ]
+    text = "Processing of health data is prohibited:\n- in China\n- in Belarus"
+    assert [rule.place for rule in rules_in(text)] == ["in China", "in Belarus"]
+
+
 def test_items_of_a_list_are_what_its_lead_says_they_are():
     text = "All staff must not:\n- share passwords\n- disable the firewall\n\nLunch is at noon."
     assert [(r.kind, r.assignee, r.action, r.quote) for r in rules_in(text)] == [
@@ -56,6 +92,17 @@ def test_items_of_a_list_are_what_its_lead_says_they_are():
         "Visitors need not sign in.",
         "The report was sent in May.",
         "Staff do not have to wear a tie.",
+        "No approval is required.",
+        "Approval of changes is not required.",
+        "Encryption of backups is not mandatory.",
+        "Processing of health data in China is not prohibited.",
+        "Processing of health data in China is no longer prohibited.",
+        "Nothing here is prohibited.",
+        "No processing of health data in China is forbidden.",
+        "Processing of health data in China was prohibited.",
+        "Staff ask whether processing of health data in China is prohibited.",
+        "Disclosure of health data is required by law.",
+        "Processing of health data in China.",
     ],
 )
 def test_what_binds_nobody_is_no_rule(text):
@@ -66,7 +113,19 @@ def test_what_binds_nobody_is_no_rule(text):
 @settings(max_examples=80, deadline=None)
 @given(
     st.lists(
-        st.sampled_from([*"aZ .,:;\n-1(", "must ", "may not ", "be ", "in the ", "until ", "grant "]),
+        st.sampled_from(
+            [
+                *"aZ .,:;\n-1(",
+                "must ",
+                "may not ",
+                "be ",
+                "in the ",
+                "storage of ",
+                "is prohibited ",
+                "until ",
+                "grant ",
+            ]
+        ),
         max_size=60,
     )
 )
@@ -91,6 +150,10 @@ def rule(text):
         (HELD, {"US"}),
         ("Health data must not be processed outside the European Union.", {"EU"}),
         ("Health data may not leave Germany or France.", {"DE", "FR"}),
+        ("Health data is prohibited from leaving Germany.", {"DE"}),
+        ("Processing of health data outside the European Union is prohibited.", {"EU"}),
+        ("Storage of health data within Germany is mandatory.", {"DE"}),
+        ("Storage of health data outside Germany is mandatory.", set()),
         ("Health data must be kept in Atlantis.", set()),  # not known
         ("Health data must not be stored in China.", set()),  # an exclusion
         ("Health data may be stored in China.", set()),  # a permission loosens nothing
@@ -109,6 +172,20 @@ def test_what_asks_for_a_place_of_processing_is_a_requirement(text, codes):
         ("Staff must never transfer health data to the United States.", {"US"}),
         ("Health data must not be sent to the US unless the board agrees.", {"US"}),
         ("No health data may be kept within the European Union.", {"EU"}),
+        ("Processing of health data in China is prohibited.", {"CN"}),
+        ("The processing of health data is forbidden in China or Belarus.", {"CN", "BY"}),
+        ("Transferring health data to the US is not allowed unless the board agrees.", {"US"}),
+        ("It is prohibited to process health data in China.", {"CN"}),
+        ("No storage of health data in China is permitted.", {"CN"}),
+        ("In no event may health data be sent to China.", {"CN"}),
+        # What is excepted is not what is meant, and where data comes from is not where it goes.
+        ("Processing of health data is prohibited except in Germany.", set()),
+        ("Processing of health data other than in Germany is prohibited.", set()),
+        ("Processing of health data from China is prohibited.", set()),
+        ("Processing of health data is prohibited, as staff in Germany know.", set()),
+        ("Processing of health data in China is not permitted.", {"CN"}),
+        ("Processing of health data outside China is prohibited.", set()),
+        ("Smoking in China is prohibited.", set()),
         ("Health data must not be processed outside China.", set()),  # what it asks for is the contrary
         ("Health data may not leave Germany to France.", set()),
         ("Health data must be stored in China.", set()),
@@ -126,6 +203,7 @@ def test_what_forbids_processing_in_a_place_excludes_it(text, codes):
     [
         ("Health data must not be processed by CloudCo.", {"organization:cloudco"}),
         ("CloudCo must not store health data.", {"organization:cloudco"}),
+        ("Storage of health data by CloudCo is prohibited.", {"organization:cloudco"}),
         ("Staff must not send health data to CloudCo.", {"organization:cloudco"}),
         ("CloudCo must not send health data to Germany.", set()),  # who gives away is not who processes
         ("Health data must be processed by CloudCo.", set()),
