@@ -12,7 +12,7 @@ from functools import partial
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.text import Text
 
 from context_manager.cli_access import add_access
 from context_manager.cli_authorization import add_authorization
@@ -39,7 +39,7 @@ from context_manager.cli_support import (
 from context_manager.client import ASK, query, ready
 from context_manager.core import configured, open_core
 from context_manager.demo import show_demo
-from context_manager.display import progress, report_as_json, show_answer, show_crawls
+from context_manager.display import progress, report_as_json, show_answer, show_crawls, show_table
 from context_manager.running import running_service
 from context_manager.service import Service, open_service, serve
 from context_manager.settings import Settings, describe
@@ -180,17 +180,15 @@ def status(as_json: AsJson = False) -> None:
         listed = [{"name": name, "value": value, "origin": origin} for name, value, origin in described]
         typer.echo(json.dumps({"settings": listed, "service": health}))
         return
-    table = Table("Setting", "Value", "Origin", title="Settings")
-    for row in described:
-        table.add_row(*row)
-    out.print(table)
+    show_table(out, ("Setting", "Value", "Origin"), described, title="Settings")
     if health is None:
         out.print(f"No service runs on {settings.data_folder}.")
         return
-    parts = Table("Part", "", "Detail", title="ready" if health["ready"] else "NOT READY")
-    for part in health["parts"]:
-        parts.add_row(part["name"], "[green]ok[/]" if part["ok"] else "[red]down[/]", part["detail"])
-    out.print(parts)
+    rows = [
+        (part["name"], Text("ok", "green") if part["ok"] else Text("down", "red"), part["detail"])
+        for part in health["parts"]
+    ]
+    show_table(out, ("Part", "", "Detail"), rows, title="ready" if health["ready"] else "NOT READY")
 
 
 async def _serving(show: Callable[[Service], Awaitable[None]]) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from context_manager.cli_support import AsJson, fail, issuer, load_settings_or_exit, out, run, service_url
 from context_manager.client import query
 from context_manager.core import configured
+from context_manager.display import show_table
 from context_manager.settings import Settings
 
 Subject = Annotated[str, typer.Argument(help="A person or group: `person:ada`, `group:hr`.")]
@@ -322,32 +322,27 @@ def show_decisions(decisions: Sequence[Mapping[str, Any]], as_json: bool = False
     if as_json:
         typer.echo(json.dumps(decisions))
         return
-    table = Table("Id", "What", "Of", "On", "State", "Until", "By", "Why")
-    for one in decisions:
-        state = f"{one['state']}, to review" if one["toReview"] else one["state"]
-        table.add_row(
-            *map(
-                str,
-                (
-                    one["id"],
-                    one["kind"].replace("_", " "),
-                    one["subject"],
-                    one["object"],
-                    state,
-                    one["until"] or "",
-                    one["by"],
-                    one["reason"],
-                ),
-            )
+    rows = [
+        (
+            one["id"],
+            one["kind"].replace("_", " "),
+            one["subject"],
+            one["object"],
+            f"{one['state']}, to review" if one["toReview"] else one["state"],
+            one["until"] or "",
+            one["by"],
+            one["reason"],
         )
-    out.print(table if decisions else "Nothing.")
+        for one in decisions
+    ]
+    headings = ("Id", "What", "Of", "On", "State", "Until", "By", "Why")
+    show_table(out, headings, rows, ids=("Id", "Of", "On", "By"))
 
 
 def show_effects(effects: Sequence[Mapping[str, Any]], as_json: bool = False) -> None:
     if as_json:
         typer.echo(json.dumps(effects))
         return
-    table = Table("Account", "Gains", "Loses", title="Entities")
-    for one in effects:
-        table.add_row(one["account"], str(one["gains"]), str(one["losses"]))
-    out.print(table if effects else "Nobody gains or loses anything.")
+    rows = [(one["account"], str(one["gains"]), str(one["losses"])) for one in effects]
+    headings, none = ("Account", "Gains", "Loses"), "Nobody gains or loses anything."
+    show_table(out, headings, rows, ids=["Account"], title="Entities", none=none)

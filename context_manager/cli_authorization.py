@@ -10,12 +10,12 @@ from urllib.parse import quote
 
 import aiohttp
 import typer
-from rich.table import Table
 
 from context_manager.at_least import HEADER
 from context_manager.cli_support import AsJson, fail, issuer, load_settings_or_exit, out, run, service_url
 from context_manager.client import ServiceError
 from context_manager.core import configured
+from context_manager.display import show_table
 from context_manager.openfga_organization import ORGANIZATION_STORE
 from context_manager.settings import Settings
 from context_manager.store_tests import Outcome, StoreTestError, run_store_tests
@@ -123,10 +123,8 @@ def model_test(
         typer.echo(json.dumps(report))
     else:
         if failed:
-            table = Table("Test", "Question", "Expected", "Got", title="Failed")
-            for one in failed:
-                table.add_row(one.test, one.question, str(one.expected), str(one.got))
-            out.print(table)
+            rows = [(one.test, one.question, str(one.expected), str(one.got)) for one in failed]
+            show_table(out, ("Test", "Question", "Expected", "Got"), rows, title="Failed")
         out.print(f"{len(outcomes) - len(failed)} of {len(outcomes)} assertions hold.")
     if failed:
         raise typer.Exit(1)

@@ -12,10 +12,9 @@ from typing import Annotated, TypeVar
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from context_manager.core import Core, open_core
-from context_manager.display import progress, show_crawls
+from context_manager.display import progress, show_crawls, show_table
 from context_manager.settings import SettingsError, load_settings
 from discovery.configuration import all_sources
 from discovery.conformance import CannotServeError, findings
@@ -114,10 +113,12 @@ def _connects(name: str) -> Callable[[OrganizationConfig, SourceConfig], Connect
 @held_app.command("list")
 def list_held() -> None:
     """What waits for a decision."""
-    table = Table("Source", "Scope", "Would go", "Of", "Why")
-    for one in _run(lambda core: held(core.database)):
-        table.add_row(one.source, one.scope, str(one.gone), str(one.standing), one.why)
-    out.print(table if table.row_count else "Nothing is held.")
+    rows = [
+        (one.source, one.scope, str(one.gone), str(one.standing), one.why)
+        for one in _run(lambda core: held(core.database))
+    ]
+    headings = ("Source", "Scope", "Would go", "Of", "Why")
+    show_table(out, headings, rows, ids=("Source", "Scope"), none="Nothing is held.")
 
 
 @held_app.command()

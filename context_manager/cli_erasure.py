@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from context_manager.cli_access import As, Reason, TokenFile
 from context_manager.cli_support import (
@@ -23,7 +22,7 @@ from context_manager.cli_support import (
     service_url,
 )
 from context_manager.client import query
-from context_manager.display import progress
+from context_manager.display import progress, show_table
 from context_manager.running import running_service
 from graph.database_copy import rebuild
 
@@ -89,13 +88,19 @@ def erasures(as_person: As = None, token_file: TokenFile = None, as_json: AsJson
     if as_json:
         typer.echo(json.dumps(found))
         return
-    table = Table("Erasure", "Of", "By", "Began", "Ended", "Found")
-    for one in found:
-        count = str(sum(place["count"] for place in one["found"]))
-        table.add_row(
-            one["erasure"], one["subject"], one["by"], one["began"], one["ended"] or "goes on", count
+    rows = [
+        (
+            one["erasure"],
+            one["subject"],
+            one["by"],
+            one["began"],
+            one["ended"] or "goes on",
+            str(sum(place["count"] for place in one["found"])),
         )
-    out.print(table if found else "Nothing.")
+        for one in found
+    ]
+    headings = ("Erasure", "Of", "By", "Began", "Ended", "Found")
+    show_table(out, headings, rows, ids=("Erasure", "Of", "By"))
 
 
 def rebuild_database() -> None:
@@ -123,15 +128,16 @@ def _send(person: str | None, token_file: Path | None, text: str, variables: Map
 
 def _show(told: Mapping[str, Any]) -> None:
     dry = told["erasure"] is None
-    table = Table("Place", "Would go" if dry else "Gone", "Stays", title=told["subject"])
     counts = {
         side: {one["place"]: one["count"] for one in told[side]} for side in ("found", "content", "remaining")
     }
+    rows = []
     for place in sorted({place for side in counts.values() for place in side}):
         left = counts["remaining"].get(place, 0)
         stays = counts["content"].get(place, 0) + left
-        table.add_row(place, str(counts["found"].get(place, 0) - left), str(stays or ""))
-    out.print(table)
+        rows.append((place, str(counts["found"].get(place, 0) - left), str(stays or "")))
+    headings = ("Place", "Would go" if dry else "Gone", "Stays")
+    show_table(out, headings, rows, title=told["subject"])
     for note in told["notes"]:
         out.print(escape(note), highlight=False, soft_wrap=True)
     for id in told["mentionedBy"]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from context_manager.cli_access import (
     DECISION,
@@ -25,6 +24,7 @@ from context_manager.cli_access import (
     show_effects,
 )
 from context_manager.cli_support import AsJson, out
+from context_manager.display import show_table
 
 app = typer.Typer(no_args_is_help=True, help="Which entities are one: what is proposed, and decisions.")
 
@@ -61,11 +61,16 @@ def list_(
     if as_json:
         typer.echo(json.dumps(found))
         return
-    table = Table("One", "Other", "Score", "Evidence")
-    for one in found:
-        both = [f"{end['name']} ({end['id']})" for end in (one["one"], one["other"])]
-        table.add_row(*both, f"{one['score']:.2f}", "; ".join(one["evidence"]))
-    out.print(table if found else "Nothing.")
+    rows = [
+        (
+            *(cell for end in (one["one"], one["other"]) for cell in (end["id"], end["name"])),
+            f"{one['score']:.2f}",
+            "; ".join(one["evidence"]),
+        )
+        for one in found
+    ]
+    headings = ("One", "Its name", "Other", "Its name", "Score", "Evidence")
+    show_table(out, headings, rows, ids=("One", "Other"))
 
 
 @app.command()
@@ -172,12 +177,10 @@ def _show_preview(preview: Mapping[str, Any], as_json: bool) -> None:
         typer.echo(json.dumps(preview))
         return
     together = preview["together"]
-    table = Table("Told of both", "", title=together["name"])
-    for value in together["values"]:
-        table.add_row(value["label"], ", ".join(value["value"]))
-    table.add_row("by", ", ".join(together["sources"]))
-    table.add_row("told to", ", ".join(preview["told"]) or "nobody whom you see")
-    out.print(table)
+    rows = [(value["label"], ", ".join(value["value"])) for value in together["values"]]
+    rows.append(("by", ", ".join(together["sources"])))
+    rows.append(("told to", "\n".join(preview["told"]) or "nobody whom you see"))
+    show_table(out, ("Told of both", ""), rows, title=together["name"])
     show_effects(preview["effects"])
 
 
@@ -185,8 +188,17 @@ def _show_decisions(decisions: Sequence[Mapping[str, Any]], as_json: bool) -> No
     if as_json:
         typer.echo(json.dumps(decisions))
         return
-    table = Table("Id", "What", "Kept", "Other", "Stands", "By", "Why")
-    for one in decisions:
-        stands = "yes" if one["stands"] else f"undone: {one['endedReason']}"
-        table.add_row(one["id"], one["kind"], one["kept"], one["other"], stands, one["by"], one["reason"])
-    out.print(table if decisions else "Nothing.")
+    rows = [
+        (
+            one["id"],
+            one["kind"],
+            one["kept"],
+            one["other"],
+            "yes" if one["stands"] else f"undone: {one['endedReason']}",
+            one["by"],
+            one["reason"],
+        )
+        for one in decisions
+    ]
+    headings = ("Id", "What", "Kept", "Other", "Stands", "By", "Why")
+    show_table(out, headings, rows, ids=("Id", "Kept", "Other", "By"))

@@ -15,11 +15,13 @@ from cryptography.x509 import load_pem_x509_certificate
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from context_manager.audit import verify
 from context_manager.cli_support import AsJson, fail, issuer, load_settings_or_exit, out, run, service_url
 from context_manager.client import query
 from context_manager.core import configured
+from context_manager.display import as_table, printable
 from context_manager.node_recipes import RECIPES, joining
 from context_manager.settings import Settings
 from discovery.node_statements import LONGEST, SEVERAL, StatementRefused, sign_statement
@@ -161,27 +163,26 @@ async def _watch(settings: Settings, asker: str | None) -> None:
 
 
 def _table(listed: Iterable[Mapping[str, Any]]) -> Table:
-    table = Table(
-        "Node", "Status", "Where", "Certified", "Silicon", "Models", "Load", "Tokens/s", title="Mesh"
-    )
-    for node in listed:
-        colour = _COLOURS.get(node["status"], "white")
-        held = [_certified(c["name"], c["holds"]) for c in node["certifications"]]
-        table.add_row(
-            escape(node["name"]),
-            f"[{colour}]{node['status']}[/] {escape(node['why'])}".strip(),
-            escape(f"{node['jurisdiction']} {node['region']}, clearance {node['clearance']}"),
-            ", ".join(held),
-            escape(node["silicon"]),
-            escape(", ".join(node["models"])),
+    rows = [
+        (
+            node["name"],
+            Text.assemble(
+                (node["status"], _COLOURS.get(node["status"], "white")), f" {printable(node['why'])}".rstrip()
+            ),
+            f"{node['jurisdiction']} {node['region']}, clearance {node['clearance']}",
+            Text(", ").join(
+                Text(printable(one["name"]), "" if one["holds"] else "strike")
+                for one in node["certifications"]
+            ),
+            node["silicon"],
+            ", ".join(node["models"]),
             _known(node["running"], "{} running, ") + _known(node["waiting"], "{} waiting"),
             _known(node["prefillRate"], "{:.0f} in, ") + _known(node["decodeRate"], "{:.0f} out"),
         )
-    return table
-
-
-def _certified(name: str, holds: bool) -> str:
-    return escape(name) if holds else f"[strike]{escape(name)}[/]"
+        for node in listed
+    ]
+    headings = ("Node", "Status", "Where", "Certified", "Silicon", "Models", "Load", "Tokens/s")
+    return as_table(headings, rows, ids=["Node"], title="Mesh")
 
 
 def _known(value: float | None, form: str) -> str:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unicodedata import category
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.panel import Panel
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.segment import Segments
 from rich.table import Table
+from rich.text import Text
 
 from discovery.reports import RunReport
 
 _SHOWN = 5
 """Problems of a crawl that are shown one by one."""
+_WIDEST = 100_000
+"""Columns of a terminal on which everything fits."""
 
 
 @contextmanager
@@ -45,20 +50,59 @@ def printable(text: str) -> str:
     return "".join("\ufffd" if category(char) == "Cc" and char not in "\n\t" else char for char in text)
 
 
+def as_table(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str | Text]],
+    ids: Collection[str] = (),
+    title: str | None = None,
+) -> Table:
+    """A table of texts, whose markup is not obeyed.
+
+    Nothing is cut: what is long goes on below. What stands under the headings `ids` is kept in one piece.
+    """
+    table = Table(title=None if title is None else Text(printable(title)))
+    for heading in headings:
+        table.add_column(heading, no_wrap=heading in ids, overflow="fold")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
+    return table
+
+
+def show_table(  # noqa: PLR0913  what a table is made of
+    console: Console,
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str | Text]],
+    *,
+    ids: Collection[str] = (),
+    title: str | None = None,
+    none: str = "Nothing.",
+) -> None:
+    """As `as_table`, wider than a terminal on which an id would not fit; `none` where there are no rows."""
+    table = as_table(headings, rows, ids, title)
+    if not table.row_count:
+        console.print(none)
+        return
+    least = Measurement.get(console, console.options.update(width=_WIDEST), table).minimum
+    wide = console.options.update(width=max(console.width, least))
+    console.print(Segments(console.render(table, wide)), crop=False, end="")
+
+
 def show_crawls(console: Console, reports: Iterable[RunReport]) -> None:
     """What each crawl found, and what it could not read."""
-    table = Table(
-        "Source", "Outcome", "Added", "Changed", "Retracted", "Unchanged", "Seconds", title="Discovery"
-    )
-    for report in reports:
-        numbers = [
-            sum(getattr(scope, name) for scope in report.scopes)
-            for name in ("added", "changed", "retracted", "unchanged")
-        ]
-        seconds = f"{report.duration.total_seconds():.1f}"
-        table.add_row(report.source, report.outcome, *map(str, numbers), seconds)
-    if table.row_count:
-        console.print(table)
+    reports = list(reports)
+    counts = ("added", "changed", "retracted", "unchanged")
+    rows = [
+        (
+            report.source,
+            report.outcome,
+            *(str(sum(getattr(scope, name) for scope in report.scopes)) for name in counts),
+            f"{report.duration.total_seconds():.1f}",
+        )
+        for report in reports
+    ]
+    if rows:
+        headings = ("Source", "Outcome", *map(str.title, counts), "Seconds")
+        show_table(console, headings, rows, ids=["Source"], title="Discovery")
     for report in reports:
         for line in _complaints(report):
             console.print(f"{report.source}: {line}", highlight=False, markup=False)
