@@ -149,7 +149,7 @@ class Clock:
         readings.build = self.reading(readings.build)
         find = documents.mentions
         documents.mentions = self.timed("text", lambda *arguments: list(find(*arguments)))  # it is lazy
-        Gate.look = self.timed("validation", Gate.look)  # type: ignore[method-assign]
+        Gate.look = self.timed("validation", Gate.look)  # type: ignore[method-assign]  # to be timed
         for name in ("read_transaction", "write_transaction"):
             setattr(Database, name, self.awaited("neo4j", getattr(Database, name)))
 

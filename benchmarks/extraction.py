@@ -46,7 +46,7 @@ _MODELS = Path(__file__).parents[1] / ".orgraph" / "models"
 #: What a rule must be, and its sentence say, to be what a label means. The labels' own descriptions
 #: (`_data/rules.yml`) say what that is; `PERMISSION` also of what is permitted as long as conditions are kept.
 _P, _D, _X = {"permission"}, {"duty", "permission"}, {"prohibition", "duty", "permission"}
-# ruff: noqa: E501
+# ruff: noqa: E501  the labels are a table
 _WORDS: Mapping[str, tuple[set[str], str]] = {
     "permissions/commercial-use": (_P, r"commercial|\bsell|\buse\b|deal in|any purpose|exploit|exercise|right"),
     "permissions/modifications": (_P, r"modif|derivative|adapt|alter|prepare|change|deal in|remix"),

@@ -133,7 +133,7 @@ def figures(size: int, decisions: int, choose: random.Random) -> dict[str, objec
         "constraints": CONSTRAINTS,
         "decisions": decisions,
         "permitted_and_up": sorted(len(p.order) for p in placed)[len(placed) // 2],
-        "decision_ms": milliseconds([lambda r=r: place(r, snapshot) for r in asked]),  # type: ignore[misc]
+        "decision_ms": milliseconds([lambda r=r: place(r, snapshot) for r in asked]),  # type: ignore[misc]  # of the default
         "unconstrained_ms": milliseconds(
             [lambda: place(Requirement(UNRESTRICTED, CHAT), snapshot)] * decisions
         ),

@@ -8,11 +8,10 @@ from datetime import datetime
 
 import strawberry
 
+from context_manager.graphql_types import page_size
 from discovery.runs import Run, follow_runs, last_runs
 from graph.database import Database
 from graphql import GraphQLError
-
-_MOST = 100
 
 
 @strawberry.type(description="A crawl of a source.")
@@ -61,9 +60,7 @@ class CrawlQueries:
     @strawberry.field(description="The latest crawls, of one source or of all, the latest first.")
     async def crawls(self, info: strawberry.Info, source: str | None = None, first: int = 20) -> list[Crawl]:
         database = await _records(info)
-        if not 1 <= first <= _MOST:
-            raise GraphQLError(f"first: expected 1 to {_MOST}, found {first}")
-        return [_crawl(run) for run in await last_runs(database, source, first)]
+        return [_crawl(run) for run in await last_runs(database, source, page_size(first))]
 
 
 @strawberry.type

@@ -6,7 +6,7 @@ import strawberry
 
 from context_manager import extraction_review as review
 from context_manager.graphql_access import expected
-from context_manager.graphql_types import check_size
+from context_manager.graphql_types import page_size
 from graph import extractions
 from graph.extractions import Chosen, Decision
 
@@ -59,7 +59,7 @@ class ExtractionQueries:
         first: int = 50,
         after: str | None = None,
     ) -> ExtractionPage:
-        check_size(first)
+        page_size(first)
         desk, asker = info.context.desk(), info.context.asker
         found = await expected(review.told(desk, asker, Chosen(source, about, decided), first + 1, after))
         return ExtractionPage(

@@ -8,7 +8,7 @@ import strawberry
 
 from context_manager import identity_review as review
 from context_manager.graphql_access import AccessEffect, effects_of, expected
-from context_manager.graphql_types import Entity, check_size
+from context_manager.graphql_types import Entity, page_size
 from graph import merges
 
 
@@ -78,7 +78,7 @@ class IdentityQueries:
     async def identity_proposals(
         self, info: strawberry.Info, about: strawberry.ID | None = None, first: int = 50
     ) -> list[IdentityProposal]:
-        check_size(first)
+        page_size(first)
         desk, asker = info.context.desk(), info.context.asker
         return [
             IdentityProposal(
@@ -112,7 +112,7 @@ class IdentityQueries:
         first: int = 50,
         after: strawberry.ID | None = None,
     ) -> list[IdentityDecision]:
-        check_size(first)
+        page_size(first)
         desk, asker = info.context.desk(), info.context.asker
         found = await expected(review.decided(desk, asker, first, after, about))
         return [identity_decision_of(decision) for decision in found]

@@ -123,7 +123,7 @@ class RequestContext:
         return types.entity_of(self.labels, view, when)
 
     async def neighbours(self, id_: str, first: int, when: When) -> list[types.Related]:
-        found = await self._neighbours.load((id_, page_size(first), when))
+        found = await self._neighbours.load((id_, types.page_size(first), when))
         relationships = self.service.ontology.relationships
         return [types.related_of(self.labels, relationships[n.type], id_, n, when) for n in found]
 
@@ -236,13 +236,6 @@ def _instant(text: str | None) -> datetime | None:
         return None
 
 
-def page_size(first: int) -> int:
-    """Raises GraphQLError outside of 1..MAX_PAGE."""
-    if not 1 <= first <= types.MAX_PAGE:
-        raise GraphQLError(f"first is {first}; expected 1 to {types.MAX_PAGE}: page with `after`")
-    return first
-
-
 @strawberry.type(description="What the asker may see, and answers made from that alone.")
 class Query(
     AccessQueries,
@@ -292,7 +285,7 @@ class Query(
         as_of: AsOf = None,
         valid_at: ValidAt = None,
     ) -> types.EntityPage:
-        size, when = page_size(first), info.context.when(as_of, valid_at)
+        size, when = types.page_size(first), info.context.when(as_of, valid_at)
         if class_name not in info.context.service.ontology.classes:
             known = ", ".join(sorted(info.context.service.ontology.classes))
             raise GraphQLError(f"the ontology has no class {class_name[:80]!r}; its classes are: {known}")
@@ -307,7 +300,7 @@ class Query(
     async def search(
         self, info: Info, text: str, first: int = 20, as_of: AsOf = None, valid_at: ValidAt = None
     ) -> list[types.Entity]:
-        size, when = page_size(first), info.context.when(as_of, valid_at)
+        size, when = types.page_size(first), info.context.when(as_of, valid_at)
         vector = await info.context.embed(text)
         if vector is None:
             return []

@@ -35,10 +35,11 @@ _CLAIMS = (
 )
 
 
-def check_size(first: int) -> None:
+def page_size(first: int) -> int:
     """Raises GraphQLError outside of 1..MAX_PAGE."""
     if not 1 <= first <= MAX_PAGE:
         raise GraphQLError(f"first is {first}; expected 1 to {MAX_PAGE}")
+    return first
 
 
 strawberry.enum(Outcome, description="How an ask ended.")

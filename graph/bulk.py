@@ -142,7 +142,7 @@ class Bulk:
         if not new:
             return
         rows = [
-            [claim.start, claim.end, [self.pages[one.fact]], claim.confidence, number]  # type: ignore[union-attr]
+            [claim.start, claim.end, [self.pages[one.fact]], claim.confidence, number]  # type: ignore[union-attr]  # relationships
             for number, one in enumerate(new)
             for claim in (one.claim,)
         ]

@@ -50,7 +50,7 @@ class ChildProcess:
                 env=None if environment is None else dict(environment),
                 start_new_session=True,
             )
-        assert self._supervisor.stdout is not None  # noqa: S101
+        assert self._supervisor.stdout is not None  # noqa: S101  a pipe
         answer = self._supervisor.stdout.readline().decode().strip()
         self._supervisor.stdout.close()
         if not answer.isdigit():
@@ -65,7 +65,7 @@ class ChildProcess:
 
     def stop(self) -> int:
         """SIGTERM to the child's process group, SIGKILL after the grace; its exit code."""
-        assert self._supervisor.stdin is not None  # noqa: S101
+        assert self._supervisor.stdin is not None  # noqa: S101  a pipe
         self._supervisor.stdin.close()
         return self._supervisor.wait()
 

@@ -81,7 +81,7 @@ async def words_of(tx: AsyncManagedTransaction, ontology: Ontology, ids: Sequenc
     places = await live.places(tx, ids)
     claims = await Pages(tx).claims_on({id: place.pages for id, place in places.items()})
     told: list[tuple[str, Mapping[str, Any]]] = [
-        (id, one.claim.values)  # type: ignore[union-attr]
+        (id, one.claim.values)  # type: ignore[union-attr]  # on ids of entities
         for id, by in claims.items()
         for one, _ in by.values()
     ]

@@ -45,7 +45,7 @@ class Transition:
     def fact(self) -> Fact:
         """As it is, or last was."""
         found = self.after or self.before
-        assert found is not None  # noqa: S101
+        assert found is not None  # noqa: S101  one of them is there
         return found[0]
 
     @property

@@ -92,13 +92,13 @@ class Names:
     def replaced(self, value: T) -> T:
         """The same with pseudonyms; packed values are of JSON."""
         if isinstance(value, str):
-            return self._pattern.sub(self._pseudonym, value)  # type: ignore[return-value]
+            return self._pattern.sub(self._pseudonym, value)  # type: ignore[return-value]  # as it came
         if isinstance(value, bytes) and self.within(value):
             told = self.replaced(orjson.loads(_plain(value)))
-            return zlib.compress(orjson.dumps(told), 1)  # type: ignore[return-value]
+            return zlib.compress(orjson.dumps(told), 1)  # type: ignore[return-value]  # as it came
         if isinstance(value, Mapping):
-            return {name: self.replaced(one) for name, one in value.items()}  # type: ignore[return-value]
-        return [self.replaced(one) for one in value] if isinstance(value, list) else value  # type: ignore[return-value]
+            return {name: self.replaced(one) for name, one in value.items()}  # type: ignore[return-value]  # as it came
+        return [self.replaced(one) for one in value] if isinstance(value, list) else value  # type: ignore[return-value]  # as it came
 
     def _pseudonym(self, match: re.Match[str]) -> str:
         return self.ids.get(match[0], self.person)

@@ -242,7 +242,7 @@ def _merged(ontology: Ontology, stated: Sequence[Stated]) -> Any:
     fact = stated[0].fact
     if is_relationship(fact):
         return merge_relationship(stated)
-    told = {name for one in stated for name in one.claim.values}  # type: ignore[union-attr]
+    told = {name for one in stated for name in one.claim.values}  # type: ignore[union-attr]  # an entity's
     if unknown := sorted(told - ontology.values.keys()):
         raise MigrationError(f"{fact}: {unknown[0]} is not of the ontology: add a step for it")
     return merge_entity(ontology, stated)

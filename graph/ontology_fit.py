@@ -58,7 +58,7 @@ def _unknown(ontology: Ontology, claim: object) -> list[str]:
         terms = [name for name in claim.values if name not in ontology.values]
         known = claim.class_name in ontology.classes and class_of(ontology, claim.id) == claim.class_name
         return terms if known else [claim.class_name, *terms]
-    start, type_, end = claim.start, claim.type, claim.end  # type: ignore[attr-defined]
+    start, type_, end = claim.start, claim.type, claim.end  # type: ignore[attr-defined]  # the other kind
     unknown = [id for id in (start, end) if class_of(ontology, id) is None]
     return unknown if type_ in ontology.relationships else [type_, *unknown]
 

@@ -148,6 +148,6 @@ async def proposal_of(database: Database, one: str, other: str) -> Proposal | No
 
 def proposal_from(row: Mapping[str, object]) -> Proposal:
     """From the properties of its node."""
-    values = {**row, "evidence": tuple(row["evidence"])}  # type: ignore[arg-type]
+    values = {**row, "evidence": tuple(row["evidence"])}  # type: ignore[arg-type]  # as it was written
     del values["pair"]
-    return Proposal(**values)  # type: ignore[arg-type]
+    return Proposal(**values)  # type: ignore[arg-type]  # as above

@@ -133,7 +133,7 @@ async def _carry_out(
             vouched
             or _touches_access(schema, transitions)
             or any(
-                schema.shapes.ontology.relationships[one.claim.type].access_bearing  # type: ignore[union-attr]
+                schema.shapes.ontology.relationships[one.claim.type].access_bearing  # type: ignore[union-attr]  # relationships
                 for one in written.relationships
             )
         )

@@ -63,7 +63,7 @@ class Embedder:
     def _loaded(self) -> SentenceTransformer:
         if self._model is None:
             from sentence_transformers import SentenceTransformer  # noqa: PLC0415  torch: seconds, memory
-            from transformers.utils import logging  # noqa: PLC0415
+            from transformers.utils import logging  # noqa: PLC0415  as above
 
             logging.disable_progress_bar()
             self._model = SentenceTransformer(str(model_folder()), device="cpu", local_files_only=True)

@@ -117,8 +117,8 @@ def _convert_once(gguf: Path, digest: str, folder: Path) -> None:
 def _convert(gguf: Path, folder: Path) -> None:
     _say("loading the converter")
     import torch  # noqa: PLC0415  half a gigabyte, for this process alone
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: PLC0415
-    from transformers.utils import logging  # noqa: PLC0415
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: PLC0415  as above
+    from transformers.utils import logging  # noqa: PLC0415  as above
 
     logging.disable_progress_bar()
     _say(f"reading {gguf.name}")

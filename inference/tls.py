@@ -19,7 +19,7 @@ class _Checked(ssl.SSLObject):
         """The handshake proves that the key is there; then the certificate must be the one."""
         super().do_handshake()
         found = self.getpeercert(binary_form=True)
-        if found is None or digest(found) != self.context.digest:  # type: ignore[attr-defined]
+        if found is None or digest(found) != self.context.digest:  # type: ignore[attr-defined]  # of our own
             raise NotTheNode("its TLS certificate is not the one that its statement binds it to")
         certificate, now = load_der_x509_certificate(found), datetime.now(UTC)
         if not certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc:

@@ -141,7 +141,7 @@ def _generator() -> Mapping[str, float]:
     """Requests a second where the answer costs nothing, with one client and with sixteen."""
     command = [sys.executable, "-m", "benchmarks.authorization.load", '{"allowed":true,"resolution":""}']
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None  # noqa: S101
+        assert server.stdout is not None  # noqa: S101  a pipe
         port = int(server.stdout.readline())
         bodies = ['{"tuple_key":{"user":"user:1","relation":"viewer","object":"document:1"}}'] * 20_000
         found = {
@@ -164,7 +164,7 @@ def _orgraph(folder: Path) -> Iterator[tuple[Api, int | None]]:
     command = [sys.executable, "-m", "benchmarks.authorization.orgraph", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stdout is not None  # noqa: S101
+            assert process.stdout is not None  # noqa: S101  a pipe
             port, token = process.stdout.readline().split()
             yield OpenFgaApi(int(port), "/openfga", {"Authorization": f"Bearer {token}"}), process.pid
         finally:

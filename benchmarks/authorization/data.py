@@ -142,7 +142,7 @@ class Question:
 
 def questions(size: Size, keys: Sequence[TupleKey], count: int) -> list[Question]:
     """A half of random people and documents; the rest of people and what is shared with them somehow."""
-    choose = random.Random(60)  # noqa: S311
+    choose = random.Random(60)  # noqa: S311  the same at each run
     shared = [k for k in choose.sample(keys, min(len(keys), count * 4)) if k.object.startswith("document:")]
     asked = []
     while len(asked) < count:
