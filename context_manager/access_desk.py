@@ -18,7 +18,7 @@ from graph.administration import Administration
 from graph.audiences import VIEWER
 from graph.claims import Claim, SourcePolicy
 from graph.database import Database
-from graph.merges import Merges
+from graph.merges import Merges, standing_around
 from graph.reads import Asker, Reader
 from graph.rebac.relation_tuples import TupleKey
 from graph.store import FactStore
@@ -57,10 +57,13 @@ class AccessDesk:
         """What the asker may decide now."""
         now = datetime.now(UTC)
         snapshot = await access_snapshot(self.database, self.ontology, self.model, self.policies, now)
+        persons = snapshot.persons(asker.account)
+        merges = await standing_around(self.database, persons)
         return Rights(
             asker,
             snapshot,
-            snapshot.persons(asker.account),
+            persons,
+            persons.union(*((one.kept, one.other) for one in merges)),
             snapshot.check(asker.account, "administrator", self.organization.id),
         )
 
@@ -129,6 +132,8 @@ class Rights:
     snapshot: AccessSnapshot
     persons: frozenset[str]
     """Whose account asks; nobody's for one that no source vouches for."""
+    same: frozenset[str]
+    """These, and all that were decided to be one with them, whoever may see it."""
     administrator: bool
 
     def may_take(self, collection: str) -> bool:
@@ -158,7 +163,7 @@ class Rights:
     def other_person_than(self, account: str | None) -> bool:
         """Whether the asker is certainly somebody else than the person of that account."""
         theirs = frozenset() if account is None else self.snapshot.persons(account)
-        return bool(self.persons and theirs) and self.persons.isdisjoint(theirs)
+        return bool(self.persons and theirs) and self.same.isdisjoint(theirs)
 
 
 def check_reason(reason: str) -> None:

@@ -71,23 +71,28 @@ def search(base: Path, globs: list[str]) -> Iterator[tuple[Path, str] | Problem]
     yield from _inside(base, names)
 
 
-def listing(files: Iterable[tuple[Path, str] | Problem]) -> str:
-    """A digest of name, size and times of change of files, as `find` and `search` yield them.
+def stamps(files: Iterable[tuple[Path, str] | Problem]) -> dict[str, str]:
+    """A digest of size and times of change of each file, by name, as `find` and `search` yield them.
 
-    It stands for their content: a file that changed in the last seconds, in which another change could
-    leave all three as they are, makes it one that never comes again.
+    It stands for its content: of a file that changed in the last seconds, in which another change could
+    leave all of them as they are, it is one that never comes again.
     """
-    digest, now = hashlib.sha256(), time.time_ns()
-    for found in files:
-        if isinstance(found, Problem):
-            digest.update(repr(found).encode(errors="replace"))
+    found, now = dict[str, str](), time.time_ns()
+    for file in files:
+        if isinstance(file, Problem):
+            found[file.place] = repr(file)
             continue
-        path, name = found
+        path, name = file
         status = path.stat()
         fresh = now if now - status.st_mtime_ns < _FRESH_NS else 0
-        times = f"{status.st_mtime_ns} {status.st_ctime_ns} {fresh}"
-        digest.update(f"{name} {status.st_size} {times}\n".encode(errors="replace"))
-    return digest.hexdigest()
+        text = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {fresh}"
+        found[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return found
+
+
+def listing(files: Iterable[tuple[Path, str] | Problem]) -> str:
+    """A digest of names and `stamps`."""
+    return hashlib.sha256(repr(sorted(stamps(files).items())).encode(errors="replace")).hexdigest()
 
 
 def _inside(base: Path, names: list[str]) -> Iterator[tuple[Path, str] | Problem]:

@@ -17,6 +17,7 @@ from discovery.connectors.table import build
 from discovery.pages import watched
 from discovery.rate import TokenBucket
 from discovery.sources import OrganizationConfig, SourceConfig
+from graph.claims import Claim
 
 #: Claims in one transaction.
 BATCH = 500
@@ -61,6 +62,9 @@ class Wanted:
     """Ids by full names, for connectors that look into text."""
     pushed: Callable[[], Resources]
     """What is kept of pushes, for the thread that reads."""
+    held: Callable[[str], Iterator[Claim]]
+    """What the source claims in a scope, for the thread that tells its changes. Raises PositionLostError
+    where the scope is to be read whole."""
     bucket: TokenBucket | None
     """Of a source that may not be asked for pages as quickly as they come."""
 
@@ -72,7 +76,7 @@ Reader = Callable[[Wanted], Awaitable[Reading]]
 async def in_threads(wanted: Wanted) -> Reading:
     """Read in this process: a thread for each scope, one after the other."""
     connector = await asyncio.to_thread(
-        build, wanted.organization, wanted.source, wanted.known_names, wanted.pushed
+        build, wanted.organization, wanted.source, wanted.known_names, wanted.pushed, wanted.held
     )
     return _InThreads(connector, wanted.bucket)
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from importlib.metadata import version
+from typing import Any, TypeVar
 
 from neo4j.exceptions import DatabaseError, ServiceUnavailable, SessionExpired
 
@@ -39,14 +49,20 @@ from graph.claims import Claim
 from graph.crawl import Crawl, Step
 from graph.database import Database
 from graph.lease import CrawlBusyError, LeaseLostError
+from graph.pages import pages_of
+from graph.quarantine import is_quarantined
 from graph.store import FactStore
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Of one scope, that are told one by one.
 MOST_PROBLEMS = 1_000
 #: How often a scope is begun again whose reader went away.
 _READERS = 3
+#: Of claims, that are looked at at once.
+_PAGES = 50
 #: What of a source says when it is crawled, and not what it claims.
 _SCHEDULING = {
     "options", "every", "cron", "watch", "webhook", "pages_per_second", "max_age", "brake",
@@ -151,7 +167,8 @@ class Runner:
         pushed = self._pushed(source, asyncio.get_running_loop())
         rate = source.pages_per_second
         bucket = None if rate is None else self.buckets.setdefault(source.name, TokenBucket(rate))
-        return Wanted(self.organization, source, names, pushed, bucket)
+        held = self._held(source, asyncio.get_running_loop())
+        return Wanted(self.organization, source, names, pushed, held, bucket)
 
     def _pushed(self, source: SourceConfig, loop: asyncio.AbstractEventLoop) -> Callable[[], Resources]:
         """What was pushed to the source, for the thread that reads."""
@@ -162,6 +179,25 @@ class Runner:
             )
 
         return lambda: asyncio.run_coroutine_threadsafe(read(), loop).result()
+
+    def _held(
+        self, source: SourceConfig, loop: asyncio.AbstractEventLoop
+    ) -> Callable[[str], Iterator[Claim]]:
+        """What the source claims in a scope, page by page, for the thread that reads."""
+
+        def wait(work: Coroutine[Any, Any, T]) -> T:
+            return asyncio.run_coroutine_threadsafe(work, loop).result()
+
+        def held(scope: str) -> Iterator[Claim]:
+            if wait(is_quarantined(self.database, source.name, scope)):
+                raise PositionLostError("what is quarantined of it is read again")
+            after = -1
+            while pages := wait(pages_of(self.database, (source.name, scope), after, _PAGES)):
+                for page in pages:
+                    yield from (one.claim for one in page.claims.values())
+                after = pages[-1].number
+
+        return held
 
     async def _tell(self, source: str, record: UnderWay, scope: ScopeReport) -> None:
         self.progress(source, scope)
@@ -279,7 +315,8 @@ class _ScopeCrawl:
             self.report = replace(self.report, claims=self.report.claims + len(claims))
             if claims:
                 yield claims
-            await self.tell(self.report)  # a source that makes one wait is told of before its batch is written
+            # A source that makes one wait is told of before its batch is written.
+            await self.tell(self.report)
 
     async def follow(self, changes: AsyncGenerator[Sequence[Change], None], position: str) -> ScopeReport:
         """Take the changes since a position, each in a revision; what did not change stands."""

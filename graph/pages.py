@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from graph.database import Database
 from graph.digests import ENTRY
 from graph.facts import Stated
 from graph.tuples import Scope, Transaction
@@ -59,6 +60,19 @@ def opened(row: Mapping[str, Any]) -> Page:
         {one.fact: one for one in claims},
         {one.fact: index[at * ENTRY : (at + 1) * ENTRY] for at, one in enumerate(claims)},
     )
+
+
+async def pages_of(database: Database, scope: Scope, after: int, limit: int) -> list[Page]:
+    """So many of the pages of a scope with higher numbers, in their order."""
+    records = await database.read(
+        """MATCH (p:_Page {source: $source, scope: $scope}) WHERE p.number > $after
+           RETURN p {.*} AS row ORDER BY p.number LIMIT $limit""",
+        source=scope[0],
+        scope=scope[1],
+        after=after,
+        limit=limit,
+    )
+    return [opened(record["row"]) for record in records]
 
 
 class Pages:

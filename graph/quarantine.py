@@ -24,6 +24,14 @@ class Quarantined:
     violation: Violation
 
 
+async def is_quarantined(database: Database, source: str, scope: str) -> bool:
+    """Whether anything of the scope is kept out."""
+    found = await database.read(
+        "MATCH (q:_Quarantined {source: $source, scope: $scope}) RETURN 1 LIMIT 1", source=source, scope=scope
+    )
+    return bool(found)
+
+
 async def quarantined(database: Database, source: str | None = None) -> Sequence[Quarantined]:
     """What is kept out, of one source or of all, whoever may see it."""
     records = await database.read(

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from discovery.connector import Change, Connector, Item, Position, Problem, only_if_unchanged
+from discovery.connector import Change, Connector, Item, Position, PositionLostError, Problem
 from discovery.connectors.handling_rules import handling_rules
 from discovery.dates import effective_from
 from discovery.docx import read_docx
-from discovery.files import UnreadableError, listing, locate, read_bytes, read_text, search
+from discovery.files import UnreadableError, locate, read_bytes, read_text, search, stamps
+from discovery.folder_position import FolderPosition
 from discovery.html import read_html
 from discovery.markdown import read_markdown
 from discovery.names import names_of
@@ -28,7 +31,8 @@ from discovery.slugs import slug
 from discovery.sources import OrganizationConfig, SourceConfig
 from discovery.text import mentions
 from discovery.titles import documents_of, is_title, referred
-from graph.claims import Claim, EntityClaim, RelationshipClaim, Value, entity_id
+from graph.claims import Claim, EntityClaim, RelationshipClaim, Value, entity_id, subject
+from graph.facts import fact_of
 
 _CLASSES = {"document": "Document", "policy": "Policy", "plan_summary": "PlanSummary"}
 #: Documents whose passages go to spaCy together.
@@ -36,6 +40,12 @@ _BATCH = 20
 #: Bytes of a Markdown file. One that is written to be hard takes minutes to parse beyond.
 _MAX_MARKDOWN = 1_000_000
 _MAX_HTML = 10_000_000
+#: Files that changed and are read alone, in one transaction; where there are more, all are read.
+_FEW = 50
+#: Whose links are not read.
+_WITHOUT_LINKS = {".pdf", ".docx"}
+#: What the key of a document's second handling rule ends in.
+_FURTHER = re.compile(r"/\d+$")
 
 
 class DocumentsOptions(Options):
@@ -48,10 +58,15 @@ class DocumentsOptions(Options):
 
 
 def connect(
-    organization: OrganizationConfig, source: SourceConfig, known_names: Mapping[str, str]
+    organization: OrganizationConfig,
+    source: SourceConfig,
+    known_names: Mapping[str, str],
+    held: Callable[[str], Iterator[Claim]],
 ) -> Connector:
-    """`known_names`: ids of the entities that the text may mention, by their names."""
-    return DocumentsConnector(organization, source, parse_options(DocumentsOptions, source), known_names)
+    """`known_names`: ids of the entities that the text may mention, by their names; `held`: what is claimed
+    of a scope."""
+    options = parse_options(DocumentsOptions, source)
+    return DocumentsConnector(organization, source, options, known_names, held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +86,76 @@ class DocumentsConnector:
     source: SourceConfig
     options: DocumentsOptions
     known_names: Mapping[str, str]
+    held: Callable[[str], Iterator[Claim]]
 
     def scopes(self) -> Sequence[str]:
         return (" ".join((self.options.path, *self.options.glob)),)
 
     def changes(self, scope: str, position: str) -> Iterator[Change]:
-        yield from only_if_unchanged(position, self._position())
+        """Reads the files that changed. What they said before, and what the others say, is as it is held."""
+        found = self._found()
+        now = self._position(found)
+        if now.text() == position:
+            return
+        came, changed, went = now.since(FolderPosition.parsed(position))
+        if len(came) + len(changed) + len(went) > _FEW:
+            raise PositionLostError(f"{len(came) + len(changed) + len(went)} files changed")
+        if any(isinstance(item, Problem) for item in found):
+            raise PositionLostError("not all files can be read")
+        files = {name: path for path, name in (item for item in found if not isinstance(item, Problem))}
+        yield self._change(scope, now, files, came | changed, went, bool(came or went))
 
-    def _position(self) -> str:
-        base = locate(self.organization, self.options.path)
+    def _change(  # noqa: PLR0913, PLR0917  what changed, and of what
+        self,
+        scope: str,
+        now: FolderPosition,
+        files: Mapping[str, Path],
+        read: Set[str],
+        went: Set[str],
+        others: bool,
+    ) -> Change:
+        """`others`: whether links of files that did not change may lead elsewhere."""
+        parts, said = Parts(self.organization, self.source), _Said()
+        told: dict[str, Claim] = {}
+        problems: list[Problem] = []
+        texts = self._documents([(files[name], name) for name in sorted(read)], files.keys(), parts, said)
+        links = self._all_links(files, files.keys() - read) if others else ()
+        for item in chain(texts, links):
+            if isinstance(item, Problem):
+                problems.append(item)
+            else:
+                told.setdefault(fact_of(item), item)
+        before: dict[str, Claim] = {}
+        referred_before: dict[str, Claim] = {}
+        links_before: dict[str, Claim] = {}
+        again, standing = {self._id(name) for name in read | went}, 0
+        for claim in self.held(scope):
+            standing += 1
+            document = self._document_of(subject(claim))
+            if document in again:
+                before[fact_of(claim)] = claim
+            elif isinstance(claim, EntityClaim):
+                if self.options.mentions:
+                    said.add(claim, document)
+            elif claim.type == "REFERS_TO":
+                kept = links_before if claim.start == document else referred_before
+                kept[fact_of(claim)] = claim
+        if others:
+            before |= links_before
+        told |= {fact_of(claim): claim for claim in said.references(self._known())}
+        before |= referred_before
+        if problems:
+            return Change(None, tuple(told.values()), (), problems, standing)
+        gone = [claim for fact, claim in before.items() if fact not in told]
+        news = [claim for fact, claim in told.items() if before.get(fact) != claim]
+        return Change(now.text(), news, gone, (), standing)
+
+    def _found(self) -> list[tuple[Path, str] | Problem]:
+        return list(search(locate(self.organization, self.options.path), list(self.options.glob)))
+
+    def _position(self, found: Iterable[tuple[Path, str] | Problem]) -> FolderPosition:
         names = hashlib.sha256(repr(sorted(self._known().items())).encode(errors="replace")).hexdigest()
-        return f"{self.options.digest()} {names} {listing(search(base, list(self.options.glob)))}"
+        return FolderPosition(f"{self.options.digest()} {names}", stamps(found))
 
     def _known(self) -> Mapping[str, str]:
         """Without its own documents, whose titles it reads anyway."""
@@ -90,14 +164,21 @@ class DocumentsConnector:
         return {name: id_ for name, id_ in known.items() if not id_.startswith(own)}
 
     def read(self, scope: str) -> Iterator[Item]:
-        position = self._position()
-        parts = Parts(self.organization, self.source)
-        found = list(search(locate(self.organization, self.options.path), list(self.options.glob)))
+        found = self._found()
+        position = self._position(found)
+        parts, said = Parts(self.organization, self.source), _Said()
         yield from (item for item in found if isinstance(item, Problem))
         files = [item for item in found if not isinstance(item, Problem)]
-        names = frozenset(name for _, name in files)
-        known, said = self._known(), _Said()
         yield from parts.classifications()
+        yield from self._documents(files, frozenset(name for _, name in files), parts, said)
+        yield from said.references(self._known())
+        yield Position(position.text())
+
+    def _documents(
+        self, files: Sequence[tuple[Path, str]], names: Set[str], parts: Parts, said: _Said
+    ) -> Iterator[Claim | Problem]:
+        """What files say, but for whom their passages refer to by title: that `said` knows at the end."""
+        known = self._known()
         for start in range(0, len(files), _BATCH):
             passages: list[EntityClaim] = []
             for path, name in files[start : start + _BATCH]:
@@ -108,11 +189,33 @@ class DocumentsConnector:
                     if claim.class_name == "Passage":
                         passages.append(claim)
                     if self.options.mentions:
-                        said.add(claim)
+                        said.add(claim, self._id(name))
             if known:
                 yield from _mentions(passages, known)
-        yield from said.references(known)
-        yield Position(position)
+
+    def _all_links(self, files: Mapping[str, Path], unchanged: Set[str]) -> Iterator[Claim | Problem]:
+        """What documents that did not change link to, among the files that there are now."""
+        for name in sorted(unchanged):
+            if files[name].suffix.lower() not in _WITHOUT_LINKS:
+                try:
+                    text = _read(files[name], name)
+                except UnreadableError as error:
+                    yield Problem(name, str(error))
+                    continue
+                yield from self._links(name, text.links, files.keys())
+
+    def _links(self, name: str, links: Sequence[str], names: Set[str]) -> Iterator[Claim]:
+        for target in sorted(_targets(name, links, names)):
+            yield RelationshipClaim(self._id(name), "REFERS_TO", self._id(target), name)
+
+    def _document_of(self, id_: str) -> str:
+        """The document that an entity of this source is of: itself, or what it is a part of."""
+        kind, _, key = id_.partition(":")
+        if kind == "passage":
+            key = key.rpartition("/")[0]
+        elif kind == "handling_rule":
+            key = _FURTHER.sub("", key)
+        return f"{self.options.kind}:{key}"
 
     def _id(self, name: str) -> str:
         return entity_id(self.options.kind, f"{self.source.name}/{name}")
@@ -136,8 +239,7 @@ class DocumentsConnector:
         claim = EntityClaim(document, _CLASSES[self.options.kind], collection, values, f"{name}:1")
         yield claim
         yield from parts.classified(document, f"{name}:1", name)
-        for target in sorted(_targets(name, text.links, names)):
-            yield RelationshipClaim(document, "REFERS_TO", self._id(target), name)
+        yield from self._links(name, text.links, names)
         yield from self._passages(document, name, text, parts)
         if self.options.kind == "policy" and "handling" in text.front_matter:
             yield from handling_rules(text.front_matter["handling"], f"{self.source.name}/{name}", claim)
@@ -174,12 +276,13 @@ class _Said:
     places: list[tuple[str, str, str, Sequence[tuple[str, ...]]]] = field(default_factory=list)
     """Of a passage: its document, its id, its evidence, and what `referred` found in it."""
 
-    def add(self, claim: EntityClaim) -> None:
+    def add(self, claim: EntityClaim, document: str) -> None:
+        """Of a document, or a passage of it."""
         name = str(claim.values["name"])
         if claim.class_name in _CLASSES.values():
             self.titles.append((claim.id, {"name": name}))
         elif claim.class_name == "Passage" and (places := referred(str(claim.values["text"]))):
-            self.places.append((self.titles[-1][0], claim.id, claim.evidence, places))
+            self.places.append((document, claim.id, claim.evidence, places))
 
     def references(self, known: Mapping[str, str]) -> Iterator[Claim]:
         others = [(id_, {"name": name}) for name, id_ in known.items() if is_title(name)]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 
 from discovery import configuration
-from discovery.connector import Connector
+from discovery.connector import Connector, PositionLostError
 from discovery.connectors import (
     bpmn,
     codeowners,
@@ -28,6 +28,7 @@ from discovery.connectors import (
     sql,
 )
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
+from graph.claims import Claim
 from graph.tuples import CONFIGURATION
 
 #: Group of entry points, `name = "package.module:connect"`, with `connect(organization, source)`.
@@ -58,21 +59,28 @@ def nothing_pushed() -> scim_push.Resources:
     return scim_push.Resources((), 0)
 
 
+def nothing_known(scope: str) -> Iterator[Claim]:
+    """For where nobody knows what the graph holds."""
+    raise PositionLostError(f"what {scope} said before is not known here")
+
+
 def build(
     organization: OrganizationConfig,
     source: SourceConfig,
     known_names: Mapping[str, str],
     pushed: Callable[[], scim_push.Resources] = nothing_pushed,
+    held: Callable[[str], Iterator[Claim]] = nothing_known,
 ) -> Connector:
-    """The connector of a source; `known_names`, ids by full names, is for those that look into text, and
-    `pushed`, what is kept of pushes, for those that are pushed to.
+    """The connector of a source; `known_names`, ids by full names, is for those that look into text,
+    `pushed`, what is kept of pushes, for those that are pushed to, and `held`, what the source claims in a
+    scope, for those that tell by it what a file that changed said before.
 
     Raises ConfigurationError for an unknown connector or options that are wrong.
     """
     if source.name == CONFIGURATION:
         return configuration.connect(organization, source)
     if source.connector == "documents":
-        return documents.connect(organization, source, known_names)
+        return documents.connect(organization, source, known_names, held)
     if source.connector == "scim-push":
         return scim_push.connect(organization, source, pushed)
     if source.connector in CONNECTORS:

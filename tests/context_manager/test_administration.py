@@ -475,6 +475,7 @@ async def test_what_changed_for_whom_is_told_between_two_revisions(acme: Acme) -
     assert await told(ROOT, middle, end, None) == [went, disabled]
     assert await told(HANA, start, end, WARD) == []
     await begin_epoch(acme.desk.database, end + 3)
+    await acme.crawl()
     for after, until in ((end + 1, end + 4), (start, end + 3)):
         assert "was lost when the database was restored" in await refusal(
             questions.changes_between(acme.desk, ROOT, after, until, None)

@@ -22,7 +22,7 @@ from graph.merges import KEY, MergeError, decisions
 from graph.reads import Asker
 from ontologies import load
 from ontologies.ontology import Binding
-from tests.context_manager.test_administration import ADA, HANA, HR, LENA, ROOT, TOM, WHY, Acme
+from tests.context_manager.test_administration import ADA, BOARD, HANA, HR, LENA, ROOT, TOM, WHY, Acme
 from tests.graph.identity_world import CODE, CONFIGURATION
 
 ALL = "collection:all"
@@ -267,6 +267,17 @@ async def test_what_a_person_undid_a_key_does_not_decide_again(acme: Reviewed) -
     await acme.follow()
     await compare_all(acme.resolver, acme.desk.database, acme.desk.merges, acme.desk.audit)
     assert await decisions(acme.desk.database, standing=True) == []
+
+
+async def test_who_is_one_is_no_second_person(acme: Reviewed) -> None:
+    """What takes two is not confirmed by the second account of who decided it, as long as they are one."""
+    entry = await administration.grant(acme.desk, HANA, "person:ada", BOARD, WHY, None)
+    made = await review.merge(acme.desk, ROOT, "person:hana", "person:tom", WHY)
+    with pytest.raises(AccessRefused):
+        await administration.confirm(acme.desk, TOM, entry.id)
+    await review.undo(acme.desk, ROOT, made.id, "two after all")
+    confirmed = await administration.confirm(acme.desk, TOM, entry.id)
+    assert confirmed.state(datetime.now(UTC)) == "standing"
 
 
 async def test_an_account_is_linked_by_review_with_the_difference_shown(acme: Reviewed) -> None:
