@@ -28,7 +28,7 @@ BY_WORDING, BY_MODEL = 0.7, 0.5
 #: Passages that a model reads after one crawl; the others wait for the next.
 _AT_ONCE = 200
 #: Of the way rules are read: another, and all passages are read again.
-_VERSION = "2"
+_VERSION = "3"
 
 
 @dataclass(slots=True)
