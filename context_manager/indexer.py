@@ -16,7 +16,10 @@ log = logging.getLogger(__name__)
 
 CONSUMER = "embeddings"
 _REVISIONS = 20
+_READ = 512
+"""Entities read at once, and embedded by length: the model pads each text to the longest of its batch."""
 _TEXTS = 64
+"""Embedded at once: a question does not wait for more."""
 
 
 async def index_pending(
@@ -39,12 +42,16 @@ async def index_pending(
             if change.kind == "entity" and change.after is not None
         )
         ids = list(changed)
-        for start in range(0, len(ids), _TEXTS):
-            found = await entities(database, ontology, ids[start : start + _TEXTS])
-            vectors = await embedder.embed([description(ontology, entity) for entity in found])
-            await set_embeddings(database, {e.id: v for e, v in zip(found, vectors, strict=True)})
-            done += len(found)
-            progress(done)
+        for start in range(0, len(ids), _READ):
+            found = await entities(database, ontology, ids[start : start + _READ])
+            texts = {entity.id: description(ontology, entity) for entity in found}
+            by_length = sorted(texts, key=lambda id_: len(texts[id_]))
+            for first in range(0, len(by_length), _TEXTS):
+                alike = by_length[first : first + _TEXTS]
+                vectors = await embedder.embed([texts[id_] for id_ in alike])
+                await set_embeddings(database, dict(zip(alike, vectors, strict=True)))
+                done += len(alike)
+                progress(done)
         reached = revisions[-1].number
         await advance(database, CONSUMER, reached)
     return reached
