@@ -7,7 +7,7 @@ not, and those take the way of all others (`graph.writer`), in the same transact
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, LiteralString
 
@@ -16,6 +16,7 @@ from neo4j import AsyncManagedTransaction
 from graph.audiences import assign_placed, decided_by, places
 from graph.claims import EntityClaim
 from graph.facts import IN_COLLECTION, EntityFact, Stated, merge_entity
+from graph.tuples import Scope
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.shapes import Shapes
 
@@ -65,18 +66,19 @@ class Bulk:
     tx: AsyncManagedTransaction
     shapes: Shapes
     model: AuthorizationModel
-    revision: int
+    revisions: Mapping[Scope, int]
+    """By source and scope: the revision of what it claims."""
     pages: Mapping[str, int]
     """By fact: the page that each of the claims will be in."""
     aside: bool
     """Whether there are facts aside."""
     shared: Collection[str]
-    """Relationship types of which some may stand that this scope does not claim."""
+    """Relationship types of which some may stand that these scopes do not claim."""
     audiences: dict[tuple[str, str], int | None]
     """By class and collection, those that this transaction has found."""
 
     async def write(self, claims: Iterable[Stated]) -> Written:
-        """Write plain claims of one source; entities first."""
+        """Write plain claims; entities first."""
         written = Written()
         entities: dict[tuple[str, str], list[Stated]] = defaultdict(list)
         relationships: dict[str, list[Stated]] = defaultdict(list)
@@ -123,16 +125,15 @@ class Bulk:
         """Those that are written: all, or none where their collection does not stand."""
         facts = [merge_entity(self.shapes.ontology, [one]) for one in new]
         rows = [
-            [fact.id, _stored(fact.properties() | {"pages": [self.pages[fact.id]]}), fact.confidence]
-            for fact in facts
+            [fact.id, _stored(fact.properties() | {"pages": [self.pages[fact.id]]}), fact.confidence, by]
+            for fact, by in zip(facts, self._by(new), strict=True)
         ]
         result = await self.tx.run(
             _CREATE_ENTITIES.replace("LABELS", "&".join(map(_name, self.shapes.ontology.labels(class_name)))),
             collection=collection,
             rows=rows,
-            since=self.revision,
+            of=self._of(),
             audience=audience,
-            sources=[new[0].source],
         )
         return facts if (await result.single(strict=True))["written"] else ()
 
@@ -142,16 +143,11 @@ class Bulk:
         if not new:
             return
         rows = [
-            [claim.start, claim.end, [self.pages[one.fact]], claim.confidence, number]  # type: ignore[union-attr]  # relationships
-            for number, one in enumerate(new)
+            [claim.start, claim.end, [self.pages[one.fact]], claim.confidence, number, by]  # type: ignore[union-attr]  # relationships
+            for number, (one, by) in enumerate(zip(new, self._by(new), strict=True))
             for claim in (one.claim,)
         ]
-        result = await self.tx.run(
-            self._relationship_query(type_),
-            rows=rows,
-            sources=[new[0].source],
-            since=self.revision,
-        )
+        result = await self.tx.run(self._relationship_query(type_), rows=rows, of=self._of())
         record = await result.single(strict=True)
         left = set(record["stood"])
         if record["met"] < len(new):
@@ -162,6 +158,15 @@ class Bulk:
         written.relationships += (
             [one for number, one in enumerate(new) if number not in left] if left else new
         )
+
+    def _of(self) -> list[list[Any]]:
+        """Revision and sources of what each scope claims."""
+        return [[revision, [source]] for (source, _), revision in self.revisions.items()]
+
+    def _by(self, claims: Iterable[Stated]) -> Iterator[int]:
+        """The place in `_of` of each claim's scope."""
+        at = {by: number for number, by in enumerate(self.revisions)}
+        return (at[one.by] for one in claims)
 
     def _relationship_query(self, type_: str) -> LiteralString:
         query = _MERGE if type_ in self.shared else _CREATE
@@ -183,9 +188,9 @@ def _name(name: str) -> str:
 _CREATE_ENTITIES: LiteralString = """
     MATCH (c:Entity {id: $collection})
     UNWIND $rows AS row
-    CREATE (n:LABELS {id: row[0], since: $since, audience: $audience})
+    CREATE (n:LABELS {id: row[0], since: $of[row[3]][0], audience: $audience})
     SET n += row[1]
-    CREATE (n)-[:IN_COLLECTION {sources: $sources, confidence: row[2], since: $since}]->(c)
+    CREATE (n)-[:IN_COLLECTION {sources: $of[row[3]][1], confidence: row[2], since: $of[row[3]][0]}]->(c)
     RETURN count(n) AS written
     """
 #: Where nobody else claims any, none can stand.
@@ -193,15 +198,17 @@ _CREATE = """
     UNWIND $rows AS row
     MATCH (a:Entity {id: row[0]})
     MATCH (b:Entity {id: row[1]})
-    CREATE (a)-[:TYPE {sources: $sources, confidence: row[3], since: $since, pages: row[2]}]->(b)
+    WITH row, a, b, $of[row[5]] AS of
+    CREATE (a)-[:TYPE {sources: of[1], confidence: row[3], since: of[0], pages: row[2]}]->(b)
     RETURN count(*) AS met, collect(null) AS stood
     """
 _MERGE = """
     UNWIND $rows AS row
     MATCH (a:Entity {id: row[0]})
     MATCH (b:Entity {id: row[1]})
+    WITH row, a, b, $of[row[5]] AS of
     MERGE (a)-[r:TYPE]->(b)
-    ON CREATE SET r.sources = $sources, r.confidence = row[3], r.since = $since, r.pages = row[2]
+    ON CREATE SET r.sources = of[1], r.confidence = row[3], r.since = of[0], r.pages = row[2]
     WITH row, r.pages = row[2] AS created
     RETURN count(*) AS met, collect(CASE WHEN created THEN null ELSE row[4] END) AS stood
     """

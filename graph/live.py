@@ -25,8 +25,8 @@ class Place:
     """Where the store keeps a fact."""
 
     status: Status
-    since: int
-    """Revision since which it is known as it is."""
+    since: int | None
+    """Revision since which it is known as it is; None for the one that is being made."""
     pages: tuple[int, ...]
     """Those that hold the claims on it; none for a placement, which follows from its entity's."""
     audience: int | None = None
@@ -70,12 +70,12 @@ def transition(
     before: tuple[Fact, Place] | None,
     after: Standing | None,
     pages: tuple[int, ...],
-    revision: int,
 ) -> Transition:
     """The fact keeps the revision since which it is known while it says the same."""
     if after is None:
         return Transition(id, before, None)
-    since, audience = revision, None
+    since: int | None = None
+    audience = None
     if before is not None:
         audience = before[1].audience
         if before[0] == after.fact and before[1].status != "waiting":
@@ -202,13 +202,13 @@ async def write(tx: AsyncManagedTransaction, rows: Rows) -> None:
         await tx.run(WRITE, facts=rows)
 
 
-def rows_of(ontology: Ontology, transitions: Sequence[Transition], revision: int, now: datetime) -> Rows:
-    """`$facts` of `WRITE` for them; none where nothing is to be written."""
+def rows_of(ontology: Ontology, transitions: Iterable[tuple[Transition, int]], now: datetime) -> Rows:
+    """`$facts` of `WRITE` for them, each with its revision; none where nothing is to be written."""
     rows: dict[str, list[Any]] = {name: [] for name in _ROWS}
-    for one in transitions:
+    for one, revision in transitions:
         if one.before != one.after:
-            _write_live(rows, ontology, one)
-            _write_aside(rows, one)
+            _write_live(rows, ontology, one, revision)
+            _write_aside(rows, one, revision)
             if one.before is not None and one.was_known is not None and one.was_known != one.is_known:
                 rows["versions"].append(_version(one.id, *one.before) | {"until": revision})
         _write_bound(rows, one, now)
@@ -253,11 +253,11 @@ WRITE: LiteralString = """
     """
 
 
-def _write_live(rows: Mapping[str, list[Any]], ontology: Ontology, one: Transition) -> None:
+def _write_live(rows: Mapping[str, list[Any]], ontology: Ontology, one: Transition, revision: int) -> None:
     was, is_ = one.was_live, one.is_live
     if is_ is not None and one.after is not None:
         place = one.after[1]
-        properties = is_.properties() | {"since": place.since, "pages": list(place.pages) or None}
+        properties = is_.properties() | {"since": place.since or revision, "pages": list(place.pages) or None}
         if isinstance(is_, EntityFact):
             dropped = dict.fromkeys(was.properties(), None) if was else {}
             labels = list(ontology.labels(is_.class_name))
@@ -271,10 +271,11 @@ def _write_live(rows: Mapping[str, list[Any]], ontology: Ontology, one: Transiti
         rows["gone"].append(one.id)
 
 
-def _write_aside(rows: Mapping[str, list[Any]], one: Transition) -> None:
+def _write_aside(rows: Mapping[str, list[Any]], one: Transition, revision: int) -> None:
     if one.after is not None and not one.is_live:
         fact, place = one.after
         row = _version(one.id, fact, place) | {"status": place.status, "pages": list(place.pages) or None}
+        row["since"] = place.since or revision
         rows[place.status].append(row)
     elif one.before is not None and not one.was_live:
         rows["settled"].append(one.id)

@@ -102,6 +102,10 @@ class Order:
     reached: Mapping[str, str] = field(default_factory=dict)
     """What is kept of how far the scope is read with this."""
 
+    @property
+    def by(self) -> Scope:
+        return self.source, self.scope
+
     def size(self) -> int:
         """How many facts it may change."""
         return len(self.new) + sum(map(len, self.withdrawn.values())) + len(self.recheck) + len(self.refused)
@@ -135,6 +139,20 @@ class Outcome:
     """Whether what somebody may see can have changed."""
     moving: bool = False
     """Whether entities lost an audience that the next revision replaces."""
+
+
+def joined(orders: Sequence[Order]) -> Order:
+    """What independent orders are to do, as one; whose they are stands in their claims alone."""
+    if len(orders) == 1:
+        return orders[0]
+    return Order(
+        "",
+        "",
+        new={fact: one for order in orders for fact, one in order.new.items()},
+        plain=frozenset().union(*(order.plain for order in orders)),
+        entries={fact: entry for order in orders for fact, entry in order.entries.items()},
+        held={fact: page for order in orders for fact, page in order.held.items()},
+    )
 
 
 Orders = Callable[[Sequence[Outcome]], Iterable[Order]]

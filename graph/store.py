@@ -135,7 +135,7 @@ class FactStore:
 
     def _told(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
         """The same, once all here who wait for revisions know of them."""
-        self.database.latest.told(outcomes[-1].revision, _access(outcomes))
+        self.database.latest.told(max(one.revision for one in outcomes), _access(outcomes))
         return outcomes
 
     async def _follow_up(self, outcomes: Sequence[Outcome]) -> None:

@@ -33,6 +33,7 @@ class Work:
     schema: Schema
     state: State
     order: Order
+    """One, or what several independent ones are to do (`graph.order.joined`)."""
     pages: Pages
     target: Mapping[str, int]
     batch: Batch = field(init=False)
@@ -160,10 +161,8 @@ class Work:
         )
         before, after = self.batch.standing(self.batch.before), self.batch.standing(self.batch.after)
         await self._look_at({*before, *after})
-        revision = self.state.revision + 1
         found = [
-            self._transition(id, before.get(id), after.get(id), revision)
-            for id in dict.fromkeys((*before, *after))
+            self._transition(id, before.get(id), after.get(id)) for id in dict.fromkeys((*before, *after))
         ]
         unsettled = [
             one.id
@@ -176,21 +175,22 @@ class Work:
             found += await self._around({id: one for id, one in beside.items() if id not in told}, after)
         return found
 
-    async def shown(self, transitions: Iterable[Transition]) -> tuple[list[dict[str, Any]], bool]:
-        """What the feed tells of them; whether for some only those who vouch for them changed."""
+    async def shown(self, transitions: Iterable[Transition]) -> tuple[dict[str, dict[str, Any]], set[str]]:
+        """By fact, what the feed tells of them; and those of which only who vouches for them changed."""
         live_ones = [one for one in transitions if one.was_live or one.is_live]
         claims = await self._vouching(live_ones)
-        rows, vouched = [], False
+        rows, vouched = {}, set()
         for one in live_ones:
             was, is_ = one.was_live, one.is_live
             before, after = was and was.to_json(), is_ and is_.to_json()
             if one.id in claims:
                 old, new = claims[one.id]
                 before, after = before and before | {"claimedIn": old}, after and after | {"claimedIn": new}
-                vouched = vouched or (was == is_ and before != after)
+                if was == is_ and before != after:
+                    vouched.add(one.id)
             if before != after:
                 kind = "entity" if isinstance(one.fact, EntityFact) else "relationship"
-                rows.append({"kind": kind, "id": one.id, "before": before, "after": after})
+                rows[one.id] = {"kind": kind, "id": one.id, "before": before, "after": after}
         return rows, vouched
 
     async def _vouching(self, transitions: Iterable[Transition]) -> dict[str, tuple[Vouching, Vouching]]:
@@ -216,19 +216,16 @@ class Work:
             found[id] = vouching(before, end), vouching(after, end)
         return found
 
-    def _transition(
-        self, id: str, before: Standing | None, after: Standing | None, revision: int
-    ) -> Transition:
+    def _transition(self, id: str, before: Standing | None, after: Standing | None) -> Transition:
         place = self.places.get(id)
         was = (before.fact, place) if before is not None and place is not None else None
         pages: tuple[int, ...] = ()
         if after is not None and id in self.batch.after:
             pages = tuple(sorted({self._page(id, by) for by in self.batch.after[id]}))
-        return transition(id, was, after, pages, revision)
+        return transition(id, was, after, pages)
 
     def _page(self, fact: str, by: Scope) -> int:
-        ours = by == (self.order.source, self.order.scope)
-        if ours and fact in self.target and self.batch.after[fact][by] is self.order.new[fact]:
+        if fact in self.target and self.batch.after[fact][by] is self.order.new[fact]:
             return self.target[fact]
         return self.where[fact][by]
 
@@ -243,16 +240,15 @@ class Work:
             status = standing_of(fact, statuses.get(fact.start), statuses.get(fact.end), self.state.now)
             gone = fact.type == IN_COLLECTION and fact.start not in statuses  # it follows from its entity
             standing = None if gone else Standing(fact, status)
-            found.append(transition(id, (fact, place), standing, place.pages, self.state.revision + 1))
+            found.append(transition(id, (fact, place), standing, place.pages))
         return found
 
     def stands(self, stated: Stated) -> bool:
         """Whether the claim was accepted."""
         return self.batch.after.get(stated.fact, {}).get(stated.by) is stated
 
-    def gone(self) -> list[str]:
+    def gone(self, by: Scope) -> list[str]:
         """Facts on which the scope had a claim before, and has none after."""
-        by = self.order.source, self.order.scope
         return [
             fact
             for fact, claims in self.batch.before.items()

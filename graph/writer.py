@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import count
 
 from neo4j import AsyncManagedTransaction
 
 from graph import live
 from graph.bulk import Bulk
 from graph.claims import EntityClaim
-from graph.facts import IN_COLLECTION, EntityFact, Fact, RelationshipFact, Stated
+from graph.facts import IN_COLLECTION, EntityFact, RelationshipFact, Stated
 from graph.feed import pack_changes
 from graph.lease import LeaseLostError
 from graph.live import Rows, Transition, for_each
-from graph.order import Order, Orders, Outcome, Refused, Schema, State
+from graph.order import Order, Orders, Outcome, Refused, Schema, State, joined
 from graph.pages import ROOM, Page, Pages
 from graph.record import Commit, Record, take_revision
-from graph.tuples import native
+from graph.side_by_side import ApartError, Part, divided, independent
+from graph.tuples import Scope, native
 from graph.work import Work
 
 Transaction = AsyncManagedTransaction
@@ -71,103 +73,100 @@ async def lock(tx: Transaction, now: datetime, orders: Sequence[Order] = ()) -> 
 async def carry_out(
     tx: Transaction, schema: Schema, orders: Sequence[Order], now: datetime
 ) -> Sequence[Outcome]:
-    """All of the orders in this transaction, in their order, each in a revision of its own."""
-    return await carry_out_each(tx, schema, orders, lambda _: orders, now)
+    """All of the orders in this transaction, each in a revision of its own, independent ones side by side.
+
+    Raises ApartError where it turns out that some are not; each alone they are carried out.
+    """
+    return await _carry_out_groups(tx, schema, orders, lambda _: independent(orders, schema.needy), now)
 
 
 async def carry_out_each(
     tx: Transaction, schema: Schema, of: Sequence[Order], orders: Orders, now: datetime
 ) -> Sequence[Outcome]:
     """As `carry_out` of orders that follow from what became of those before; `of`: whose they are."""
+    return await _carry_out_groups(tx, schema, of, lambda became: ([one] for one in orders(became)), now)
+
+
+async def _carry_out_groups(
+    tx: Transaction,
+    schema: Schema,
+    of: Sequence[Order],
+    groups: Callable[[Sequence[Outcome]], Iterable[Sequence[Order]]],
+    now: datetime,
+) -> Sequence[Outcome]:
     state = await lock(tx, now, of)
     record = Record(Pages(tx))
-    await record.pages.open(number for order in of for number in _pages(order, state))
+    await record.pages.open(number for order in of for number in _pages(order))
     outcomes: list[Outcome] = []
     facts: Rows = {}
-    for order in orders(outcomes):
+    for group in groups(outcomes):
         await live.write(tx, facts)
         facts = {}
-        if order.is_done():
-            outcome = order.done(state.revision)
+        if group[0].is_done():
+            outcomes.append(group[0].done(state.revision))
         else:
-            outcome, facts, state = await _carry_out(tx, schema, order, state, record)
-        outcomes.append(outcome)
+            became, facts, state = await _carry_out(tx, schema, group, state, record)
+            outcomes += became
     await record.write(tx, facts)
     return outcomes
 
 
 async def _carry_out(
-    tx: Transaction, schema: Schema, order: Order, state: State, record: Record
-) -> tuple[Outcome, Rows, State]:
-    """What became of the order, the facts that are yet to be written, and what the next order finds."""
-    pages, by = record.pages, (order.source, order.scope)
-    revision = state.revision + 1
-    target = _assign(order, state)
-    bulk = Bulk(
-        tx,
-        schema.shapes,
-        schema.model,
-        revision,
-        target,
-        state.aside,
-        state.shared(by) | schema.inferable,
-        record.audiences,
-    )
+    tx: Transaction, schema: Schema, orders: Sequence[Order], state: State, record: Record
+) -> tuple[Sequence[Outcome], Rows, State]:
+    """What became of independent orders, the facts that are yet to be written, and what the next find."""
+    target, next_page = _targets(orders, state)
+    # What is written at once has its revision before it is known whether the others come to one.
+    early = _numbered((order.by for order in sorted(orders, key=lambda order: not order.plain)), state)
+    shared = schema.inferable.union(*(state.shared(order.by) for order in orders))
+    bulk = Bulk(tx, schema.shapes, schema.model, early, target, state.aside, shared, record.audiences)
     written = await bulk.write(
-        one for fact, one in order.new.items() if fact in order.plain and fact in target
+        one for order in orders for fact, one in order.new.items() if fact in order.plain and fact in target
     )
     quick = {fact.id for fact in written.entities} | {one.fact for one in written.relationships}
-    rest = {fact: one for fact, one in order.new.items() if fact not in quick}
-    work = Work(tx, schema, state, order, pages, target)
-    refused = [*order.refused, *await work.settle(rest)]
+    rest = {fact: one for order in orders for fact, one in order.new.items() if fact not in quick}
+    work = Work(tx, schema, state, joined(orders), record.pages, target)
+    refused = await work.settle(rest)
     transitions = await work.transitions([fact.id for fact in written.entities])
     transitions = await live.place_dormant(tx, schema.shapes.ontology, schema.model, transitions)
-    changes, vouched = await work.shown(transitions)
-    kept = {fact: one for fact, one in order.new.items() if fact in quick or work.stands(one)}
-    last = await _put_claims(work, kept, record)
-    passed = await _write_quarantined(tx, refused, order)
-    known = [one for one in transitions if one.was_known != one.is_known]
-    access = False
-    if committed := bool(quick or changes or known):
-        access = (
-            vouched
-            or _touches_access(schema, transitions)
-            or any(
-                schema.shapes.ontology.relationships[one.claim.type].access_bearing  # type: ignore[union-attr]  # relationships
-                for one in written.relationships
-            )
+    parts = divided(orders, written, transitions, *await work.shown(transitions))
+    revisions = _numbered((by for by in early if parts[by].commits), state)
+    if any(parts[by].is_quick and early[by] != revision for by, revision in revisions.items()):
+        raise ApartError("of what was to be written at once, some stood already")
+    last_revision = max(revisions.values(), default=state.revision)
+    rows: list[tuple[Transition, int]] = []
+    outcomes: list[Outcome] = []
+    for order in orders:
+        part, revision = parts[order.by], revisions.get(order.by)
+        kept = {fact: one for fact, one in order.new.items() if fact in quick or work.stands(one)}
+        last = await _put_claims(work, order, kept, record)
+        own = [*order.refused, *(one for one in refused if one.stated.by == order.by)]
+        passed = await _write_quarantined(tx, own, order)
+        access = revision is not None and (part.vouched or _touches_access(schema, part))
+        if revision is not None:
+            packed = pack_changes(part.changes, order.source, part.appeared())
+            record.commits.append(Commit(revision, state.now, packed, access, order.by))
+        rows += [(one, revision or state.revision + 1) for one in part.transitions]
+        pages = {fact: target.get(fact, order.held.get(fact, -1)) for fact in kept}
+        gone = work.gone(order.by)
+        outcomes.append(
+            Outcome(revision or last_revision, *part.counts(), own, pages, gone, passed, last, access)
         )
-        appeared = [fact.to_row() for fact in written.entities]
-        appeared += [one.to_row() for one in written.relationships]
-        packed = pack_changes(changes, order.source, appeared)
-        record.commits.append(Commit(revision, state.now, packed, access, by))
-    facts, moving = live.rows_of(schema.shapes.ontology, transitions, revision, state.now), False
+    record.commits.sort(key=lambda commit: commit.number)
+    facts = live.rows_of(schema.shapes.ontology, rows, state.now)
     aside = state.aside or bool(facts and (facts["dormant"] or facts["waiting"]))
     if placed := live.placed(transitions):
         await live.write(tx, facts)
-        facts, moving = {}, await live.place(tx, schema.shapes.ontology, schema.model, placed)
-    told = [one for one in known if not _is_placement(one.fact)]
-    added = sum(one.was_known is None for one in told)
-    retracted = sum(one.is_known is None for one in told)
-    outcome = Outcome(
-        revision if committed else state.revision,
-        added + len(quick),
-        len(told) - added - retracted,
-        retracted,
-        refused,
-        {fact: target.get(fact, order.held.get(fact, -1)) for fact in kept},
-        work.gone(),
-        passed,
-        last,
-        access,
-        moving,
-    )
-    types = {**state.types, by: frozenset(record.types.get(by, state.types_of(by)))}
-    next_page = state.next_page if record.next_page is None else record.next_page
+        facts = {}
+        if await live.place(tx, schema.shapes.ontology, schema.model, placed):
+            outcomes = [replace(one, moving=True) for one in outcomes]
+    types = {order.by: frozenset(record.types.get(order.by, state.types_of(order.by))) for order in orders}
     return (
-        outcome,
+        outcomes,
         facts,
-        replace(state, revision=outcome.revision, next_page=next_page, types=types, aside=aside),
+        replace(
+            state, revision=last_revision, next_page=next_page, types={**state.types, **types}, aside=aside
+        ),
     )
 
 
@@ -189,29 +188,45 @@ async def settle(tx: Transaction, schema: Schema, limit: int, now: datetime) -> 
     return len(ids)
 
 
-def _assign(order: Order, state: State) -> dict[str, int]:
-    """By fact: the page of each claim that has none yet, or had it under another trust."""
-    new = [fact for fact in order.new if fact not in order.held]
-    if order.last is not None and order.last[1] + len(new) <= ROOM:
-        return dict.fromkeys(new, order.last[0])
-    return {fact: state.next_page + number // ROOM for number, fact in enumerate(new)}
+def _numbered(scopes: Iterable[Scope], state: State) -> dict[Scope, int]:
+    """The next revisions, one for each."""
+    return dict(zip(scopes, count(state.revision + 1), strict=False))
 
 
-def _pages(order: Order, state: State) -> Iterator[int]:
+def _targets(orders: Iterable[Order], state: State) -> tuple[dict[str, int], int]:
+    """By fact: the page of each claim that has none yet, or had it under another trust. And the next page."""
+    target: dict[str, int] = {}
+    next_page = state.next_page
+    for order in orders:
+        new = [fact for fact in order.new if fact not in order.held]
+        if (page := _with_room(order, len(new))) is not None:
+            target |= dict.fromkeys(new, page)
+        else:
+            target |= {fact: next_page + number // ROOM for number, fact in enumerate(new)}
+            next_page += -(-len(new) // ROOM)
+    return target, next_page
+
+
+def _with_room(order: Order, new: int) -> int | None:
+    """The scope's last page, where so many more claims have room in it."""
+    return order.last[0] if order.last is not None and order.last[1] + new <= ROOM else None
+
+
+def _pages(order: Order) -> Iterator[int]:
     """Those that it will open, and that there are."""
     yield from order.held.values()
     yield from order.withdrawn
-    yield from (number for number in _assign(order, state).values() if number < state.next_page)
+    new = len(order.new.keys() - order.held.keys())
+    if new and (page := _with_room(order, new)) is not None:
+        yield page
 
 
-def _is_placement(fact: Fact) -> bool:
-    return isinstance(fact, RelationshipFact) and fact.type == IN_COLLECTION
-
-
-async def _put_claims(work: Work, kept: Mapping[str, Stated], record: Record) -> tuple[int, int] | None:
+async def _put_claims(
+    work: Work, order: Order, kept: Mapping[str, Stated], record: Record
+) -> tuple[int, int] | None:
     """Accepted claims come into their pages, and those that are gone leave them; the scope's last page with
     its count."""
-    pages, order, by = work.pages, work.order, (work.order.source, work.order.scope)
+    pages, by = work.pages, order.by
     added: dict[int, dict[str, Stated]] = defaultdict(dict)
     for fact, stated in kept.items():
         if fact in work.target:
@@ -220,7 +235,7 @@ async def _put_claims(work: Work, kept: Mapping[str, Stated], record: Record) ->
             await pages.open([order.held[fact]])
             pages.put(order.held[fact], stated, order.entries[fact])
     moved = [fact for fact in kept if fact in work.target and by in work.where.get(fact, {})]
-    for fact in (*work.gone(), *moved):
+    for fact in (*work.gone(by), *moved):
         pages.drop(work.where[fact][by], fact)
     last = order.last
     for number, claims in added.items():
@@ -252,18 +267,22 @@ async def _write_quarantined(tx: Transaction, refused: Sequence[Refused], order:
     return passed
 
 
-def _touches_access(schema: Schema, transitions: Iterable[Transition]) -> bool:
+def _touches_access(schema: Schema, part: Part) -> bool:
     """Whether what somebody may see can have changed, apart from the audiences of nodes.
 
     The placement of an entity that appears is told by its audience alone.
     """
-    changed = [one for one in transitions if one.was_live != one.is_live]
+    relationships = schema.shapes.ontology.relationships
+    at_once = (one.claim for one in part.written.relationships)
+    if any(relationships[claim.type].access_bearing for claim in at_once):  # type: ignore[union-attr]  # relationships
+        return True
+    changed = [one for one in part.transitions if one.was_live != one.is_live]
     appearing = {one.id for one in changed if one.was_live is None}
     for one in changed:
         fact = one.fact
         if isinstance(fact, RelationshipFact):
             placed = fact.type == IN_COLLECTION and fact.start in appearing
-            if schema.shapes.ontology.relationships[fact.type].access_bearing and not placed:
+            if relationships[fact.type].access_bearing and not placed:
                 return True
         elif isinstance(one.was_live, EntityFact) and isinstance(one.is_live, EntityFact):
             old, new = one.was_live, one.is_live

@@ -1,6 +1,6 @@
 """A small model of what sources claim, in memory, and what the graph tells of the same, now and of the past."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -51,13 +51,13 @@ days = st.one_of(st.none(), st.integers(0, 4))
 
 
 @st.composite
-def sayings(draw: st.DrawFn) -> Said:
-    object_ = draw(st.sampled_from([None, *KEYS]))
+def sayings(draw: st.DrawFn, keys: Sequence[str] = KEYS) -> Said:
+    object_ = draw(st.sampled_from([None, *keys]))
     since, until = draw(days), draw(days)
     if since is not None and until is not None and until < since:
         since, until = until, since
     return Said(
-        draw(st.sampled_from(KEYS)), object_, draw(st.sampled_from(["Analyst", "Boss"])), since, until
+        draw(st.sampled_from(keys)), object_, draw(st.sampled_from(["Analyst", "Boss"])), since, until
     )
 
 
@@ -74,7 +74,7 @@ class Model:
     def holding(self, at: datetime) -> dict[str, str]:
         """The facts that hold at an instant: the title of persons, the type of relationships."""
         best: dict[str, Claim] = {}
-        for name in sorted(TRUST, key=lambda name: TRUST[name]):
+        for name in sorted(self.claims, key=lambda name: (-policy(name).trust, name), reverse=True):
             best |= self.claims[name]
         found = {fact: claim for fact, claim in best.items() if _within(claim, at)}
         return {
@@ -104,12 +104,14 @@ async def live(database: Database, prefix: str) -> dict[str, str]:
     return found | {fact: type_ for record in records for fact, type_ in record["links"]}
 
 
-async def past(database: Database, prefix: str, as_of: int, valid_at: datetime) -> dict[str, str]:
+async def past(
+    database: Database, prefix: str, as_of: int, valid_at: datetime, keys: Sequence[str] = KEYS
+) -> dict[str, str]:
     """The same as it was known at a revision of an instant of the world."""
 
     async def work(tx):
         view = PastView(tx, load(), b"\1" * 100, START, await point(tx, When(as_of, valid_at)))
-        ids = [person(prefix, key) for key in KEYS]
+        ids = [person(prefix, key) for key in keys]
         persons = {id: one for id in ids if (one := await view.entity(id)) is not None}
         found = {id: str(one.values["jobTitle"]) for id, one in persons.items()}
         links = (one for one in await view.outgoing(ids) if one.end in ids)
