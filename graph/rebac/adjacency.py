@@ -28,9 +28,9 @@ class Adjacency:
 
     def put(self, user: int, objects: Iterable[int]) -> None:
         """The objects of a user that is not known."""
-        missing = [0] * (user + 1 - len(self._starts))
-        self._starts.extend(missing)
-        self._counts.extend(missing)
+        missing = bytes(self._starts.itemsize * max(user + 1 - len(self._starts), 0))
+        self._starts.frombytes(missing)
+        self._counts.frombytes(missing)
         self._starts[user] = len(self._objects)
         self._objects.extend(objects)
         self._counts[user] = len(self._objects) - self._starts[user]
@@ -56,8 +56,10 @@ class Adjacency:
                 found.update(self._objects[start : start + self._counts[user]])
             return found
         chosen = np.frombuffer(users.to_array(), np.uint32)
-        counts = np.frombuffer(self._counts, np.uint32)[chosen].astype(np.int64)
-        shifts = np.frombuffer(self._starts, np.uint32)[chosen] - (np.cumsum(counts) - counts)
-        places = np.repeat(shifts, counts) + np.arange(counts.sum())
-        objects = np.sort(np.frombuffer(self._objects, np.uint32)[places])
+        counts = np.frombuffer(self._counts, np.uint32).take(chosen)
+        ends = counts.cumsum(dtype=np.int64)
+        places = np.repeat(np.frombuffer(self._starts, np.uint32).take(chosen) - (ends - counts), counts)
+        places += np.arange(ends[-1])
+        objects = np.frombuffer(self._objects, np.uint32).take(places)
+        objects.sort()
         return BitMap(array("I", objects.tobytes()))

@@ -74,8 +74,8 @@ class _Objects:
         self._named_beside: list[str] = []
         self._all_beside = BitMap()
         self._seen: dict[Relation, BitMap] = defaultdict(BitMap)
-        #: Objects that the user has a relation to.
-        self._todo: dict[Relation, BitMap] = {}
+        #: Objects that the user has a relation to, by the ways on from there.
+        self._todo: dict[Way, BitMap] = {}
         self._possible: dict[Relation, BitMap] = {}
         self._failures: list[RebacError] = []
 
@@ -89,12 +89,7 @@ class _Objects:
 
     def _conditional(self) -> bool:
         """Whether a condition may stand where this did not come, since something was checked on the way."""
-        ways = [
-            way
-            for of in (self._ways.from_userset, self._ways.from_parent, self._ways.from_same)
-            for found in of.values()
-            for way in found
-        ]
+        ways = [way for found in self._ways.from_relation.values() for way in found]
         plain = self._request.tuples.plain
         return any(way.unless != () for way in ways) and not all(
             plain(f"{way.type}#{way.through}") for way in ways if way.through
@@ -102,7 +97,7 @@ class _Objects:
 
     def possible(self) -> Collection[str]:
         """What the user may have the relation to, the undetermined included, and perhaps more."""
-        for here, names in cyclic_goals(self._request, self._ways.relations).items():
+        for here, names in cyclic_goals(self._request, self._ways.order).items():
             self._arrive(here, BitMap(map(self._number, names)))
         self._reach()
         return self._set(self._seen[self._asked])
@@ -115,29 +110,31 @@ class _Objects:
             self._arrive((kind, member), BitMap([self._number(name)]))
         else:
             everyone = f"{kind}:*"
-            if self._user != everyone and kind in ways.from_user:
-                self._follow(BitMap([self._number(self._user)]), "", ways.from_user[kind])
-            if kind in ways.from_wildcard:
-                self._follow(BitMap([self._number(everyone)]), "", ways.from_wildcard[kind])
+            if self._user != everyone:
+                self._begin(self._user, ways.from_user.get(kind, ()))
+            self._begin(everyone, ways.from_wildcard.get(kind, ()))
         while self._todo:
-            here, objects = self._todo.popitem()
-            for way in ways.from_same.get(here, ()):
-                self._pass(way, objects)
-            self._follow(objects, here[1], ways.from_userset.get(here, ()))
-            self._follow(objects, "", ways.from_parent.get(here, ()))
+            # First what others rest on: so most ways are followed once, from all that leads to them.
+            way = min(self._todo, key=lambda way: ways.order[way.to])
+            self._follow(self._todo.pop(way), way)
 
-    def _follow(self, users: BitMap, relation: str, ways: Iterable[Way]) -> None:
-        """Over the tuples that name users, wildcards or parents, or, with a relation, usersets."""
-        tuples, holds = self._request.tuples, self._request.holds
+    def _begin(self, user: str, ways: Iterable[Way]) -> None:
         for way in ways:
-            place = f"{way.type}#{way.through}"
-            if "" in way.conditions and place not in self._own and tuples.plain(place):
-                self._pass(way, self._led_to(users, relation, place))
-            else:
-                named = self._userset_names(users, relation)
-                found, allowed = tuples.objects_of(named, place), way.conditions
-                held = (o for of in found for o, grant in of.items() if self._holds(holds(grant, allowed)))
-                self._pass(way, BitMap(map(self._number, held)))
+            self._follow(BitMap([self._number(user)]), way)
+
+    def _follow(self, users: BitMap, way: Way) -> None:
+        """Over the tuples that name them, or nothing but them."""
+        if not way.through:
+            self._pass(way, users)
+            return
+        tuples, holds, allowed = self._request.tuples, self._request.holds, way.conditions
+        place = f"{way.type}#{way.through}"
+        if "" in allowed and place not in self._own and tuples.plain(place):
+            self._pass(way, self._led_to(users, way.member, place))
+        else:
+            found = tuples.objects_of(self._userset_names(users, way.member), place)
+            held = (o for of in found for o, grant in of.items() if self._holds(holds(grant, allowed)))
+            self._pass(way, BitMap(map(self._number, held)))
 
     def _led_to(self, users: BitMap, relation: str, place: str) -> BitMap:
         index = self._request.index
@@ -167,8 +164,9 @@ class _Objects:
         if not objects:
             return
         self._seen[place] |= objects
-        waiting = self._todo.get(place)
-        self._todo[place] = objects if waiting is None else waiting | objects
+        for way in self._ways.from_relation.get(place, ()):
+            waiting = self._todo.get(way)
+            self._todo[way] = objects if waiting is None else waiting | objects
 
     def _barred(self, place: Relation) -> BitMap:
         if place not in self._possible:

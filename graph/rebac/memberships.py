@@ -159,26 +159,28 @@ class Memberships:
             seen[name, member] = None
         else:
             for named, ways in ((user, self._ways.from_user), (f"{kind}:*", self._ways.from_wildcard)):
-                seen.update(dict.fromkeys(self._follow(named, ways.get(kind, ()))))
+                for way in ways.get(kind, ()):
+                    seen.update(dict.fromkeys(self._follow(named, way)))
         todo = list(seen)
         while todo and len(seen) <= _MOST:
             object, relation = todo.pop()
-            here = (type_of(object), relation)
-            reached = [(object, way.reached) for way in self._ways.from_same.get(here, ())]
-            reached += self._follow(f"{object}#{relation}", self._ways.from_userset.get(here, ()))
-            reached += self._follow(object, self._ways.from_parent.get(here, ()))
+            reached: list[Goal] = []
+            for way in self._ways.from_relation.get((type_of(object), relation), ()):
+                if way.through:
+                    reached += self._follow(f"{object}#{way.member}" if way.member else object, way)
+                else:
+                    reached.append((object, way.reached))
             for goal in reached:
                 if goal not in seen:
                     seen[goal] = None
                     todo.append(goal)
         return frozenset(seen) if len(seen) <= _MOST else None
 
-    def _follow(self, named: str, ways: Iterable[Way]) -> Iterator[Goal]:
-        for way in ways:
-            if "" in way.conditions:
-                for object, grant in self._index.objects(named, f"{way.type}#{way.through}").items():
-                    if grant is True:
-                        yield object, way.reached
+    def _follow(self, named: str, way: Way) -> Iterator[Goal]:
+        if "" in way.conditions:
+            for object, grant in self._index.objects(named, f"{way.type}#{way.through}").items():
+                if grant is True:
+                    yield object, way.reached
 
 
 _kept: WeakKeyDictionary[TupleIndex, WeakKeyDictionary[AuthorizationModel, Memberships]] = WeakKeyDictionary()

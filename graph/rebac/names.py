@@ -68,7 +68,7 @@ class Names:
         return pieces
 
     def _put_in_columns(self, numbers: BitMap) -> None:
-        self._rows.extend([0] * (len(self._names) - len(self._rows)))
+        self._rows.frombytes(bytes(self._rows.itemsize * (len(self._names) - len(self._rows))))
         for number in numbers:
             string = orjson.dumps(self._names[number]) + b","
             column = self._columns.get(len(string))

@@ -32,6 +32,8 @@ class Way:
     reached: str
     through: str
     """The relation of the tuples that lead there; "" where the object stays the same."""
+    member: str
+    """The relation of the usersets that those tuples name; "" where they name users, wildcards, parents."""
     conditions: Conditions
     """Under which those tuples may stand."""
     unless: tuple[str, ...] | None
@@ -51,14 +53,11 @@ class Ways:
     """By the type of a user that tuples name."""
     from_wildcard: Mapping[str, tuple[Way, ...]]
     """By the type of a wildcard that tuples name."""
-    from_userset: Mapping[Relation, tuple[Way, ...]]
-    """By type and relation of the userset that tuples name."""
-    from_parent: Mapping[Relation, tuple[Way, ...]]
-    """By type and relation of the object that tuples name for `relation from tupleset`."""
-    from_same: Mapping[Relation, tuple[Way, ...]]
-    """By type and relation of the same object."""
-    relations: frozenset[Relation]
-    """All that are passed, those that are led to too."""
+    from_relation: Mapping[Relation, tuple[Way, ...]]
+    """By type and relation: of the userset that tuples name, of the object that they name for `relation from
+    tupleset`, or of the same object."""
+    order: Mapping[Relation, int]
+    """All that are passed, those that are led to too: each, but for cycles, after what leads to it."""
 
 
 _Key = TypeVar("_Key")
@@ -77,46 +76,41 @@ def _ways_to(model: AuthorizationModel, relations: frozenset[Relation]) -> Ways:
     compiled = compile_model(model)
     users: dict[str, list[Way]] = defaultdict(list)
     wildcards: dict[str, list[Way]] = defaultdict(list)
-    usersets: dict[Relation, list[Way]] = defaultdict(list)
-    parents: dict[Relation, list[Way]] = defaultdict(list)
-    same: dict[Relation, list[Way]] = defaultdict(list)
-    todo, seen = list(relations), set(relations)
+    onward: dict[Relation, list[Way]] = defaultdict(list)
+    todo, seen = list(relations), set[Relation]()
+    order: dict[Relation, int] = {}
 
     def lead(below: Relation) -> Relation:
         if below not in seen:
-            seen.add(below)
             todo.append(below)
         return below
 
     while todo:
-        kind, reached = todo.pop()
+        kind, reached = here = todo[-1]
+        if here in seen:
+            order.setdefault(todo.pop(), len(order))
+            continue
+        seen.add(here)
         for leaf, unless in _operands(model.rewrite(kind, reached), ()):
             match leaf:
                 case Direct():
                     facets = compiled.facets[kind][reached]
                     for user, conditions in facets.named.items():
-                        users[user].append(Way(kind, reached, reached, conditions, unless))
+                        users[user].append(Way(kind, reached, reached, "", conditions, unless))
                     for user, conditions in facets.wildcards.items():
-                        wildcards[user].append(Way(kind, reached, reached, conditions, unless))
+                        wildcards[user].append(Way(kind, reached, reached, "", conditions, unless))
                     for userset, conditions in facets.usersets.items():
                         member_type, _, member = userset.partition("#")
-                        way = Way(kind, reached, reached, conditions, unless)
-                        usersets[lead((member_type, member))].append(way)
+                        way = Way(kind, reached, reached, member, conditions, unless)
+                        onward[lead((member_type, member))].append(way)
                 case Computed(other):
-                    same[lead((kind, other))].append(Way(kind, reached, "", frozenset(), unless))
+                    onward[lead((kind, other))].append(Way(kind, reached, "", "", frozenset(), unless))
                 case TupleToUserset(other, tupleset):
                     for parent, conditions in compiled.facets[kind][tupleset].named.items():
                         if model.has(parent, other):
-                            way = Way(kind, reached, tupleset, conditions, unless)
-                            parents[lead((parent, other))].append(way)
-    return Ways(
-        _fixed(users),
-        _fixed(wildcards),
-        _fixed(usersets),
-        _fixed(parents),
-        _fixed(same),
-        frozenset(seen),
-    )
+                            way = Way(kind, reached, tupleset, "", conditions, unless)
+                            onward[lead((parent, other))].append(way)
+    return Ways(_fixed(users), _fixed(wildcards), _fixed(onward), order)
 
 
 def _operands(
