@@ -13,9 +13,9 @@ from context_manager import openfga_messages as messages
 from context_manager import openfga_questions as questions
 from context_manager.openfga_access import AuthorizationService
 from context_manager.openfga_errors import OpenFgaError
+from context_manager.openfga_fields import Message, Values, parse
 from context_manager.openfga_http import Askers, asked, document, store_id
 from context_manager.openfga_json import change_json, keys_of, store_json, tuple_json
-from context_manager.openfga_messages import Message, Values, parse
 from context_manager.openfga_paging import PAGE_SIZE, position_of, token_of
 from context_manager.openfga_stores import StoreView
 from graph.reads import Asker

@@ -7,13 +7,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from neo4j.exceptions import DriverError, Neo4jError
 
 from context_manager.at_least import AtLeast, NotReachedError
 from context_manager.identity import TokenRefused, Verifier
 from context_manager.openfga_errors import OpenFgaError
-from context_manager.openfga_messages import STORE_ID, document_of, parse
+from context_manager.openfga_fields import document_of, parse
+from context_manager.openfga_messages import STORE_ID
 from graph.reads import Asker, ReadOvertakenError
 
 log = logging.getLogger(__name__)
@@ -86,14 +87,22 @@ async def document(request: web.Request) -> Any:
     length = request.content_length
     if length is not None and length > MAX_BODY:
         raise _too_large(length)
-    if length is not None:
-        return document_of(await request.content.read())
-    body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise _too_large(len(body))
-    return document_of(bytes(body))
+    content = request.content
+    # Of most requests it is all here by now.
+    body = content.read_nowait() if content.is_eof() else await _read(content)
+    if len(body) > MAX_BODY:
+        raise _too_large(len(body))
+    return document_of(body)
+
+
+async def _read(content: StreamReader) -> bytes:
+    """All of it, or a little more than a body may be long."""
+    read = bytearray()
+    async for chunk in content.iter_any():
+        read += chunk
+        if len(read) > MAX_BODY:
+            break
+    return bytes(read)
 
 
 def store_id(request: web.Request) -> str:

@@ -11,9 +11,9 @@ from aiohttp import web
 from context_manager import openfga_messages as messages
 from context_manager.openfga_answers import Answers, Supposed
 from context_manager.openfga_errors import OpenFgaError
+from context_manager.openfga_fields import Values, parse
 from context_manager.openfga_http import document
 from context_manager.openfga_json import explanation_json, key_of, keys_of, user_json
-from context_manager.openfga_messages import Values, parse
 from context_manager.openfga_paging import PAGE_SIZE, position_of, token_of
 from context_manager.openfga_stores import StoreView
 from graph.rebac.names import NameSet

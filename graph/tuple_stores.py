@@ -157,7 +157,9 @@ class TupleStores:
         The one place where the index changes. No request is between two of its steps: they
         evaluate without awaiting.
         """
-        loaded = self._loaded.setdefault(store, _Loaded())
+        loaded = self._loaded.get(store)
+        if loaded is None:
+            loaded = self._loaded[store] = _Loaded()
         if loaded.number >= number:
             return
         async with loaded.following:

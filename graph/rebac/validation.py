@@ -17,6 +17,7 @@ from ontologies.authorization_model.conditions import ConditionError, typed_para
 MAX_STORED_CONTEXT = 32 * 1024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PLAIN = re.compile(r"[^#: \x00-\x1f\x7f-\x9f]+")
+_NAME = re.compile(rf"{_PLAIN.pattern}:{_PLAIN.pattern}")
 _USER = re.compile(r"[^\s]{2,512}")
 _OBJECT = re.compile(r"[^\s]{2,256}")
 _TUPLE_USER = re.compile(r"(?s:.{0,512})")
@@ -198,8 +199,7 @@ def _allowed(facets: Facets, user: str) -> frozenset[str]:
 
 def _is_object(name: str) -> bool:
     """`type:id`: one colon, neither side empty."""
-    kind, colon, id = name.partition(":")
-    return bool(kind and colon and id) and _plain(kind) and _plain(id)
+    return _NAME.fullmatch(name) is not None
 
 
 def _plain(name: str) -> bool:

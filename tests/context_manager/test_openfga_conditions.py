@@ -12,8 +12,8 @@ import pytest
 from context_manager import openfga_messages as messages
 from context_manager.openfga_answers import StoreAnswers
 from context_manager.openfga_errors import OpenFgaError
+from context_manager.openfga_fields import parse
 from context_manager.openfga_json import key_of, keys_of, user_json
-from context_manager.openfga_messages import parse
 from context_manager.openfga_questions import supposed
 from graph.rebac.relation_tuples import TupleIndex
 from graph.rebac.validation import validate_tuple
