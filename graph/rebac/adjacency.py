@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import OrderedDict
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,6 +11,8 @@ from pyroaring import BitMap
 
 #: Users whose objects are put together one by one.
 _FEW = 16
+#: Sets of more users whose objects are kept: people of one group have the same above them.
+_KEPT = 32
 
 
 class Adjacency:
@@ -21,6 +24,8 @@ class Adjacency:
         #: By user: where its objects begin, and how many there are.
         self._starts, self._counts = array("I"), array("I")
         self._unused = 0
+        #: By set of users, serialized.
+        self._gathered: OrderedDict[bytes, BitMap] = OrderedDict()
 
     def unknown(self, users: BitMap) -> BitMap:
         """Those that have to be put first."""
@@ -41,6 +46,7 @@ class Adjacency:
         if user in self._known:
             self._known.discard(user)
             self._unused += self._counts[user]
+            self._gathered.clear()
 
     @property
     def mostly_unused(self) -> bool:
@@ -48,13 +54,22 @@ class Adjacency:
         return 2 * self._unused > len(self._objects)
 
     def objects(self, users: BitMap) -> BitMap:
-        """All objects of the users, which are known."""
+        """All objects of the users, which are known. Not to be changed."""
         if len(users) <= _FEW:
             found = BitMap()
             for user in users:
                 start = self._starts[user]
                 found.update(self._objects[start : start + self._counts[user]])
             return found
+        key = users.serialize()
+        if key not in self._gathered:
+            self._gathered[key] = self._gather(users)
+            if len(self._gathered) > _KEPT:
+                self._gathered.popitem(last=False)
+        self._gathered.move_to_end(key)
+        return self._gathered[key]
+
+    def _gather(self, users: BitMap) -> BitMap:
         chosen = np.frombuffer(users.to_array(), np.uint32)
         counts = np.frombuffer(self._counts, np.uint32).take(chosen)
         ends = counts.cumsum(dtype=np.int64)

@@ -140,10 +140,10 @@ class _Objects:
         index = self._request.index
         if not self._named_beside:
             return index.led_to(users, relation, place)
-        found = index.led_to(users - self._all_beside, relation, place)
+        beside = BitMap()
         for objects in index.objects_of(self._userset_names(users & self._all_beside, relation), place):
-            found.update(map(index.names.number, objects))
-        return found
+            beside.update(map(index.names.number, objects))
+        return beside | index.led_to(users - self._all_beside, relation, place)
 
     def _pass(self, way: Way, objects: BitMap) -> None:
         """On to what the way leads to."""

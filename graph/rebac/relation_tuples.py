@@ -234,7 +234,7 @@ class TupleIndex:
     def led_to(self, users: BitMap, relation: str, place: str) -> BitMap:
         """The numbers of all `objects` of the users, which are given by number.
 
-        Where a relation is given, of the usersets with it.
+        Where a relation is given, of the usersets with it. Not to be changed.
         """
         of_place = self._objects.get(place)
         if not of_place:

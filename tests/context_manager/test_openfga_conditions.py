@@ -12,7 +12,7 @@ import pytest
 from context_manager import openfga_messages as messages
 from context_manager.openfga_answers import StoreAnswers
 from context_manager.openfga_errors import OpenFgaError
-from context_manager.openfga_fields import parse
+from context_manager.openfga_fields import document_of, parse
 from context_manager.openfga_json import key_of, keys_of, user_json
 from context_manager.openfga_questions import supposed
 from graph.rebac.relation_tuples import TupleIndex
@@ -135,7 +135,7 @@ def about(
 async def ours(model: AuthorizationModel, index: TupleIndex, what: str, body: dict[str, Any]) -> Any:
     answers = StoreAnswers("", model, index)
     try:
-        document = messages.document_of(json.dumps(body).encode())
+        document = document_of(json.dumps(body).encode())
         match what:
             case "write":
                 [key] = keys_of(parse(messages.WRITE, document)["writes"]["tuple_keys"])
