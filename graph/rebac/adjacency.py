@@ -71,10 +71,10 @@ class Adjacency:
 
     def _gather(self, users: BitMap) -> BitMap:
         chosen = np.frombuffer(users.to_array(), np.uint32)
-        counts = np.frombuffer(self._counts, np.uint32).take(chosen)
-        ends = counts.cumsum(dtype=np.int64)
-        places = np.repeat(np.frombuffer(self._starts, np.uint32).take(chosen) - (ends - counts), counts)
-        places += np.arange(ends[-1])
+        counts = np.frombuffer(self._counts, np.uint32).take(chosen).astype(np.int64)
+        starts = np.frombuffer(self._starts, np.uint32).take(chosen).astype(np.int64)
+        ends = counts.cumsum()
+        places = np.repeat(starts - ends + counts, counts) + np.arange(ends[-1])
         objects = np.frombuffer(self._objects, np.uint32).take(places)
         objects.sort()
         return BitMap(array("I", objects.tobytes()))
