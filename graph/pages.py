@@ -92,9 +92,12 @@ class Pages:
                 "UNWIND $numbers AS number MATCH (p:_Page {number: number}) RETURN p {.*} AS row",
                 numbers=missing,
             )
-            async for record in result:
-                self._open[record["row"]["number"]] = opened(record["row"])
+            self.take([record["row"] async for record in result])
         return [self._open[number] for number in sorted(wanted)]
+
+    def take(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Pages that were read: properties of their nodes."""
+        self._open |= {row["number"]: opened(row) for row in rows}
 
     async def claims_on(
         self, places: Mapping[str, Collection[int]]

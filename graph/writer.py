@@ -32,9 +32,15 @@ async def current_revision(tx: Transaction) -> int:
     return int((await result.single(strict=True))["revision"])
 
 
-async def lock(tx: Transaction, now: datetime, orders: Sequence[Order] = ()) -> State:
-    """Take the lock that makes writers one after the other. Raises LeaseLostError."""
-    of = sorted({(order.source, order.scope) for order in orders})
+async def lock(
+    tx: Transaction, now: datetime, orders: Sequence[Order] = (), pages: Pages | None = None
+) -> State:
+    """Take the lock that makes writers one after the other, and open the pages that the orders will change.
+
+    Raises LeaseLostError.
+    """
+    of = sorted({order.by for order in orders})
+    numbers = {number for order in orders for number in _pages(order)} if pages is not None else set()
     result = await tx.run(
         """
         MATCH (meta:_Meta) SET meta.locked = true REMOVE meta.locked  // leaves no change
@@ -50,11 +56,15 @@ async def lock(tx: Transaction, now: datetime, orders: Sequence[Order] = ()) -> 
                    MATCH (s:_Source) UNWIND s.types AS type
                    WITH type, count(*) AS scopes
                    RETURN [type, scopes]
-               } AS claimed
+               } AS claimed,
+               COLLECT { UNWIND $numbers AS number MATCH (p:_Page {number: number}) RETURN p {.*} } AS pages
         """,
         scopes=[list(one) for one in of],
+        numbers=sorted(numbers),
     )
     record = await result.single(strict=True)
+    if pages is not None:
+        pages.take(record["pages"])
     leases = {(source, scope): lease for source, scope, lease, _ in record["own"]}
     for order in orders:
         if order.lease and leases.get((order.source, order.scope)) != order.lease:
@@ -94,9 +104,8 @@ async def _carry_out_groups(
     groups: Callable[[Sequence[Outcome]], Iterable[Sequence[Order]]],
     now: datetime,
 ) -> Sequence[Outcome]:
-    state = await lock(tx, now, of)
     record = Record(Pages(tx))
-    await record.pages.open(number for order in of for number in _pages(order))
+    state = await lock(tx, now, of, record.pages)
     outcomes: list[Outcome] = []
     facts: Rows = {}
     for group in groups(outcomes):
