@@ -149,4 +149,4 @@ def _show(told: Mapping[str, Any]) -> None:
     elif told["ended"] is None:
         out.print("It goes on.")
     else:
-        out.print(f"Erasure {told['erasure']} ended {told['ended']}.", highlight=False)
+        out.print(f"Erasure {told['erasure']} ended {told['ended']}.", highlight=False, soft_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ from context_manager.audit import verify
 from context_manager.cli_support import AsJson, fail, issuer, load_settings_or_exit, out, run, service_url
 from context_manager.client import query
 from context_manager.core import configured
-from context_manager.display import as_table, printable
+from context_manager.display import as_table, print_table, printable
 from context_manager.node_recipes import RECIPES, joining
 from context_manager.settings import Settings
 from discovery.node_statements import LONGEST, SEVERAL, StatementRefused, sign_statement
@@ -57,7 +57,7 @@ def nodes(
     elif live:
         run(_watch(settings, asker))
     else:
-        out.print(_table(run(_ask(settings, asker, _LIST))))
+        print_table(out, _table(run(_ask(settings, asker, _LIST)), ids=["Node"]))
 
 
 @nodes_app.command()
@@ -143,7 +143,7 @@ def explain(
 def _operate(mutation: str, node: str, asker: str | None) -> None:
     settings = load_settings_or_exit()
     id_ = node if ":" in node else f"mesh_node:{node}"
-    out.print(_table(run(_ask(settings, asker, mutation, {"id": id_}))))
+    print_table(out, _table(run(_ask(settings, asker, mutation, {"id": id_})), ids=["Node"]))
 
 
 async def _ask(
@@ -162,7 +162,7 @@ async def _watch(settings: Settings, asker: str | None) -> None:
             shown.update(_table(await _ask(settings, asker, _LIST)))
 
 
-def _table(listed: Iterable[Mapping[str, Any]]) -> Table:
+def _table(listed: Iterable[Mapping[str, Any]], ids: Sequence[str] = ()) -> Table:
     rows = [
         (
             node["name"],
@@ -182,7 +182,7 @@ def _table(listed: Iterable[Mapping[str, Any]]) -> Table:
         for node in listed
     ]
     headings = ("Node", "Status", "Where", "Certified", "Silicon", "Models", "Load", "Tokens/s")
-    return as_table(headings, rows, ids=["Node"], title="Mesh")
+    return as_table(headings, rows, ids, title="Mesh")
 
 
 def _known(value: float | None, form: str) -> str:
@@ -201,13 +201,12 @@ def _records(path: Path, ask: str) -> list[dict[str, Any]]:
 def _show(record: Mapping[str, Any]) -> None:
     out.print(f"[bold]{escape(record['kind'])}[/] {record['at']}")
     if record["kind"] == "closing":
-        out.print(f"  {escape(record['outcome'])}, on {escape(str(record['node']))}")
+        out.print(f"  {escape(record['outcome'])}, on {escape(str(record['node']))}", soft_wrap=True)
         return
-    out.print(
-        f"  {escape(str(record['account']))}, {len(record['facts'])} facts, revision {record['revision']}"
-    )
+    facts, revision = len(record["facts"]), record["revision"]
+    out.print(f"  {escape(str(record['account']))}, {facts} facts, revision {revision}", soft_wrap=True)
     asked = {k: v for k, v in record["decision"]["handling"].items() if v not in (None, [], 0)}
-    out.print(f"  handling: {escape(json.dumps(asked)) if asked else 'unrestricted'}")
+    out.print(f"  handling: {escape(json.dumps(asked)) if asked else 'unrestricted'}", soft_wrap=True)
     placed = record["placement"]
     if placed is None:
         out.print("  no model was needed")
@@ -215,4 +214,4 @@ def _show(record: Mapping[str, Any]) -> None:
     for id_, verdict in placed["verdicts"].items():
         mark = "->" if id_ == placed["node"] else "  "
         may = "permitted" if verdict["permitted"] else "[red]forbidden[/]"
-        out.print(f"  {mark} {escape(id_)}: {may}; {escape(', '.join(verdict['why']))}")
+        out.print(f"  {mark} {escape(id_)}: {may}; {escape(', '.join(verdict['why']))}", soft_wrap=True)

@@ -60,7 +60,11 @@ def migrate(
         typer.echo(json.dumps([{"module": m.module, "from": m.before, "to": m.after} for m in done]))
         return
     for one in done:
-        out.print(f"{one.module}: {one.before} to {one.after}, {len(one.steps)} steps", highlight=False)
+        out.print(
+            f"{one.module}: {one.before} to {one.after}, {len(one.steps)} steps",
+            highlight=False,
+            soft_wrap=True,
+        )
     said = "It fits: run it without --dry-run." if dry_run else "All facts are of the present version."
     out.print(said if done or not dry_run else "There is nothing to migrate.")
 
@@ -74,7 +78,7 @@ def all_findings(parts: Parts) -> list[Finding]:
 
 def _show(parts: Parts, findings: list[Finding]) -> None:
     for module in parts.files.modules:
-        out.print(f"{module.iri} {module.version} ({module.file})", highlight=False)
+        out.print(f"{module.iri} {module.version} ({module.file})", highlight=False, soft_wrap=True)
     for one in findings:
         place = ": ".join(part for part in (one.file, one.term) if part)
         out.print(f"[red]{escape(place)}[/]: {escape(one.expected)}", highlight=False, soft_wrap=True)

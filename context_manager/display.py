@@ -77,11 +77,16 @@ def show_table(  # noqa: PLR0913  what a table is made of
     title: str | None = None,
     none: str = "Nothing.",
 ) -> None:
-    """As `as_table`, wider than a terminal on which an id would not fit; `none` where there are no rows."""
+    """What `as_table` makes of them, printed; `none` where there are no rows."""
     table = as_table(headings, rows, ids, title)
-    if not table.row_count:
+    if table.row_count:
+        print_table(console, table)
+    else:
         console.print(none)
-        return
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Wider than a terminal on which an id would not fit."""
     least = Measurement.get(console, console.options.update(width=_WIDEST), table).minimum
     wide = console.options.update(width=max(console.width, least))
     console.print(Segments(console.render(table, wide)), crop=False, end="")
@@ -105,7 +110,7 @@ def show_crawls(console: Console, reports: Iterable[RunReport]) -> None:
         show_table(console, headings, rows, ids=["Source"], title="Discovery")
     for report in reports:
         for line in _complaints(report):
-            console.print(f"{report.source}: {line}", highlight=False, markup=False)
+            console.print(f"{report.source}: {line}", highlight=False, markup=False, soft_wrap=True)
 
 
 def report_as_json(report: RunReport) -> dict[str, Any]:
