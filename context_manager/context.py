@@ -15,7 +15,16 @@ from context_manager.facts import (
     resting_on,
 )
 from context_manager.grounding import split
-from context_manager.relevance import Match, Question, best_first, match, relevant, to_the_point
+from context_manager.relevance import (
+    LONG,
+    Match,
+    Question,
+    best_first,
+    match,
+    relevant,
+    speaks_of,
+    to_the_point,
+)
 from context_manager.words import stems
 from graph.handling import Handling
 from graph.joined import with_members
@@ -41,8 +50,6 @@ _BEST, _ABOUT = 3, 0.1
 """How many facts, or lines of one, stand for an answer at most; how much worse than the best they may be."""
 _READ = 8
 """Facts that are weighed line by line."""
-_LONG = 200
-"""Characters beyond which a fact is quoted by its best lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +95,16 @@ async def assemble(
     seeds = await (find(view, question) if about is None else _around(view, about))
     passages = [seed for seed in seeds if seed.class_name == "Passage"]
     others = [seed for seed in seeds if seed.class_name != "Passage"]
+    known = await with_members(view, others)
+    called = _called(question, known)
+    short = await _short_facts(view, ontology, known)
     weighed = await _weigh_passages(view, ontology, question, embedder, passages)
-    weighed += await _weigh_short(question, embedder, await _short_facts(view, ontology, others))
-    return relevant(await _read_closely(question, embedder, best_first(weighed)), BUDGET)
+    weighed = [m for m in weighed if not called or speaks_of(m.fact, called)]
+    weighed += await _weigh_short(
+        question, embedder, [fact for fact in short if not called or speaks_of(fact, called)]
+    )
+    read = await _read_closely(question, embedder, best_first(weighed))
+    return relevant(read, BUDGET, called=bool(called))
 
 
 async def find(view: View, question: Question) -> list[EntityView]:
@@ -107,6 +121,18 @@ def _named(question: Question, entities: Iterable[EntityView]) -> list[EntityVie
     names = {e.id: stems(e.name) for e in entities if e.class_name != "Passage"}
     called = [e for e in entities if names.get(e.id) and names[e.id] <= asked]
     return sorted(called, key=lambda e: (-len(names[e.id]), e.id))[:_EXPANDED]
+
+
+def _called(question: Question, known: Iterable[tuple[EntityView, EntityView]]) -> frozenset[frozenset[str]]:
+    """Stems of the names of the people whom the question calls by their whole name: as it does, and as facts
+    about them do."""
+    asked = stems(question.text)
+    people = [
+        (stems(entity.name), stems(leading.name))
+        for entity, leading in known
+        if entity.class_name == "Person"
+    ]
+    return frozenset(name for names in people if any(n and n <= asked for n in names) for name in names)
 
 
 async def _around(view: View, about: str) -> list[EntityView]:
@@ -133,9 +159,10 @@ async def _weigh_passages(
     ]
 
 
-async def _short_facts(view: View, ontology: Ontology, entities: Sequence[EntityView]) -> list[Fact]:
+async def _short_facts(
+    view: View, ontology: Ontology, known: Sequence[tuple[EntityView, EntityView]]
+) -> list[Fact]:
     found: dict[str, Fact] = {}
-    known = await with_members(view, entities)
     for entity, leading in known:
         for fact in facts_of(ontology, named(entity, leading), (entity.id,)):
             found.setdefault(fact.id, resting_on(fact, leading))
@@ -168,7 +195,7 @@ async def _read_closely(question: Question, embedder: Embedder, ranked: Sequence
     lines = [
         replace(m.fact, statement=line)
         for m in read
-        if len(m.fact.statement) > _LONG
+        if len(m.fact.statement) > LONG
         for line in split(m.fact.statement)
     ]
     vectors = await embedder.embed([f"{line.title}: {line.statement}" for line in lines])

@@ -9,9 +9,13 @@ from context_manager.facts import Fact
 
 _COUNT = "one two three four five six seven eight nine ten twelve half once twice unlimited"
 _PERIOD = "daily weekly monthly quarterly annually yearly"
-_MONTH = "january february march april may june july august september october november december"
+_MONTH = "January February March April May June July August September October November December"
 _DATE = r"\b(?:19|20)\d\d\b|\b\d{1,2}(?:st|nd|rd|th)\b|\b\d{1,2}(?:[:/.-]\d\d| ?[ap]m\b)"
 _DAY = "monday tuesday wednesday thursday friday saturday sunday"
+
+
+#: Unless they are written as such, two are verbs: who may, in march.
+_MONTHS = rf"(?-i:\b(?:{'|'.join(_MONTH.split())})\b)"
 
 
 def _any(*words: str) -> str:
@@ -43,7 +47,7 @@ _ASKED = (
 )
 _OFFERED = {
     Expectation.NUMBER: re.compile(rf"\d|{_any(_COUNT, _PERIOD)}", re.IGNORECASE),
-    Expectation.TIME: re.compile(rf"{_DATE}|{_any(_MONTH, _DAY, _PERIOD)}", re.IGNORECASE),
+    Expectation.TIME: re.compile(rf"{_DATE}|{_MONTHS}|{_any(_DAY, _PERIOD)}", re.IGNORECASE),
     Expectation.ADDRESS: re.compile(r"\S@\S"),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from context_manager.expectation import Expectation, expected, offers
@@ -17,8 +17,14 @@ _MEANING = 0.8
 _NOT_OFFERED = -0.05
 #: Below it a fact is no answer.
 BOUND = 0.53
+#: The same for what the graph holds of somebody whom the question calls by name, and is to the point.
+CALLED_BOUND = 0.35
 #: A fact that is worse than the best by more than this is left out.
 _SPREAD = 0.15
+#: Kinds of answer that a fact from the graph holds or does not.
+_EXACT = frozenset({Expectation.TIME, Expectation.ADDRESS})
+#: Characters beyond which a fact is a text: it is quoted by its best lines.
+LONG = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +82,27 @@ def to_the_point(question: Question, fact: Fact) -> bool:
     """Whether a fact says something of what is asked, beside the names that both hold.
 
     Another property of a person is no answer to a question for their phone number, however near the two
-    sentences are. A passage is always to the point: it may say what is asked in other words.
+    sentences are, nor is one without a date to a question for when. A passage is always to the point: it may
+    say what is asked in other words.
     """
+    if not fact.names:
+        return True
+    if question.expects in _EXACT and offers(fact, question.expects) is False:
+        return False
     asked = question.weights.keys() - stems(" ".join(fact.names))
-    return not fact.names or not asked or bool(asked & stems(f"{fact.statement} {fact.synonyms}"))
+    return not asked or bool(asked & stems(f"{fact.statement} {fact.synonyms}"))
+
+
+def speaks_of(fact: Fact, called: Collection[frozenset[str]]) -> bool:
+    """Whether a fact names one of those whom a question calls, each given by the stems of the name.
+
+    What is said of others is no answer, however alike. A text may call somebody by a part of the name.
+    """
+    if fact.names:
+        told = stems(fact.statement)
+        return any(name <= told for name in called)
+    told = stems(f"{fact.title} {fact.statement}")
+    return any(name & told for name in called)
 
 
 def best_first(matches: Iterable[Match]) -> list[Match]:
@@ -87,9 +110,18 @@ def best_first(matches: Iterable[Match]) -> list[Match]:
     return sorted(matches, key=lambda m: (-m.score, m.fact.id))
 
 
-def relevant(matches: Iterable[Match], budget: int) -> tuple[Match, ...]:
-    """The best matches, best first; none when even the best is below the bound."""
+def relevant(matches: Iterable[Match], budget: int, *, called: bool = False) -> tuple[Match, ...]:
+    """The best matches, best first, from the first on that is not below its bound; none when all are.
+
+    `called`: the matches are all of those whom the question calls by name.
+    """
     ranked = best_first(matches)
-    if not ranked or ranked[0].score < BOUND:
+    first = next((i for i, m in enumerate(ranked) if m.score >= _bound(m.fact, called=called)), None)
+    if first is None:
         return ()
-    return tuple(m for m in ranked[:budget] if m.score >= ranked[0].score - _SPREAD)
+    least = ranked[first].score - _SPREAD
+    return tuple(m for m in ranked[first : first + budget] if m.score >= least)
+
+
+def _bound(fact: Fact, *, called: bool) -> float:
+    return CALLED_BOUND if called and fact.names and len(fact.statement) <= LONG else BOUND

@@ -13,6 +13,12 @@ from inference.vocabulary import ranks
 _COMMON, _RAREST = 2_000, 30_000
 """Places in the vocabulary between which a word tells more and more."""
 _ASKING = {"tell", "give", "list", "know", "many", "much", "long", "find", "mean", "means"}
+#: What a question asks for without a word that tells it, and the word.
+_ASKED_FOR = (
+    (re.compile(r"\bwhat (?:do|does|did) .+ do\b"), "role"),
+    (re.compile(r"\bwhat (?:is|are) .+ for\W*$"), "purpose"),
+    (re.compile(r"\b(?:he or she|she or he)\b"), "pronouns"),
+)
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 _STEMMER = snowballstemmer.stemmer("english")
 
@@ -59,9 +65,11 @@ def telling_words(text: str) -> dict[str, float]:
     """The content words of a question, each with how much it tells: 0.5 for the commonest, 2 for the rarest.
 
     The measure is the word's place in a fixed vocabulary of English (`inference.vocabulary`), on a
-    logarithmic scale; question words and the like tell nothing.
+    logarithmic scale; question words and the like tell nothing. What a question asks for in such words alone
+    (what somebody does) is told by the word for it.
     """
-    return {word: _weight(word) for word in content_words(text) if word not in _ASKING}
+    meant = [word for pattern, word in _ASKED_FOR if pattern.search(text.lower())]
+    return {word: _weight(word) for word in (*content_words(text), *meant) if word not in _ASKING}
 
 
 def _weight(word: str) -> float:

@@ -7,6 +7,7 @@ the more else the machine does.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, files
@@ -90,7 +91,7 @@ class Embedder:
             from transformers.utils import logging  # noqa: PLC0415  as above
 
             logging.disable_progress_bar()
-            self._cores = ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="embedder-core")
+            self._cores = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="embedder-core")
             torch.set_num_threads(1)
             self._model = SentenceTransformer(str(model_folder()), device="cpu", local_files_only=True).eval()
         return self._model, self._cores
