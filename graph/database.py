@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, LiteralString, TypeVar
 
-from neo4j import READ_ACCESS, AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction, Record
+from neo4j import READ_ACCESS, WRITE_ACCESS, AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction, Record
 from neo4j.exceptions import AuthError, ClientError, DriverError, Neo4jError, ServiceUnavailable
 
 from graph.latest import Latest
@@ -125,17 +125,23 @@ class Database:
 
     async def read(self, query: LiteralString, /, **parameters: Any) -> list[Record]:
         """All records of a query, in a read transaction, repeated on transient errors."""
-        async with self.driver.session(database=self.name, default_access_mode=READ_ACCESS) as session:
+        return await self._one_query(READ_ACCESS, query, parameters)
+
+    async def write(self, query: LiteralString, /, **parameters: Any) -> list[Record]:
+        """All records of a query, in a write transaction, repeated on transient errors: it must bear that."""
+        return await self._one_query(WRITE_ACCESS, query, parameters)
+
+    async def _one_query(self, access: str, query: LiteralString, parameters: dict[str, Any]) -> list[Record]:
+        async def work(tx: AsyncManagedTransaction) -> list[Record]:
+            return [record async for record in await tx.run(query, parameters)]
+
+        async with self.driver.session(database=self.name, default_access_mode=access) as session:
             try:  # one way there and back, where a transaction that is begun and ended takes three
                 return [record async for record in await session.run(query, parameters)]
             except (DriverError, Neo4jError) as error:
                 if not error.is_retryable():
                     raise
-
-        async def work(tx: AsyncManagedTransaction) -> list[Record]:
-            return [record async for record in await tx.run(query, parameters)]
-
-        return await self.read_transaction(work)
+            return await (session.execute_read if access == READ_ACCESS else session.execute_write)(work)
 
     async def read_transaction(self, work: Callable[[AsyncManagedTransaction], Awaitable[Result]]) -> Result:
         """`work` on one consistent read transaction, repeated on transient errors."""

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
+from typing import Any, cast
 from uuid import uuid4
 
 from neo4j import AsyncManagedTransaction
@@ -23,8 +24,10 @@ from graph.feed import wait_for_access
 
 SECONDS = 5
 _RENEW_SECONDS = 1
-_WAIT_SECONDS = 0.004
+#: How often a commit looks who has followed, where nobody rings back.
+_WAIT_SECONDS = 0.02
 _AGAIN_SECONDS = 0.05
+_RUNG_AT_ONCE = 1_000
 
 
 class NoLeaseError(Exception):
@@ -42,6 +45,8 @@ class ServiceLease:
         self._until = 0.0
         self._count = 0
         self._reached = 0
+        self._acknowledged = 0
+        self._bell = _Bell(database.latest.ring)
 
     def held(self) -> int:
         """A number that stays the same while the lease is held without a break. Raises NoLeaseError."""
@@ -61,9 +66,7 @@ class ServiceLease:
     async def holding(self, host: str) -> AsyncIterator[None]:
         """Hold the lease until the block ends; other processes ring at a free port of the host."""
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Bell(self._database.latest.ring), (host, 0)
-        )
+        transport, _ = await loop.create_datagram_endpoint(lambda: self._bell, (host, 0))
         bell = "{} {}".format(*transport.get_extra_info("sockname")[:2])
         tasks = []
         try:
@@ -98,8 +101,9 @@ class ServiceLease:
     async def _keep_up(self) -> None:
         while True:
             try:
-                revision = await wait_for_access(self._database, self._reached)
-                self._reached = await self._follow(revision)
+                if self._acknowledged >= self._reached:
+                    revision = await wait_for_access(self._database, self._reached)
+                    self._reached = await self._follow(revision)
                 await self._acknowledge()
             except (Neo4jError, DriverError, TimeoutError):  # commits wait for us until it runs out
                 await asyncio.sleep(_AGAIN_SECONDS)
@@ -109,11 +113,12 @@ class ServiceLease:
         return int(record["revision"])
 
     async def _acknowledge(self) -> None:
-        async def work(tx: AsyncManagedTransaction) -> None:
-            query = "MATCH (s:_Service {id: $id}) SET s.revision = $revision"
-            await tx.run(query, id=self.id, revision=self._reached)
-
-        await self._database.write_transaction(work)
+        revision = self._reached
+        await self._database.write(
+            "MATCH (s:_Service {id: $id}) SET s.revision = $revision", id=self.id, revision=revision
+        )
+        self._acknowledged = revision
+        self._bell.ring_back(revision)
 
     async def _take(self, tx: AsyncManagedTransaction, bell: str) -> None:
         await tx.run(
@@ -136,40 +141,80 @@ class ServiceLease:
 
 async def acknowledged(database: Database, revision: int) -> None:
     """Wait until every process that holds a lease has followed to the revision, or its lease has run out."""
-    rung: set[str] = set()
-    while True:
-        records = await database.read(
-            "MATCH (s:_Service) WHERE s.until > datetime() AND s.revision < $revision RETURN s.bell AS bell",
-            revision=revision,
-        )
-        if not records:
-            return
-        bells = {record["bell"] for record in records}
-        for bell in bells - rung:
-            await _ring(bell)
-        rung |= bells
-        await asyncio.sleep(_WAIT_SECONDS)
+    async with AsyncExitStack() as stack:
+        rung: dict[str, asyncio.Future[None]] = {}
+        while True:
+            records = await database.read(
+                """
+                MATCH (s:_Service) WHERE s.until > datetime() AND s.revision < $revision RETURN s.bell AS bell
+                """,
+                revision=revision,
+            )
+            if not records:
+                return
+            bells = {record["bell"] for record in records}
+            for bell in bells - rung.keys():
+                rung[bell] = await stack.enter_async_context(_ringing(bell, revision))
+            ringing = [rung[bell] for bell in bells if not rung[bell].done()]
+            if ringing:
+                await asyncio.wait(ringing, timeout=_WAIT_SECONDS)
+            else:
+                await asyncio.sleep(_WAIT_SECONDS)
 
 
 class _Bell(asyncio.DatagramProtocol):
-    """Whoever rings says nothing but that it is worth having a look."""
+    """Who rings waits until a revision is acknowledged, and is rung back then. Nobody is believed: either
+    side hears no more than that it is worth having a look."""
 
     def __init__(self, ring: Callable[[], None]) -> None:
         self._ring = ring
+        self._acknowledged = 0
+        self._waiting: dict[Any, int] = {}
+        """By address."""
 
-    def datagram_received(self, data: bytes, addr: object) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
         self._ring()
+        if len(self._waiting) < _RUNG_AT_ONCE and data.isdigit() and len(data) < 20:
+            self._waiting[addr] = int(data)
+            self.ring_back(self._acknowledged)
+
+    def ring_back(self, acknowledged: int) -> None:
+        """To those who wait for no later revision."""
+        self._acknowledged = acknowledged
+        for addr in [addr for addr, revision in self._waiting.items() if revision <= acknowledged]:
+            del self._waiting[addr]
+            self._transport.sendto(b"\n", addr)  # an empty one is not sent
 
 
-async def _ring(bell: str) -> None:
+class _RungBack(asyncio.DatagramProtocol):
+    def __init__(self, heard: asyncio.Future[None]) -> None:
+        self._heard = heard
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        if not self._heard.done():
+            self._heard.set_result(None)
+
+
+@asynccontextmanager
+async def _ringing(bell: str, revision: int) -> AsyncIterator[asyncio.Future[None]]:
+    """Done when it rings back; never where it cannot be reached: it looks by itself."""
+    loop = asyncio.get_running_loop()
+    heard: asyncio.Future[None] = loop.create_future()
     host, _, port = bell.rpartition(" ")
-    with suppress(OSError):  # it looks by itself
-        loop = asyncio.get_running_loop()
+    transport = None
+    with suppress(OSError):
         transport, _ = await loop.create_datagram_endpoint(
-            asyncio.DatagramProtocol, remote_addr=(host, int(port))
+            lambda: _RungBack(heard), remote_addr=(host, int(port))
         )
-        transport.sendto(b"\n")
-        transport.close()
+        transport.sendto(str(revision).encode())
+    try:
+        yield heard
+    finally:
+        if transport is not None:
+            transport.close()
 
 
 def _now() -> float:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -10,12 +11,13 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 import pytest
+from neo4j.exceptions import TransientError
 
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database
 from graph.leadership import Leadership
 from graph.neo4j_server import Neo4jServer
-from graph.service_lease import SECONDS, NoLeaseError, ServiceLease
+from graph.service_lease import SECONDS, NoLeaseError, ServiceLease, acknowledged
 from graph.store import FactStore
 from ontologies import load_authorization, load_shapes
 from tests.conftest import ROOT
@@ -180,3 +182,55 @@ async def test_one_leads_and_another_takes_over(neo4j: Database) -> None:
     assert not first.ours
     leading.cancel()
     await waiting.__aexit__(None, None, None)
+
+
+async def committed(database: Database, revision: int) -> None:
+    await database.write("MATCH (m:_Meta) SET m.revision = $n, m.accessRevision = $n", n=revision)
+
+
+async def test_an_acknowledgement_that_fails_is_made_again(neo4j: Database, monkeypatch) -> None:
+    """Else commits would wait for a process that has long followed and goes on renewing its lease."""
+    failed = 0
+
+    async def follow(revision: int) -> int:
+        return revision
+
+    write = Database.write
+
+    async def failing(self: Database, query: str, /, **parameters: object) -> object:
+        nonlocal failed
+        if "SET s.revision" in query and parameters["revision"] == 7 and failed < 2:
+            failed += 1
+            raise TransientError("the database is away")
+        return await write(self, query, **parameters)  # type: ignore[arg-type]  # as it was given
+
+    monkeypatch.setattr(Database, "write", failing)
+    lease = ServiceLease(neo4j, follow)
+    async with lease.holding("127.0.0.1"):
+        await committed(neo4j, 7)
+        async with asyncio.timeout(20):
+            await acknowledged(neo4j, 7)
+    assert failed == 2
+
+
+async def test_whoever_waits_is_rung_back_and_a_stray_datagram_does_no_harm(neo4j: Database) -> None:
+    async def follow(revision: int) -> int:
+        return revision
+
+    lease = ServiceLease(neo4j, follow)
+    async with lease.holding("127.0.0.1"):
+        [record] = await neo4j.read("MATCH (s:_Service) RETURN s.bell AS bell")
+        host, _, port = record["bell"].rpartition(" ")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
+            caller.setblocking(False)
+            loop = asyncio.get_running_loop()
+            for stray in (b"", b"\xff", b"-1", b"9" * 500, "²".encode()):
+                await loop.sock_sendto(caller, stray, (host, int(port)))
+            await loop.sock_sendto(caller, b"9", (host, int(port)))
+            back = asyncio.create_task(loop.sock_recv(caller, 10))
+            await asyncio.sleep(0.2)
+            assert not back.done(), "it rang back before it had followed"
+            await committed(neo4j, 9)
+            async with asyncio.timeout(10):
+                assert await back == b"\n"
+        await acknowledged(neo4j, 9)
