@@ -120,10 +120,11 @@ def _require(model: AuthorizationModel, type: str, relation: str) -> None:
 
 
 def _user_problem(model: AuthorizationModel, user: str) -> str:
+    if _is_object(user):
+        kind = type_of(user)
+        return "" if kind in model.types else f"type '{kind}' not found"
     name, relation = split_userset(user)
-    if not _is_object(user) and not (
-        _is_object(name) and _plain(relation) and "*" not in f"{name}{relation}"
-    ):
+    if not (_is_object(name) and _plain(relation) and "*" not in f"{name}{relation}"):
         if not _plain(user):
             return "the 'user' field is malformed"
         return (
