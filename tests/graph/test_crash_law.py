@@ -27,8 +27,8 @@ from graph.feed import changes, current_revision
 from graph.merges import Decision, Merges, decisions
 from graph.neo4j_server import Neo4jServer, start
 from graph.store import FactStore
-from graph.tuples import SAME_AS
 from ontologies import load_authorization, load_shapes
+from ontologies.ontology import SAME_AS
 from tests.graph.fact_model import COMPANY, KEYS, SOURCES, START, Model, live, past, person, policy, sayings
 
 # Not beside the shared server: two are more than a small machine bears.
