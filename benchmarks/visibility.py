@@ -118,7 +118,7 @@ def measured(times: int, *works: Callable[[], object]) -> float:
 
 
 def index_figures(documents: int) -> dict[str, float]:
-    made = list(tuples(documents, random.Random(1)))  # noqa: S311
+    made = list(tuples(documents, random.Random(1)))  # noqa: S311  the same at each run
     before, began = resident(), time.perf_counter()
     index = VisibilityIndex()
     for key in made:
@@ -240,12 +240,12 @@ async def reading(server: Neo4jServer) -> AsyncIterator[asyncio.subprocess.Proce
 
 
 async def _said(process: asyncio.subprocess.Process) -> str:
-    assert process.stdout is not None  # noqa: S101
+    assert process.stdout is not None  # noqa: S101  a pipe
     return (await process.stdout.readline()).decode().strip()
 
 
 async def ask(process: asyncio.subprocess.Process, times: int) -> list[str]:
-    assert process.stdin is not None  # noqa: S101
+    assert process.stdin is not None  # noqa: S101  a pipe
     process.stdin.write(b"\n" * times)
     return [await _said(process) for _ in range(times)]
 
