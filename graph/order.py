@@ -145,14 +145,7 @@ def joined(orders: Sequence[Order]) -> Order:
     """What independent orders are to do, as one; whose they are stands in their claims alone."""
     if len(orders) == 1:
         return orders[0]
-    return Order(
-        "",
-        "",
-        new={fact: one for order in orders for fact, one in order.new.items()},
-        plain=frozenset().union(*(order.plain for order in orders)),
-        entries={fact: entry for order in orders for fact, entry in order.entries.items()},
-        held={fact: page for order in orders for fact, page in order.held.items()},
-    )
+    return Order("", "", new={fact: one for order in orders for fact, one in order.new.items()})
 
 
 Orders = Callable[[Sequence[Outcome]], Iterable[Order]]

@@ -45,7 +45,6 @@ class ServiceLease:
         self._until = 0.0
         self._count = 0
         self._reached = 0
-        self._acknowledged = 0
         self._bell = _Bell(database.latest.ring)
 
     def held(self) -> int:
@@ -101,7 +100,7 @@ class ServiceLease:
     async def _keep_up(self) -> None:
         while True:
             try:
-                if self._acknowledged >= self._reached:
+                if self._bell.acknowledged >= self._reached:
                     revision = await wait_for_access(self._database, self._reached)
                     self._reached = await self._follow(revision)
                 await self._acknowledge()
@@ -117,7 +116,6 @@ class ServiceLease:
         await self._database.write(
             "MATCH (s:_Service {id: $id}) SET s.revision = $revision", id=self.id, revision=revision
         )
-        self._acknowledged = revision
         self._bell.ring_back(revision)
 
     async def _take(self, tx: AsyncManagedTransaction, bell: str) -> None:
@@ -168,7 +166,7 @@ class _Bell(asyncio.DatagramProtocol):
 
     def __init__(self, ring: Callable[[], None]) -> None:
         self._ring = ring
-        self._acknowledged = 0
+        self.acknowledged = 0
         self._waiting: dict[Any, int] = {}
         """By address."""
 
@@ -179,11 +177,11 @@ class _Bell(asyncio.DatagramProtocol):
         self._ring()
         if len(self._waiting) < _RUNG_AT_ONCE and data.isdigit() and len(data) < 20:
             self._waiting[addr] = int(data)
-            self.ring_back(self._acknowledged)
+            self.ring_back(self.acknowledged)
 
     def ring_back(self, acknowledged: int) -> None:
         """To those who wait for no later revision."""
-        self._acknowledged = acknowledged
+        self.acknowledged = acknowledged
         for addr in [addr for addr, revision in self._waiting.items() if revision <= acknowledged]:
             del self._waiting[addr]
             self._transport.sendto(b"\n", addr)  # an empty one is not sent

@@ -21,12 +21,15 @@ class ApartError(Exception):
     """Orders that were taken for independent are not: they are to be carried out each alone."""
 
 
-def independent(orders: Iterable[Order], needy: Collection[str]) -> Iterator[Sequence[Order]]:
+def independent(orders: Sequence[Order], needy: Collection[str]) -> Iterator[Sequence[Order]]:
     """The orders in their order, those that follow one another and are independent as one group.
 
     `needy`: classes and relationship types of claims on which more of the graph has a say than their ends
     and their collection; an order with one of them is alone, and so is one that takes something back.
     """
+    if len(orders) == 1:  # however large it is
+        yield orders
+        return
     group: list[Order] = []
     reads: set[str] = set()
     writes: set[str] = set()

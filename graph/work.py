@@ -64,7 +64,7 @@ class Work:
         for fact in facts:
             self.where[fact] = {by: page for by, (_, page) in claims[fact].items()}
             self.batch.touch(fact, {by: one for by, (one, _) in claims[fact].items()})
-        by = self.order.source, self.order.scope
+        by = self.order.by
         for fact in withdrawn:
             self.batch.withdraw(self.batch.before[fact][by])
         for one in self.order.refused:

@@ -67,7 +67,7 @@ async def lock(
         pages.take(record["pages"])
     leases = {(source, scope): lease for source, scope, lease, _ in record["own"]}
     for order in orders:
-        if order.lease and leases.get((order.source, order.scope)) != order.lease:
+        if order.lease and leases.get(order.by) != order.lease:
             raise LeaseLostError(
                 f"another crawl of {order.source}, scope {order.scope}, has begun, or somebody was erased; "
                 "what this one wrote is kept"

@@ -1,14 +1,17 @@
 """A small model of what sources claim, in memory, and what the graph tells of the same, now and of the past."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
+from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy, WriteReport
+from graph.crawl import Crawl
 from graph.database import Database
 from graph.past import PastView, When, point
+from graph.store import FactStore
 from ontologies import load
 
 COMPANY = "collection:company"
@@ -118,3 +121,17 @@ async def past(
         return found | {f"{one.start} {one.type} {one.end}": one.type for one in links}
 
     return await database.read_transaction(work)
+
+
+async def written_at_once(
+    store: FactStore, claimed: Iterable[tuple[Crawl, Collection[Claim]]]
+) -> Sequence[WriteReport]:
+    """What becomes of each crawl's claims, of which none is written before all that write anything wait."""
+    together = store._together
+    async with together._turn:
+        writes = [asyncio.create_task(crawl.write(claims)) for crawl, claims in claimed]
+        while len(together._waiting) < sum(not write.done() for write in writes):  # noqa: ASYNC110  nobody tells
+            await asyncio.sleep(0.001)
+    reports = await asyncio.gather(*writes)
+    assert [report.quarantined for report in reports] == [()] * len(reports)
+    return reports

@@ -1,7 +1,6 @@
 """The law of the fact store: any interleaving of sources, retractions and passing time gives, now and as of
 every revision, what a small model in memory gives."""
 
-import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -17,7 +16,18 @@ from graph.database import Database
 from graph.facts import fact_of
 from graph.store import FactStore
 from ontologies import load_authorization, load_shapes
-from tests.graph.fact_model import COMPANY, DAY, SOURCES, START, Model, live, past, policy, sayings
+from tests.graph.fact_model import (
+    COMPANY,
+    DAY,
+    SOURCES,
+    START,
+    Model,
+    live,
+    past,
+    policy,
+    sayings,
+    written_at_once,
+)
 
 _examples = count()
 
@@ -40,15 +50,9 @@ async def crawled_at_once(store: FactStore, claimed: Mapping[str, Mapping[str, C
     """The revision of the last of them; what they write waits until all of it does."""
     async with AsyncExitStack() as stack:
         crawls = [await stack.enter_async_context(store.crawl(policy(source), scope)) for source in claimed]
-        together = store._together
-        async with together._turn:
-            writes = [
-                asyncio.create_task(c.write(of.values()))
-                for c, of in zip(crawls, claimed.values(), strict=True)
-            ]
-            while len(together._waiting) < sum(not write.done() for write in writes):  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
-        assert [report.quarantined for report in await asyncio.gather(*writes)] == [()] * len(crawls)
+        await written_at_once(
+            store, [(crawl, of.values()) for crawl, of in zip(crawls, claimed.values(), strict=True)]
+        )
         return [(await crawl.complete()).revision for crawl in crawls][-1]
 
 

@@ -1,7 +1,6 @@
 """Orders that come at once and have nothing to do with each other are carried out in one go, and the graph
 tells the same of them at each revision as if each had come alone."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from itertools import count
@@ -18,7 +17,18 @@ from graph.order import Order, Schema
 from graph.side_by_side import independent
 from graph.store import FactStore
 from ontologies import load_authorization, load_shapes
-from tests.graph.fact_model import COMPANY, DAY, START, Model, live, past, person, policy, sayings
+from tests.graph.fact_model import (
+    COMPANY,
+    DAY,
+    START,
+    Model,
+    live,
+    past,
+    person,
+    policy,
+    sayings,
+    written_at_once,
+)
 
 NEEDY = Schema(load_shapes(), load_authorization()).needy
 SOURCES = ("a", "b", "c", "d", "e")
@@ -28,7 +38,7 @@ _examples = count()
 
 def order(source: str, *claims: Claim, **more: object) -> Order:
     new = {fact_of(claim): Stated(source, "all", 50, fact_of(claim), claim) for claim in claims}
-    return Order(source, "all", new=new, **more)  # type: ignore[arg-type]
+    return Order(source, "all", new=new, **more)  # type: ignore[arg-type]  # its fields
 
 
 def named(key: str, title: str = "Analyst") -> EntityClaim:
@@ -79,13 +89,7 @@ async def at_once(
         crawls = {
             source: await stack.enter_async_context(store.crawl(policy(source), scope)) for source in claimed
         }
-        together = store._together
-        async with together._turn:
-            writes = [asyncio.create_task(crawls[source].write(of)) for source, of in claimed.items()]
-            while len(together._waiting) < sum(not write.done() for write in writes):  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
-        reports = await asyncio.gather(*writes)
-        assert [report.quarantined for report in reports] == [()] * len(crawls)
+        reports = await written_at_once(store, [(crawls[source], of) for source, of in claimed.items()])
         if complete:
             for crawl in crawls.values():
                 await crawl.complete()
