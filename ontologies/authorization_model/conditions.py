@@ -1,7 +1,8 @@
 """Conditions: expressions in CEL over OpenFGA's parameter types, by Google's CEL runtime.
 
-An expression is type-checked when its model is written. Evaluation is bounded: the runtime stops
-comprehensions after 10,000 steps, and its regular expressions (RE2) take linear time.
+An expression is type-checked when its model is written. Evaluation is bounded: what it could take at worst
+is known before it begins, by the size of its context and by how many comprehensions it has; beside that the
+runtime stops comprehensions after 10,000 steps, and its regular expressions (RE2) take linear time.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ _TIMESTAMP = re.compile(
 _BITS = re.compile(r"0|[1-9][0-9]{0,2}")
 _NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,4})?)(?:[pP]([-+]?\d{1,4}))?", re.ASCII)
 _INFINITY = re.compile(r"[-+]?[iI]nf")
+#: Each goes over a list or a map, or makes another one of it.
+_COMPREHENSION = re.compile(r"\b(?:all|exists|exists_one|map|filter)\b")
+#: Items that an evaluation may look at at worst, and characters; a tenth of a second or less. What OpenFGA
+#: decides below its limit, where an item costs 3 at least and all may cost 100, is far less.
+_MOST_ITEMS, _MOST_TEXT = 10**6, 10**7
 
 
 class ConditionError(Exception):
@@ -50,6 +56,7 @@ class CompiledCondition:
 
     condition: Condition
     _program: Any
+    _comprehensions: int
 
     def holds(self, context: Mapping[str, Any]) -> bool:
         """Whether the expression is true in a context of JSON values; what is no parameter is left out.
@@ -62,6 +69,8 @@ class CompiledCondition:
         if missing:
             text = f"'{name}' - missing context parameters '[{' '.join(missing)}]'"
             raise ConditionError(text, tuple(missing))
+        if self._comprehensions and self._costs_too_much(context):
+            raise ConditionError(f"'{name}' - failed to evaluate condition expression: cost limit exceeded")
         try:
             value = self._program.eval(data=values).value()
         except RuntimeError as error:
@@ -69,6 +78,27 @@ class CompiledCondition:
         if not isinstance(value, bool):
             raise ConditionError(f"'{name}' - failed to evaluate condition expression: {value}")
         return value
+
+    def _costs_too_much(self, context: Mapping[str, Any]) -> bool:
+        """Whether it could, were each comprehension within all others, what it makes looked at whole."""
+        items, text = _size([context[name] for name in self.condition.parameters])
+        # Literals have commas between them.
+        items += self.condition.expression.count(",")
+        text += len(self.condition.expression)
+        steps: int = items**self._comprehensions
+        return steps * items > _MOST_ITEMS or steps * text > _MOST_TEXT
+
+
+def _size(value: Any) -> tuple[int, int]:
+    """The items of lists and maps in a value of JSON, and the characters of texts."""
+    match value:
+        case str():
+            return 0, len(value)
+        case list() | dict():
+            below = [_size(item) for item in (value.values() if isinstance(value, dict) else value)]
+            text = sum(map(len, value)) if isinstance(value, dict) else 0
+            return len(value) + sum(items for items, _ in below), text + sum(text for _, text in below)
+    return 0, 0
 
 
 def compiled(condition: Condition) -> CompiledCondition:
@@ -86,7 +116,7 @@ def compiled(condition: Condition) -> CompiledCondition:
             f"expression output, but got '{program.return_type().name().lower()}'",
             about=condition.name,
         )
-    return CompiledCondition(condition, program)
+    return CompiledCondition(condition, program, len(_COMPREHENSION.findall(condition.expression)))
 
 
 def typed_parameters(condition: Condition, context: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,6 +67,20 @@ def condition(parameters: str, expression: str) -> Any:
         ("x: any", "x == 3", {"x": 3}, True),
         ("x: any", "x.deep.er == 'a' ", {"x": {"deep": {"er": "a"}}}, True),
         ("x: list<list<int>>", "x[0][1] == 2", {"x": [[1, 2]]}, True),
+        ("x: list<int>", "x.all(a, a >= 0)", {"x": list(range(900))}, True),
+        (
+            "x: list<string>, y: string",
+            "x.exists(a, y.startsWith(a))",
+            {"x": ["a"] * 899 + ["b"], "y": "bc"},
+            True,
+        ),
+        (
+            "x: list<string>, y: list<string>",
+            "x.filter(a, a != 'c').map(a, a + 'd').all(a, y.exists(b, b == a))",
+            {"x": ["a", "b", "c"], "y": ["ad", "bd"]},
+            True,
+        ),
+        ("x: list<int>", "9999 in x && x[7] == 7 && size(x) == 10000", {"x": list(range(10_000))}, True),
     ],
 )
 def test_each_type_means_what_it_means_to_openfga(
@@ -125,6 +139,11 @@ def test_an_expression_is_checked_when_its_model_is_written(
     assert refused.value.about == "asked"
 
 
+BOTH = "x: list<int>, y: list<int>"
+#: A list of lists of lists, each as long as x.
+CUBED = "[x.map(a, x)].map(m, m.map(b, m))"
+
+
 @pytest.mark.parametrize(
     ("parameters", "expression", "context"),
     [
@@ -136,6 +155,13 @@ def test_an_expression_is_checked_when_its_model_is_written(
         ("x: ipaddress", "x.in_cidr('10.0.0.0/08')", {"x": "10.0.0.1"}),
         ("x: ipaddress", "x.in_cidr('10.0.0.0/33')", {"x": "10.0.0.1"}),
         ("x: any", "x > 3", {"x": "a"}),
+        (BOTH, "x.all(a, !(a in y))", {"x": list(range(9_000)), "y": list(range(9_000, 99_000))}),
+        ("x: list<int>", f"x.all(a, !(a in {list(range(2_000))}))", {"x": [-1]}),
+        ("x: list<int>", "x.map(a, a) == x", {"x": list(range(9_000))}),
+        ("x: list<int>", "x.//\nmap(a, a) == x", {"x": list(range(9_000))}),
+        ("x: list<int>", f"{CUBED} == {CUBED}", {"x": list(range(200))}),
+        ("x: list<int>, s: string", "x.all(a, !s.contains('ab'))", {"x": [1] * 900, "s": "a" * 900_000}),
+        ("x: map<any>", "x.all(k, !(k in x.l))", {"x": {"l": list(range(2_000))}}),
     ],
 )
 def test_an_evaluation_that_fails_or_runs_too_long_is_an_error(
