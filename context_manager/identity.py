@@ -202,7 +202,7 @@ def _scope(claims: Mapping[str, Any], agent: str | None) -> TokenScope | None:
 class DelegatingVerifier(Verifier):
     """Proves the issuer's tokens, and those for agents that this service made of them.
 
-    A token for an agent counts for as long as the agent may act for the account.
+    A token for an agent, whoever made it, counts for as long as the agent may act for the account.
     """
 
     exchanged: Verifier
@@ -216,10 +216,11 @@ class DelegatingVerifier(Verifier):
 
     async def proof(self, token: str) -> Proof:
         """As of `Verifier`; TokenRefused too for an agent that may no longer act for the account."""
-        if _issuer_of(token) != self.exchanged.issuer:
-            return await self.of_issuer.proof(token)
-        proof = await self.exchanged.proof(token)
+        made_here = _issuer_of(token) == self.exchanged.issuer
+        proof = await (self.exchanged if made_here else self.of_issuer).proof(token)
         agent = proof.asker.agent
+        if agent is None and not made_here:
+            return proof
         if agent is None or not await self.may_act(proof.asker.account, agent_id(agent)):
             raise TokenRefused("the token's agent may not act for the account; get another token")
         return proof

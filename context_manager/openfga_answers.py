@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from context_manager.openfga_errors import OpenFgaError
 from graph.rebac import evaluator, expansion, explanation, listing
 from graph.rebac.errors import RebacError
-from graph.rebac.explanation import Explanation
+from graph.rebac.explanation import Explanation, Shown
 from graph.rebac.names import NameSet
 from graph.rebac.relation_tuples import TupleIndex, TupleKey
 from graph.rebac.validation import (
@@ -106,10 +106,12 @@ class StoreAnswers:
             validate_check(self.model, "", relation, object)
             return expansion.expand(self._request(supposed), object, relation)
 
-    async def explain(self, key: TupleKey, supposed: Supposed) -> Explanation:
+    async def explain(
+        self, key: TupleKey, supposed: Supposed, shown: Shown = lambda _name: True
+    ) -> Explanation:
         with as_openfga():
             self._validate(key, supposed)
-            return explanation.explain(self._request(supposed), key.user, key.relation, key.object)
+            return explanation.explain(self._request(supposed), key.user, key.relation, key.object, shown)
 
     def _validate(self, key: TupleKey, supposed: Supposed) -> None:
         try:

@@ -20,7 +20,7 @@ from context_manager.openfga_errors import OpenFgaError, model_not_found
 from context_manager.openfga_paging import position_of, token_of
 from graph.organization_tuples import OrganizationTuples
 from graph.reads import Asker, Reader, View
-from graph.rebac.explanation import Explanation, Ground, Miss
+from graph.rebac.explanation import Explanation, Ground, entities
 from graph.rebac.names import NameSet
 from graph.rebac.relation_tuples import TupleIndex, TupleKey
 from graph.stored_tuples import ChangeFilter, StoredChange, StoredTuple, TupleFilter, TupleWrite
@@ -163,17 +163,22 @@ class OrganizationAnswers:
 
     async def explain(self, key: TupleKey, supposed: Supposed) -> Explanation:
         self._refuse_others(key.user, supposed)
-        found = await (await self._about(key.object)).explain(key, supposed)
-        steps: list[Ground | Miss] = [*found.misses]
+        answers = await self._about(key.object)
+        names: set[str] = set()
+
+        def noted(name: str) -> bool:
+            names.add(name)
+            return True
+
+        found = await answers.explain(key, supposed, noted)
+        if self.administrator:
+            return found
         if found.ground is not None:
-            steps += found.ground.path()
-        names = {name for step in steps for name in _entities(step)}
-        seen = {_entity(name) for name in await self._only_seen(sorted(names))}
-        return Explanation(
-            found.allowed,
-            None if found.ground is None else _seen_of(found.ground, seen),
-            tuple(miss for miss in found.misses if _entities(miss) <= seen | {key.object}),
-        )
+            names.update(*map(entities, found.ground.path()))
+        seen = {key.object, *await self._only_seen(sorted(names))}
+        if found.ground is not None:
+            return Explanation(True, _seen_of(found.ground, seen))
+        return await answers.explain(key, supposed, seen.__contains__)
 
     async def _about(self, object: str) -> StoreAnswers:
         """Without tuples for an object that the asker does not see: it is as if it were not there."""
@@ -254,18 +259,10 @@ def _matches(filter: TupleFilter, key: TupleKey) -> bool:
     )
 
 
-def _entities(step: Ground | Miss) -> set[str]:
-    """What a step of an explanation names."""
-    key = step.relationship
-    own = {step.object} if key is None else {step.object, _entity(key.object), _entity(key.user)}
-    because = step.because if isinstance(step, Miss) else ()
-    return own.union(*(_entities(ground) for one in because for ground in one.path()))
-
-
 def _seen_of(ground: Ground, seen: set[str]) -> Ground:
     """The ground, with what the asker does not see left nameless."""
     below = tuple(_seen_of(one, seen) for one in ground.rests_on)
-    if _entities(ground) <= seen:
+    if entities(ground) <= seen:
         return replace(ground, rests_on=below)
     return Ground("", "", None, below)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,17 +70,36 @@ class Explanation:
     misses: tuple[Miss, ...] = ()
 
 
-def explain(request: Request, user: str, relation: str, object: str) -> Explanation:
-    """Why the user has the relation to the object, or what is missing. See `validation.validate_check`."""
+Shown = Callable[[str], bool]
+"""Whether an entity may be shown. Nothing is looked for beyond one that may not: what is found there would
+tell of it."""
+
+
+def explain(
+    request: Request, user: str, relation: str, object: str, shown: Shown = lambda _name: True
+) -> Explanation:
+    """Why the user has the relation to the object, or what is missing, of that what may be shown.
+
+    The ground of what is allowed is whole. See `validation.validate_check`.
+    """
     search = Search(request, user)
     if search.value(object, relation) is True:
         (ground,) = _Grounds(request, search).of((object, relation), Computed(relation))
         return Explanation(True, ground)
+    found = _Misses(request, search, shown).of((object, relation))
     misses = sorted(
-        _Misses(request, search).of((object, relation)),
+        (miss for miss in found if all(map(shown, entities(miss)))),
         key=lambda miss: (miss.kind == "no_tuple", miss.distance),
     )
     return Explanation(False, misses=tuple(misses[:MAX_MISSES]))
+
+
+def entities(step: Ground | Miss) -> frozenset[str]:
+    """What a step of an explanation names."""
+    key = step.relationship
+    own = {step.object} if key is None else {step.object, key.object, key.user.partition("#")[0]}
+    because = step.because if isinstance(step, Miss) else ()
+    return frozenset(own).union(*(entities(ground) for one in because for ground in one.path()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +221,10 @@ class _Grounds:
 class _Misses:
     """What stands between a goal and its holding."""
 
-    def __init__(self, request: Request, search: Search) -> None:
+    def __init__(self, request: Request, search: Search, shown: Shown) -> None:
         self._request = request
         self._search = search
+        self._shown = shown
 
     def of(self, goal: Goal) -> Iterator[Miss]:
         seen = {goal}
@@ -218,7 +238,7 @@ class _Misses:
                     for found in self._in(current, rewrite, distance):
                         if isinstance(found, Miss):
                             yield found
-                        elif found not in seen:
+                        elif found not in seen and self._shown(found[0]):
                             seen.add(found)
                             following.append(found)
             level = following

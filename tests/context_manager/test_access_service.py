@@ -197,6 +197,16 @@ def test_an_agent_does_what_its_scope_says_and_no_more(service: Served) -> None:
         assert "the token is not for this: its scope lacks" in answer["errors"][0]["message"]
 
 
+def test_an_agent_is_on_record_beside_the_person(service: Served) -> None:
+    token = exchanged(service, "kwame.asante", "read ask")
+    before = len(service.audit())
+    service.post(token, b'{"query": "{ ask(question: \\"Who leads Account Management?\\") { text } }"}')
+    asked = [one for one in service.audit()[before:] if one["kind"] == "intent"]
+    assert [(one["account"], one["agent"]) for one in asked] == [
+        ("account:harborview/kwame.asante", "helper")
+    ]
+
+
 def test_a_preview_of_the_edited_sources_needs_no_restart(service: Served) -> None:
     assert said(service, "preview-sources") == []
 

@@ -98,8 +98,14 @@ async def test_a_disabled_account_loses_its_stores_at_once(authorization: Author
         store = (await client.create_store(CreateStoreRequest(name="eves"))).id
         client.set_store_id(store)
         assert (await client.get_store()).id == store
+        model = to_json(parse_dsl("model\n  schema 1.1\ntype user\n  relations\n    define friend: [user]"))
+        await client.write_authorization_model(WriteAuthorizationModelRequest(**model))
+        # Answered from memory, before and after.
+        assert not await may(client, "user:bo", "friend", "user:bo")
         disabled = entity(EVE, issuer="acme", subject="eve", disabled=True)
         await authorization.crawl([one for one in ORGANIZATION if getattr(one, "id", "") != EVE] + [disabled])
+        with pytest.raises(NotFoundException):
+            await may(client, "user:bo", "friend", "user:bo")
         with pytest.raises(NotFoundException):
             await client.get_store()
 
@@ -206,6 +212,33 @@ async def test_explanations_name_only_what_the_asker_sees(authorization: Authori
     assert status == 403
 
 
+async def test_the_nearest_misses_are_the_same_whatever_is_hidden_behind_them(
+    authorization: Authorization,
+) -> None:
+    """Neither who is in a hidden group is told, nor does what is hidden crowd out what is not."""
+    question = {"user": EVE, "relation": "can_grant", "object": "collection:open"}
+
+    async def explained() -> dict:
+        path = f"/openfga/stores/{ORGANIZATION_STORE}/explain"
+        status, answer, _ = await authorization.send("eve", "POST", path, {"tuple_key": question})
+        assert status == 200, answer
+        return answer
+
+    people = [f"person:p{number}" for number in range(25)]
+    seen = [*ORGANIZATION, *map(entity, people), entity("group:owners")]
+    seen += [relation("group:owners", "MAY_GRANT", "collection:open")]
+    seen += [relation("person:lee", "MEMBER_OF", "group:owners")]
+    await authorization.crawl(seen)
+    told = await explained()
+    [miss] = told["misses"]
+    assert (miss["kind"], miss["object"]) == ("no_tuple", "person:lee")
+    hidden = [entity(f"group:{number}", "collection:secret") for number in range(25)]
+    hidden += [relation(f"group:{number}", "MAY_GRANT", "collection:open") for number in range(25)]
+    hidden += [relation(person, "MEMBER_OF", f"group:{n}") for n, person in enumerate(people)]
+    await authorization.crawl([*hidden, *seen])
+    assert await explained() == told
+
+
 async def test_the_organization_is_read_only(authorization: Authorization) -> None:
     async with authorization.client("ada", ORGANIZATION_STORE) as client:
         with pytest.raises(ForbiddenException) as refused:
@@ -280,6 +313,41 @@ async def test_a_check_sees_what_this_process_wrote_and_when_asked_what_others_d
             write = TupleWrite(writes=keys) if allowed else TupleWrite(deletes=keys)
             await elsewhere.write(store, write, EVE)
             assert (await client.check(request, current)).allowed is allowed
+
+
+async def test_each_question_that_asks_to_be_current_is_answered_from_what_others_wrote(
+    authorization: Authorization, neo4j: Database
+) -> None:
+    async with authorization.client("eve") as client:
+        store = (await client.create_store(CreateStoreRequest(name="eves"))).id
+        client.set_store_id(store)
+        model = to_json(
+            parse_dsl("model\n  schema 1.1\ntype user\ntype doc\n  relations\n    define viewer: [user]")
+        )
+        await client.write_authorization_model(WriteAuthorizationModelRequest(**model))
+    key = {"user": "user:bo", "relation": "viewer", "object": "doc:1"}
+    shared = {"object": {"type": "doc", "id": "1"}, "relation": "viewer", "user_filters": [{"type": "user"}]}
+    listed = {"user": "user:bo", "relation": "viewer", "type": "doc"}
+    questions: list[tuple[str, dict[str, object], str]] = [
+        ("/check", {"tuple_key": key}, '"allowed": true'),
+        ("/batch-check", {"checks": [{"correlation_id": "1", "tuple_key": key}]}, '"allowed": true'),
+        ("/expand", {"tuple_key": {"relation": "viewer", "object": "doc:1"}}, "user:bo"),
+        ("/explain", {"tuple_key": key}, '"allowed": true'),
+        ("/list-objects", listed, "doc:1"),
+        ("/streamed-list-objects", listed, "doc:1"),
+        ("/list-users", shared, '"id": "bo"'),
+        ("/read", {}, "user:bo"),
+    ]
+    elsewhere = TupleStores(Database(neo4j.driver, neo4j.name))
+    keys = [TupleKey("user:bo", "viewer", "doc:1")]
+    for path, body, shown in questions:
+        for held in (True, False):
+            write = TupleWrite(writes=keys) if held else TupleWrite(deletes=keys)
+            await elsewhere.write(store, write, EVE)
+            status, answer, _ = await authorization.send(
+                "eve", "POST", f"/openfga/stores/{store}{path}", {**body, "consistency": "HIGHER_CONSISTENCY"}
+            )
+            assert (status, shown in json.dumps(answer)) == (200, held), (path, answer)
 
 
 ORGANIZATION_PATH = f"/openfga/stores/{ORGANIZATION_STORE}"

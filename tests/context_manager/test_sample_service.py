@@ -130,11 +130,11 @@ def test_each_ask_leaves_an_intent_before_and_a_closing_after(sample: Served) ->
     assert intent["at"] < closing["at"]
 
 
-def test_an_agent_is_on_record_beside_the_person(sample: Served) -> None:
+def test_an_agent_that_nobody_declared_is_refused(sample: Served) -> None:
     token = sample.token("priya.raman", agent="quote-helper")
-    sample.post(token, b'{"query": "{ ask(question: \\"Who leads Account Management?\\") { text } }"}')
-    intent = sample.audit()[-2]
-    assert (intent["account"], intent["agent"]) == ("account:harborview/priya.raman", "quote-helper")
+    status, answer = sample.post(token, b'{"query": "{ classes { name } }"}')
+    assert (status, "data" in answer) == (401, False)
+    assert "may not act for the account" in answer["errors"][0]["message"]
 
 
 def test_a_question_of_100_kb_is_refused_by_its_size(sample: Served) -> None:

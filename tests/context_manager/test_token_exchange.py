@@ -262,6 +262,18 @@ async def test_a_token_counts_only_while_the_agent_may_act(exchange: Exchange) -
     assert await exchange.error(subject_token=token) == "invalid_request"
 
 
+async def test_who_issues_tokens_does_not_decide_who_may_act_for_whom(exchange: Exchange) -> None:
+    """A token with `act` of the issuer's own counts no more than one that was exchanged."""
+    token, stranger = exchange.person(agent="helper"), exchange.person(agent="stranger")
+    assert (await exchange.verifier.asker(token)).agent == "helper"
+    with pytest.raises(TokenRefused, match="may not act for the account"):
+        await exchange.verifier.asker(stranger)
+    assert await exchange.error(subject_token=stranger) == "invalid_request"
+    await exchange.crawl([claim for claim in ORGANIZATION if claim != represented("ada", "helper")])
+    with pytest.raises(TokenRefused, match="may not act for the account"):
+        await exchange.verifier.asker(token)
+
+
 async def test_a_token_of_a_disabled_account_sees_nothing(exchange: Exchange) -> None:
     token = await exchange.token()
     await exchange.crawl([c for c in ORGANIZATION if c not in account("ada")] + account("ada", disabled=True))

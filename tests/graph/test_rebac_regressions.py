@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from graph.rebac.errors import RebacError
 from graph.rebac.evaluator import Request, check
 from graph.rebac.listing import list_objects, list_users
 from graph.rebac.relation_tuples import TupleIndex, TupleKey
@@ -33,6 +34,8 @@ type document
     define viewer: public or viewer from parent or member from group
     define inherited: reader from parent
     define denied: [user]
+    define written: [user]
+    define both: (limited and written) but not denied
     define allowed: [user, user:*]
     define hidden: allowed but not shown
     define shown: allowed but not denied
@@ -80,8 +83,7 @@ def test_the_context_of_a_contextual_tuple_is_its_own() -> None:
 
 
 def test_the_same_tuple_under_two_contexts_is_two_questions() -> None:
-    """CVE-2026-34972: checks of a batch that asked about one tuple were answered as one.
-    GHSA-4vrg-r928-h5vv: nor may what a search knows beforehand answer another."""
+    """CVE-2026-34972: checks of a batch that asked about one tuple were answered as one."""
     index = TupleIndex([key("document:d limited user:ada", "office")])
     answers = [asked(index, "document:d limited user:ada", where=where) for where in ("home", "office")]
     assert answers == [False, True]
@@ -90,11 +92,27 @@ def test_the_same_tuple_under_two_contexts_is_two_questions() -> None:
     assert not check(without, "user:eve", "limited", "document:d")
 
 
+def test_what_a_list_found_beforehand_answers_no_check() -> None:
+    """GHSA-4vrg-r928-h5vv: what was found for a list with a context was taken for a check without one, where
+    one side of an intersection has a condition and the other has none."""
+    index = TupleIndex([key("document:d limited user:ada", "office"), key("document:d written user:ada")])
+    for _ in range(2):
+        assert listed(index, "both", where="office") == ["document:d"]
+        with pytest.raises(RebacError, match="missing context parameters"):
+            asked(index, "document:d both user:ada")
+        assert not asked(index, "document:d both user:ada", where="home")
+        assert listed(index, "both", where="home") == []
+        assert asked(index, "document:d both user:ada", where="office")
+    index.add(key("document:d denied user:ada"))
+    assert listed(index, "both", where="office") == []
+
+
 def test_nested_lists_in_a_context_are_told_apart() -> None:
     """CVE-2026-46668: a cache key ran the elements of nested lists together."""
     index = TupleIndex([key("document:d limited user:ada", "equals", required=[["a"], "b"])])
     for actual, expected in (([["a"], "b"], True), (["a", "b"], False), ([["a", "b"]], False)):
         assert asked(index, "document:d limited user:ada", actual=actual) is expected
+        assert listed(index, "limited", actual=actual) == ["document:d"] * expected
 
 
 def test_public_access_is_not_what_another_object_has() -> None:
