@@ -15,7 +15,7 @@ from neo4j import AsyncManagedTransaction
 
 from graph.audiences import assign_placed, decided_by, places
 from graph.claims import EntityClaim
-from graph.facts import IN_COLLECTION, EntityFact, Stated, merge_entity
+from graph.facts import IN_COLLECTION, EntityFact, Stated, kept_confidence, merge_entity
 from graph.tuples import Scope
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.shapes import Shapes
@@ -125,7 +125,12 @@ class Bulk:
         """Those that are written: all, or none where their collection does not stand."""
         facts = [merge_entity(self.shapes.ontology, [one]) for one in new]
         rows = [
-            [fact.id, _stored(fact.properties() | {"pages": [self.pages[fact.id]]}), fact.confidence, by]
+            [
+                fact.id,
+                _stored(fact.properties() | {"pages": [self.pages[fact.id]]}),
+                kept_confidence(fact.confidence),
+                by,
+            ]
             for fact, by in zip(facts, self._by(new), strict=True)
         ]
         result = await self.tx.run(
@@ -143,7 +148,7 @@ class Bulk:
         if not new:
             return
         rows = [
-            [claim.start, claim.end, [self.pages[one.fact]], claim.confidence, number, by]  # type: ignore[union-attr]  # relationships
+            [claim.start, claim.end, [self.pages[one.fact]], kept_confidence(claim.confidence), number, by]  # type: ignore[union-attr]  # relationships
             for number, (one, by) in enumerate(zip(new, self._by(new), strict=True))
             for claim in (one.claim,)
         ]

@@ -129,7 +129,7 @@ def _provenance(
 ) -> tuple[tuple[str, ...], float, int, datetime | None, datetime | None]:
     return (
         tuple(properties.get("sources", ())),
-        properties["confidence"],
+        float(properties["confidence"]),
         properties["since"],
         _instant(properties.get("validFrom")),
         _instant(properties.get("validTo")),

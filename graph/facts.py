@@ -97,7 +97,7 @@ class EntityFact:
     def properties(self) -> dict[str, Any]:
         """Of the live node, but for `id`, `since` and what is derived."""
         plain = {name: list(v) if isinstance(v, tuple) else v for name, v in self.values.items()}
-        return plain | _about(self)
+        return plain | _kept(self)
 
     def to_row(self) -> list[Any]:
         """For JSON, of one that always holds: as `Stated.to_row` has its claim, without evidence."""
@@ -134,7 +134,7 @@ class RelationshipFact:
         bounds = [
             None if (at := properties.get(name)) is None else native(at) for name in ("validFrom", "validTo")
         ]
-        return cls(start, type_, end, tuple(properties["sources"]), properties["confidence"], *bounds)
+        return cls(start, type_, end, tuple(properties["sources"]), float(properties["confidence"]), *bounds)
 
     def holds(self, at: datetime) -> bool:
         """Whether the instant is in its interval; its ends' intervals are theirs."""
@@ -142,7 +142,7 @@ class RelationshipFact:
 
     def properties(self) -> dict[str, Any]:
         """Of the live relationship, but for `since`."""
-        return _about(self)
+        return _kept(self)
 
     def to_json(self) -> dict[str, Any]:
         ends = {"start": self.start, "type": self.type, "end": self.end}
@@ -218,6 +218,16 @@ def _about(fact: Fact) -> dict[str, Any]:
         "validFrom": fact.valid_from,
         "validTo": fact.valid_to,
     }
+
+
+def _kept(fact: Fact) -> dict[str, Any]:
+    return _about(fact) | {"confidence": kept_confidence(fact.confidence)}
+
+
+def kept_confidence(confidence: float) -> float:
+    """The number as Neo4j keeps it: full confidence is an integer, which is half as long, so that the
+    properties of most relationships fit one record and are written once."""
+    return 1 if confidence == 1 else confidence
 
 
 def _as(datatype: str, value: Scalar) -> Scalar:

@@ -16,6 +16,7 @@ from typing import Any, LiteralString
 from neo4j import AsyncManagedTransaction
 
 from graph.database import Database
+from graph.facts import kept_confidence
 from graph.feed import Revision, advance, current_revision, follow
 from graph.live import for_each
 from graph.reasoning import Closure, Derivation, Link, Rules, compile_rules
@@ -76,7 +77,7 @@ class Reasoner:
             types=sorted(self._rules.relevant),
         ):
             link = Link(record["start"], record["type"], record["end"])
-            self._confidence[link] = record["confidence"]
+            self._confidence[link] = float(record["confidence"])
         self._closure.change(self._confidence)
         held = {
             Link(record["start"], record["type"], record["end"])
@@ -133,7 +134,9 @@ class Reasoner:
         return {
             "inferred": True,
             "derivations": [encoded(one) for one in derivations],
-            "confidence": max(min(self._confidence[link] for link in one) for one in derivations),
+            "confidence": kept_confidence(
+                max(min(self._confidence[link] for link in one) for one in derivations)
+            ),
             "since": revision,
         }
 
