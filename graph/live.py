@@ -244,7 +244,9 @@ WRITE: LiteralString = """
     CALL () { UNWIND $facts.settled AS fact MATCH (a:_Aside {fact: fact}) DELETE a }
     CALL () {
         UNWIND $facts.ended AS row
-        MATCH (:Entity {id: row[0]})-[r:$(row[1])]->(:Entity {id: row[2]})
+        MATCH (a:Entity {id: row[0]})
+        MATCH (b:Entity {id: row[2]})
+        OPTIONAL MATCH (a)-[r:$(row[1])]->(b)  // is planned with both ends found: one may have a great many
         DELETE r
     }
     CALL () { UNWIND $facts.gone AS id MATCH (n:Entity {id: id}) DETACH DELETE n }
