@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import pairwise
@@ -140,38 +140,56 @@ def _appeared(source: str, row: Sequence[Any]) -> list[FactChange]:
     return [FactChange("entity", first, None, entity), relationship(first, IN_COLLECTION, third)]
 
 
-async def changes(database: Database, after_revision: int, limit: int = 100) -> Sequence[Revision]:
-    """The revisions that follow, oldest first, at most `limit`."""
+@dataclass(frozen=True, slots=True)
+class News:
+    """How far the graph is, and what followed."""
+
+    epoch: str
+    revision: int
+    """The last committed one; 0 before the first."""
+    compacted: int
+    """The last one that is no longer in the outbox; 0 while all are."""
+    changes: Sequence[Revision]
+    """As of `changes`."""
+
+
+async def news(database: Database, after_revision: int, limit: int = 100) -> News:
+    """How far the graph is, and the revisions that follow."""
     found = await _read(database, after_revision, limit)
-    numbers = [after_revision, *(revision.number for revision in found)]
+    numbers = [after_revision, *(revision.number for revision in found.changes)]
     if all(later == earlier + 1 for earlier, later in pairwise(numbers)):
         return found
     # A read may pass the place of a revision before it is committed, and see the next one. What is still
     # missing now was lost before a restored database began its epoch.
-    return [one for one in await _read(database, after_revision, limit) if one.number <= numbers[-1]]
+    again = (await _read(database, after_revision, limit)).changes
+    return replace(found, changes=[one for one in again if one.number <= numbers[-1]])
 
 
-async def _read(database: Database, after_revision: int, limit: int) -> Sequence[Revision]:
-    records = await database.read(
+async def changes(database: Database, after_revision: int, limit: int = 100) -> Sequence[Revision]:
+    """The revisions that follow, oldest first, at most `limit`."""
+    return (await news(database, after_revision, limit)).changes
+
+
+async def _read(database: Database, after_revision: int, limit: int) -> News:
+    [record] = await database.read(
         """
-        MATCH (r:_Revision) WHERE r.number > $after
-        MATCH (c:_Change {revision: r.number})
-        RETURN r.number AS number, r.at AS at, r.source AS source, r.scope AS scope, c.changes AS changes
-        ORDER BY number LIMIT $limit
+        MATCH (meta:_Meta)
+        RETURN meta.epoch AS epoch, meta.revision AS revision, coalesce(meta.compactedTo, 0) AS compacted,
+               COLLECT {
+                   MATCH (r:_Revision) WHERE r.number > $after
+                   MATCH (c:_Change {revision: r.number})
+                   WITH r, c ORDER BY r.number LIMIT $limit
+                   RETURN [r.number, r.at, r.source, r.scope, c.changes]
+               } AS changes
         """,
         after=after_revision,
         limit=limit,
     )
-    return [
-        Revision(
-            record["number"],
-            record["at"].to_native(),
-            record["source"],
-            record["scope"],
-            _unpacked(record["changes"]),
-        )
-        for record in records
+    found = [
+        Revision(number, at.to_native(), source, scope, _unpacked(packed))
+        for number, at, source, scope, packed in record["changes"]
     ]
+    return News(record["epoch"], record["revision"], record["compacted"], found)
 
 
 async def current_revision(database: Database) -> int:

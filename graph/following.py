@@ -11,13 +11,14 @@ from neo4j import AsyncManagedTransaction
 
 from graph.database import Database
 from graph.epoch import Witness
-from graph.feed import changes
+from graph.feed import changes, news
 from graph.visible_sets.feeding import TupleTable, follow
 from ontologies.ontology import Binding
 
 #: How often the feed is looked at for a revision that was read of.
 _LOOKS = 500
 _PAUSE_S = 0.01
+_NOTHING_FOLLOWS = 2**63 - 1
 
 Index = TypeVar("Index", bound=TupleTable)
 
@@ -45,28 +46,26 @@ class Following(Generic[Index]):
         raise TimeoutError(f"the change feed does not go on to revision {revision}, which was read of")
 
     async def _catch_up(self) -> Index:
-        [now] = await self.database.read(
-            """
-            MATCH (meta:_Meta)
-            RETURN meta.epoch AS epoch, meta.revision AS revision,
-                   coalesce(meta.compactedTo, 0) AS compacted
-            """
-        )
         index = self.index
+        now = await news(self.database, _NOTHING_FOLLOWS if index is None else index.revision)
+        found = now.changes
         if index is None and self.saved is not None:
-            index = await self.saved(Witness(now["epoch"], now["revision"]))
+            index = await self.saved(Witness(now.epoch, now.revision))
         if (
             index is None
-            or (self.epoch or now["epoch"]) != now["epoch"]
-            or not now["compacted"] <= index.revision <= now["revision"]
+            or (self.epoch or now.epoch) != now.epoch
+            or not now.compacted <= index.revision <= now.revision
         ):
-            index = await self._loaded()
-        self.index, self.epoch = index, now["epoch"]
-        while index.revision < now["revision"] and (found := await changes(self.database, index.revision)):
+            index, found = await self._loaded(), ()
+        self.index, self.epoch = index, now.epoch
+        while index.revision < now.revision and (
+            found := found or await changes(self.database, index.revision)
+        ):
             if any(change.kind == "erased" for one in found for change in one.changes):
                 index = self.index = await self._loaded()  # what was erased is not told
             else:
                 follow(index, found, self.bindings)
+            found = ()
         return index
 
     async def _loaded(self) -> Index:

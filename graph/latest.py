@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 
 #: Neo4j Community tells nobody of commits, so it is asked.
@@ -19,6 +19,8 @@ class Latest:
         """The last revision that is known to be committed."""
         self.access = 0
         """The last of those known to have changed who may see what."""
+        self.bells: Collection[str] = ()
+        """Of the processes that rang back when the last such change was acknowledged."""
         self._news = asyncio.Event()
         self._rung = False
         self._looking = False

@@ -141,6 +141,8 @@ async def acknowledged(database: Database, revision: int) -> None:
     """Wait until every process that holds a lease has followed to the revision, or its lease has run out."""
     async with AsyncExitStack() as stack:
         rung: dict[str, asyncio.Future[None]] = {}
+        for bell in database.latest.bells:  # before it is known who holds a lease now
+            rung[bell] = await stack.enter_async_context(_ringing(bell, revision))
         while True:
             records = await database.read(
                 """
@@ -149,6 +151,7 @@ async def acknowledged(database: Database, revision: int) -> None:
                 revision=revision,
             )
             if not records:
+                database.latest.bells = frozenset(bell for bell, heard in rung.items() if heard.done())
                 return
             bells = {record["bell"] for record in records}
             for bell in bells - rung.keys():

@@ -234,3 +234,19 @@ async def test_whoever_waits_is_rung_back_and_a_stray_datagram_does_no_harm(neo4
             async with asyncio.timeout(10):
                 assert await back == b"\n"
         await acknowledged(neo4j, 9)
+
+
+async def test_who_was_there_is_rung_first_and_forgotten_once_it_is_gone(neo4j: Database) -> None:
+    async def follow(revision: int) -> int:
+        return revision
+
+    async with asyncio.timeout(20):
+        async with ServiceLease(neo4j, follow).holding("127.0.0.1"):
+            [record] = await neo4j.read("MATCH (s:_Service) RETURN s.bell AS bell")
+            for revision in (7, 8):
+                await committed(neo4j, revision)
+                await acknowledged(neo4j, revision)
+            assert neo4j.latest.bells == {record["bell"]}
+        await committed(neo4j, 9)
+        await acknowledged(neo4j, 9)
+    assert not neo4j.latest.bells

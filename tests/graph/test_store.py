@@ -11,6 +11,7 @@ from neo4j import AsyncManagedTransaction
 
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy, Value, WriteReport
 from graph.database import Database
+from graph.facts import RelationshipFact
 from graph.feed import advance, changes, current_revision, position
 from graph.live import places
 from graph.pages import Pages
@@ -133,6 +134,22 @@ async def test_an_entity_is_written_with_all_that_it_tells_of_itself(store: Fact
         ("collection:hr", "collection:hr", ["configuration"]),
         ("person:ada", "collection:company", ["directory"]),
     ]
+
+
+async def test_full_confidence_is_kept_short_and_told_like_any_other(store: FactStore) -> None:
+    sure = [person("ada"), group("analysts"), relationship("person:ada", "MEMBER_OF", "group:analysts")]
+    await crawled(store, DIRECTORY, sure)  # at once
+    await crawled(store, PAYROLL, sure)  # looked at first
+    kept = await store.database.read(
+        """
+        MATCH (n:Entity)-[r]->() RETURN n.confidence AS confidence
+        UNION ALL MATCH ()-[r]->() RETURN r.confidence AS confidence
+        """
+    )
+    assert {(type(one["confidence"]), one["confidence"]) for one in kept} == {(int, 1)}
+    [told] = await store.database.read("MATCH ()-[r:MEMBER_OF]->() RETURN properties(r) AS row")
+    fact = RelationshipFact.of_properties("person:ada", "MEMBER_OF", "group:analysts", told["row"])
+    assert isinstance(fact.confidence, float)
 
 
 async def test_what_two_sources_claim_stands_when_one_of_them_stops(store: FactStore) -> None:
