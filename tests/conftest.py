@@ -23,6 +23,11 @@ def shared_data() -> Path:
     return folder
 
 
+def pytest_configure() -> None:
+    """Of a Neo4j that lives for a test, most work would be Java's second compiler."""
+    os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+
+
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """A long text is named by its argument: some are made anew by each worker, whose tests must be the same."""
     return argname if isinstance(val, str | bytes) and len(val) > 60 else None
