@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -20,6 +20,10 @@ from graph.rebac.validation import (
     validate_list_users,
 )
 from ontologies.authorization_model import AuthorizationModel
+
+CONDITIONS_S = 3.0
+"""Seconds that conditions may take in a request: whoever makes a store writes them, and others wait
+meanwhile. OpenFGA gives a list as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class StoreAnswers:
     """Tuples that stand but are not in the index."""
     bounded: bool = True
     """Whether a resolution may be too deep, as it may be for OpenFGA."""
+    allowance: evaluator.Allowance = field(default_factory=lambda: evaluator.Allowance(CONDITIONS_S))
 
     async def check(self, key: TupleKey, supposed: Supposed) -> bool:
         with as_openfga():
@@ -127,6 +132,7 @@ class StoreAnswers:
             (*self.beside, *supposed.tuples),
             supposed.context or {},
             datetime.now(UTC),
+            self.allowance,
         )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 from graph.rebac.errors import RebacError
@@ -38,6 +39,13 @@ _CALLS = 400
 _UNLIMITED = 2**62
 
 
+@dataclass(slots=True, eq=False)
+class Allowance:
+    """What conditions may still take, in seconds; several requests may share one."""
+
+    seconds: float
+
+
 @dataclass(slots=True, eq=False)  # not frozen: it is made for each check, in a fifth of the time
 class Request:
     """What a question is asked over. May be used for many questions while the index does not change."""
@@ -49,6 +57,8 @@ class Request:
     context: Mapping[str, Any] = field(default_factory=dict)
     """Parameters of conditions, as JSON; a tuple's stored context stands above them."""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    allowance: Allowance | None = None
+    """What is not decided once it is used up is an error."""
     tuples: TupleIndex = field(init=False, repr=False)
     """The index, with the contextual tuples laid over it."""
     compiled: CompiledModel = field(init=False, repr=False)
@@ -81,13 +91,26 @@ class Request:
         if stands is not True or not isinstance(grant, TupleKey) or not grant.condition:
             return stands
         try:
-            return self.compiled.conditions[grant.condition].holds({**self.context, **grant.context})
+            return self._decided(grant)
         except ConditionError as error:
             reason = str(error)
             if error.missing:
                 missing = " ".join(error.missing)
                 reason = f"'{grant.condition}' - tuple '{grant}' is missing context parameters '[{missing}]'"
             return RebacError(UNDECIDED, f"failed to evaluate relationship condition: {reason}")
+
+    def _decided(self, grant: TupleKey) -> bool:
+        condition, context = self.compiled.conditions[grant.condition], {**self.context, **grant.context}
+        allowance = self.allowance
+        if allowance is None:
+            return condition.holds(context)
+        if allowance.seconds <= 0:
+            raise ConditionError(f"'{grant.condition}' - cost limit exceeded by the conditions before it")
+        began = perf_counter()
+        try:
+            return condition.holds(context)
+        finally:
+            allowance.seconds -= perf_counter() - began
 
     def _context_fits(self, key: TupleKey) -> bool:
         condition = self.model.conditions[key.condition]

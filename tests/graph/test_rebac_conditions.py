@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from context_manager.openfga_answers import StoreAnswers, Supposed
+from context_manager.openfga_errors import OpenFgaError
 from graph.rebac.errors import RebacError
-from graph.rebac.evaluator import Request, check
+from graph.rebac.evaluator import Allowance, Request, check
+from graph.rebac.listing import list_objects
 from graph.rebac.relation_tuples import TupleIndex, TupleKey
 from ontologies.authorization_model import ModelError, parse_dsl
 from ontologies.authorization_model.conditions import ConditionError, compiled
@@ -261,3 +264,25 @@ def test_a_tuple_may_stand_with_and_without_a_condition_where_both_are_permitted
     via = key("document:d group group:g", "limited", x=1, y=3)
     assert asked("editor", via, key("group:g member user:ada")) is True
     assert asked("editor", via, key("group:g member user:ada", "late"), now="2025-02-01T00:00:00Z") is False
+
+
+def test_what_all_conditions_of_a_request_may_take_is_bounded() -> None:
+    keys = [key(f"document:{n} viewer user:ada", "limited", x=1, y=2) for n in range(3)]
+    request = Request(MODEL, TupleIndex(keys), allowance=Allowance(1e-12))
+    assert check(request, "user:ada", "viewer", "document:0")
+    with pytest.raises(RebacError, match="cost limit exceeded") as refused:
+        check(request, "user:ada", "viewer", "document:1")
+    assert refused.value.code == "validation_error"
+    with pytest.raises(RebacError, match="cost limit exceeded"):
+        list_objects(request, "user:ada", "viewer", "document")
+
+
+async def test_the_checks_of_a_request_to_a_store_share_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("context_manager.openfga_answers.CONDITIONS_S", 1e-12)
+    held = TupleIndex([key("document:d viewer user:ada", "limited", x=1, y=2)])
+    asked = TupleKey("user:ada", "viewer", "document:d")
+    first, second = StoreAnswers("", MODEL, held), StoreAnswers("", MODEL, held)
+    assert await first.check(asked, Supposed())
+    with pytest.raises(OpenFgaError, match="cost limit exceeded"):
+        await first.check(asked, Supposed())
+    assert await second.check(asked, Supposed())
