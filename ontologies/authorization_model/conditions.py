@@ -1,8 +1,8 @@
 """Conditions: expressions in CEL over OpenFGA's parameter types, by Google's CEL runtime.
 
 An expression is type-checked when its model is written. Evaluation is bounded: what it could take at worst
-is known before it begins, by the size of its context and by how many comprehensions it has; beside that the
-runtime stops comprehensions after 10,000 steps, and its regular expressions (RE2) take linear time.
+is known before it begins, by the sizes of its context and of the expression; beside that the runtime stops
+comprehensions after 10,000 steps, and its regular expressions (RE2) take linear time.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ _NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,4})?)(?:[pP]([-
 _INFINITY = re.compile(r"[-+]?[iI]nf")
 #: Each goes over a list or a map, or makes another one of it.
 _COMPREHENSION = re.compile(r"\b(?:all|exists|exists_one|map|filter)\b")
-#: Items that an evaluation may look at at worst, and characters; a tenth of a second or less. What OpenFGA
-#: decides below its limit, where an item costs 3 at least and all may cost 100, is far less.
-_MOST_ITEMS, _MOST_TEXT = 10**6, 10**7
+_TERM = re.compile(r"\w+")
+#: Items that an evaluation may look at at worst, and characters; half a second or less. What OpenFGA decides
+#: below its limit, where an item of a comprehension costs 3 at least and all may cost 100, is less.
+_MOST_ITEMS, _MOST_TEXT = 10**7, 10**8
 
 
 class ConditionError(Exception):
@@ -57,6 +58,8 @@ class CompiledCondition:
     condition: Condition
     _program: Any
     _comprehensions: int
+    _terms: int
+    """Names, numbers and words in the expression."""
 
     def holds(self, context: Mapping[str, Any]) -> bool:
         """Whether the expression is true in a context of JSON values; what is no parameter is left out.
@@ -69,7 +72,7 @@ class CompiledCondition:
         if missing:
             text = f"'{name}' - missing context parameters '[{' '.join(missing)}]'"
             raise ConditionError(text, tuple(missing))
-        if self._comprehensions and self._costs_too_much(context):
+        if self._costs_too_much(context):
             raise ConditionError(f"'{name}' - failed to evaluate condition expression: cost limit exceeded")
         try:
             value = self._program.eval(data=values).value()
@@ -80,13 +83,13 @@ class CompiledCondition:
         return value
 
     def _costs_too_much(self, context: Mapping[str, Any]) -> bool:
-        """Whether it could, were each comprehension within all others, what it makes looked at whole."""
+        """Whether it could, were each comprehension within all others and each term to look at everything."""
+        expression = self.condition.expression
         items, text = _size([context[name] for name in self.condition.parameters])
-        # Literals have commas between them.
-        items += self.condition.expression.count(",")
-        text += len(self.condition.expression)
-        steps: int = items**self._comprehensions
-        return steps * items > _MOST_ITEMS or steps * text > _MOST_TEXT
+        # Literals have commas between them, and a comprehension one between its variable and what it is for.
+        items += max(expression.count(",") - self._comprehensions, 0)
+        looks = self._terms * items**self._comprehensions
+        return looks * items > _MOST_ITEMS or looks * (text + len(expression)) > _MOST_TEXT
 
 
 def _size(value: Any) -> tuple[int, int]:
@@ -116,7 +119,10 @@ def compiled(condition: Condition) -> CompiledCondition:
             f"expression output, but got '{program.return_type().name().lower()}'",
             about=condition.name,
         )
-    return CompiledCondition(condition, program, len(_COMPREHENSION.findall(condition.expression)))
+    comprehensions, terms = (
+        len(pattern.findall(condition.expression)) for pattern in (_COMPREHENSION, _TERM)
+    )
+    return CompiledCondition(condition, program, comprehensions, terms)
 
 
 def typed_parameters(condition: Condition, context: Mapping[str, Any]) -> dict[str, Any]:

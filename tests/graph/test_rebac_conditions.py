@@ -162,6 +162,12 @@ CUBED = "[x.map(a, x)].map(m, m.map(b, m))"
         ("x: list<int>", f"x.all(a, !(a in {list(range(2_000))}))", {"x": [-1]}),
         ("x: list<int>", "x.map(a, a) == x", {"x": list(range(9_000))}),
         ("x: list<int>", "x.//\nmap(a, a) == x", {"x": list(range(9_000))}),
+        ("x: list<int>", " || ".join(f"{n} in x" for n in range(2_000)), {"x": [-1] * 9_000}),
+        (
+            f"{BOTH}, all: bool",
+            "all || " * 2_000 + "x.all(a, !(a in y))",
+            {"x": [1] * 999, "y": [2] * 999, "all": False},
+        ),
         ("x: list<int>", f"{CUBED} == {CUBED}", {"x": list(range(200))}),
         ("x: list<int>, s: string", "x.all(a, !s.contains('ab'))", {"x": [1] * 900, "s": "a" * 900_000}),
         ("x: map<any>", "x.all(k, !(k in x.l))", {"x": {"l": list(range(2_000))}}),
