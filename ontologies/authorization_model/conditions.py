@@ -88,7 +88,7 @@ class CompiledCondition:
         items, text = _size([context[name] for name in self.condition.parameters])
         # Literals have commas between them, and a comprehension one between its variable and what it is for.
         items += max(expression.count(",") - self._comprehensions, 0)
-        looks = self._terms * items**self._comprehensions
+        looks: int = self._terms * items**self._comprehensions
         return looks * items > _MOST_ITEMS or looks * (text + len(expression)) > _MOST_TEXT
 
 
