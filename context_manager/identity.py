@@ -212,7 +212,7 @@ class DelegatingVerifier(Verifier):
     @property
     def of_issuer(self) -> Verifier:
         """Proves the issuer's tokens alone."""
-        return Verifier(self.issuer, self.audience, self.namespace, self.keys)
+        return Verifier(self.issuer, self.audience, self.namespace, self.keys, _proven=self._proven)
 
     async def proof(self, token: str) -> Proof:
         """As of `Verifier`; TokenRefused too for an agent that may no longer act for the account."""

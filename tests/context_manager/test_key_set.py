@@ -12,8 +12,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from context_manager import key_set
-from context_manager.identity import TokenRefused, Verifier
+from context_manager import identity, key_set
+from context_manager.identity import DelegatingVerifier, TokenRefused, Verifier
 from context_manager.key_set import RemoteKeys
 from graph.reads import Asker
 
@@ -141,3 +141,19 @@ async def test_an_issuer_that_hangs_proves_nobody(issuer, verifier, monkeypatch:
     monkeypatch.setattr(key_set, "_LIMIT_S", 0.2)
     with pytest.raises(TokenRefused, match="cannot be read"):
         await verifier.asker(issuer.token("first"))
+
+
+async def test_a_token_is_checked_once_while_its_key_is_published(
+    issuer, verifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a service proves the tokens that it makes of others."""
+    others = Verifier("urn:others", "orgraph", "login", verifier.keys)
+    delegating = DelegatingVerifier(ISSUER, "orgraph", "login", verifier.keys, others, may_act=None)
+    checked, check = [], identity._public_key
+    monkeypatch.setattr(identity, "_public_key", lambda *args: checked.append(args) or check(*args))
+    token = issuer.token("first")
+    for proving in (verifier, delegating):
+        checked.clear()
+        for _ in range(3):
+            assert (await proving.asker(token)).account == "account:login/ada"
+        assert len(checked) == 1
