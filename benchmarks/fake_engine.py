@@ -6,7 +6,9 @@
 A prompt is read at the rate (at once, without one), one prompt after the other, but for the beginning that
 it has read before, as vLLM keeps it: blocks of sixteen tokens, each by the hash of it and of all before it,
 the `cache_salt` first; so many of them as it has room for, those not used for longest dropped; the last
-token always read. Tokens are taken as words. `--between` is the time from each token to the next.
+token always read. Tokens are taken as words. `--between` is the time from each token to the next: they leave
+at moments that are fixed once the prompt is read, as those of an accelerator that has a clock of its own, so
+that a token which leaves late makes no other one late.
 """
 
 from __future__ import annotations
@@ -59,11 +61,12 @@ class Engine:
                 choice = {"index": 0, "message": message, "finish_reason": "stop"}
                 return web.json_response({"choices": [choice]})
             response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            began = asyncio.get_running_loop().time()
             await response.prepare(request)
-            for _ in range(TOKENS):
+            for number in range(1, TOKENS + 1):
                 await response.write(_CHUNK)
                 if self._between:
-                    await asyncio.sleep(self._between)
+                    await asyncio.sleep(began + number * self._between - asyncio.get_running_loop().time())
             await response.write(_END)
             return response
         finally:
