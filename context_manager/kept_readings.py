@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-_FRESH_S, _KEPT_S = 0.1, 1.0
-"""Seconds after which it is read again beside the requests, and after which they wait for that."""
+_KEPT_S = 1.0
+"""Seconds after which requests wait until it is read again."""
 _MOST = 10_000
 
 Key = TypeVar("Key", bound=Hashable)
@@ -41,6 +41,8 @@ class KeptReadings(Generic[Key, Value]):
     read: Callable[[Key], Awaitable[Value]]
     after: Callable[[], Hashable]
     """What has changed so far: once it is another, what was read before is of no more use."""
+    fresh_s: float = 0.1
+    """Seconds after which it is read again beside the requests."""
     _kept: OrderedDict[Key, _Reading[Value]] = field(default_factory=OrderedDict)
 
     async def of(self, key: Key) -> Value:
@@ -55,7 +57,7 @@ class KeptReadings(Generic[Key, Value]):
         if age >= _KEPT_S:
             async with kept.turn:
                 return await self._read(key, kept) if self._age(kept) >= _KEPT_S else kept.values[0]
-        if age > _FRESH_S and (kept.renewal is None or kept.renewal.done()):
+        if age > self.fresh_s and (kept.renewal is None or kept.renewal.done()):
             kept.renewal = asyncio.create_task(self._renewed(key, kept))
             kept.renewal.add_done_callback(_look_at)
         return kept.values[0]

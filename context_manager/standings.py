@@ -11,6 +11,9 @@ from graph.reads import Asker, Reader, View
 from graph.system_reads import is_enabled, team_of
 from inference.mesh import Mesh
 
+_FRESH_S = 0.5
+"""A reading asks Neo4j five times, which requests that come meanwhile wait for: not ten times a second."""
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -42,4 +45,4 @@ def standings_of(database: Database, reader: Reader, mesh: Mesh, followed: Calla
         team = await team_of(database, asker.account) or asker.account
         return Standing(enabled, visible, nodes, team, revision)
 
-    return KeptReadings(read, followed)
+    return KeptReadings(read, followed, _FRESH_S)

@@ -61,7 +61,7 @@ async def test_a_change_is_seen_by_whoever_asks_after_it(source: Source) -> None
 async def test_a_renewal_goes_on_beside_the_requests_also_where_it_fails(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("context_manager.kept_readings._FRESH_S", -1.0)
+    source.kept = KeptReadings(source.read, lambda: source.changes, fresh_s=-1.0)
     assert await source.kept.of("ada") == "ada 1"
     source.open.clear()
     for _ in range(3):  # one renewal at a time, and nobody waits for it
