@@ -171,7 +171,8 @@ class SourceConfig(_Strict):
     """Whose accounts it may say to be a person's, where several sources are granted HAS_ACCOUNT."""
     handling: HandlingTerms
     holding: HandlingTerms | None = None
-    """Where the graph may keep it, where that is not the same as where models may process it."""
+    """Where the graph may keep it and the service embed it, where that is not the same as where it may be
+    processed otherwise."""
     site: str = ""
     """Where the source's data lies; models at the same site are near to it."""
     placement: tuple[PlacementRule, ...] = ()
