@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import os
 from collections import deque
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 FIRST = "0" * 64
 _ROOM = 1 << 20
@@ -55,6 +58,16 @@ class AuditLog:
     async def record(self, kind: str, record: Mapping[str, Any]) -> None:
         """As `append`. It is written also where the caller is cancelled meanwhile."""
         await asyncio.shield(asyncio.wrap_future(self._put(kind, record)))
+
+    def follow(self, kind: str, record: Mapping[str, Any]) -> None:
+        """As `append`, after those that were asked for before, and without waiting: of what has left already.
+
+        What is asked for later is not on disk before it. A failure is in the service's log.
+        """
+        try:
+            self._put(kind, record).add_done_callback(_tell)
+        except AuditError as error:
+            log.error("%s", error)
 
     def _put(self, kind: str, record: Mapping[str, Any]) -> Future[None]:
         one = _Waiting({"kind": kind, "at": datetime.now(UTC).isoformat(), **record}, Future())
@@ -108,6 +121,11 @@ class AuditLog:
     def close(self) -> None:
         self._writer.shutdown()
         os.close(self._fd)
+
+
+def _tell(written: Future[None]) -> None:
+    if (error := written.exception()) is not None:
+        log.error("%s", error)
 
 
 def verify(path: Path) -> int:

@@ -106,6 +106,27 @@ async def test_what_cannot_be_written_fails_for_all_that_waited_and_leaves_no_pa
     assert verify(log.path) == 2
 
 
+async def test_what_nobody_waits_for_is_on_disk_before_what_is_asked_for_later_and_a_failure_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = AuditLog(tmp_path / "audit.jsonl")
+    log.follow("closing", {"of": 1})
+    await log.record("intent", {"of": 2})
+    assert [json.loads(line)["of"] for line in log.path.read_text().splitlines()] == [1, 2]
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, content: write(fd, content[:3]))
+    log.follow("closing", {"of": 2})
+    with pytest.raises(AuditError):
+        await log.record("intent", {"of": 3})
+    monkeypatch.setattr(os, "write", write)
+    assert "the audit log cannot be written" in caplog.text
+    log.follow("closing", {"of": 3})
+    log.close()
+    assert verify(log.path) == 3
+    log.follow("closing", {"of": 4})
+    assert "it is closed" in caplog.text
+
+
 def test_only_the_owner_reads_it(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     write(path, "intent")
