@@ -19,13 +19,13 @@ from graph.access_history import AccessChange, HistoryError, access_changes
 from graph.access_snapshot import AccessSnapshot, viewers
 from graph.audiences import usersets
 from graph.claims import RelationshipClaim
+from graph.gate import may_grant
 from graph.reads import Asker
 from graph.rebac.relation_tuples import TupleKey, type_of
 from graph.tuples import CONFIGURATION, bound
 from ontologies import Ontology
 from ontologies.authorization_model import ModelError, parse_dsl
 from ontologies.check import check_model
-from ontologies.ontology import SAME_AS
 
 
 async def preview_decision(
@@ -56,15 +56,10 @@ async def preview_link(desk: AccessDesk, asker: Asker, person: str, account: str
     return await _effects(desk, rights, after, rights.gained_by_link(person, account))
 
 
-async def preview_merge(
-    desk: AccessDesk, asker: Asker, kept: str, other: str
-) -> tuple[Sequence[str], Sequence[AccessEffect]]:
-    """The accounts that see both, and so would be told of them as one; and who would gain and lose by it,
-    which is nobody, unless access rested on who is one. Whether the asker may decide was asked before."""
+async def told_as_one(desk: AccessDesk, asker: Asker, kept: str, other: str) -> Sequence[str]:
+    """The accounts that see both, and so would be told of them as one were they merged. Whether the asker
+    may decide that was asked before."""
     rights = await desk.rights(asker)
-    added = _tuples(desk.ontology, [(other, SAME_AS, kept)])
-    after = rights.snapshot.with_tuples(added=added)
-    changed = await _effects(desk, rights, after, _places(rights.snapshot) if added else ())
     records = await desk.database.read(
         "UNWIND $ids AS id MATCH (n:Entity {id: id}) RETURN n.audience AS audience", ids=[kept, other]
     )
@@ -73,7 +68,7 @@ async def preview_merge(
     )
     both = sorted(set.intersection(*seeing)) if len(seeing) == 2 else []
     told = await _told(desk, rights, both)
-    return [account for account in both if account in told], changed
+    return [account for account in both if account in told]
 
 
 async def preview_ending(desk: AccessDesk, asker: Asker, id: str) -> Sequence[AccessEffect]:
@@ -132,8 +127,13 @@ async def preview_source(desk: AccessDesk, asker: Asker, name: str) -> Sequence[
         claims, whole = await desk.said(source)
     except SourceError as error:
         raise AccessRefused(f"the source {name!r} cannot be read: {error}") from error
-    said = [(one.start, one.type, one.end) for one in claims if isinstance(one, RelationshipClaim)]
-    will_be = set(_tuples(desk.ontology, [one for one in said if one[1] in source.grants]))
+    policy = source.policy()
+    said = [
+        (one.start, one.type, one.end)
+        for one in claims
+        if isinstance(one, RelationshipClaim) and may_grant(desk.ontology, policy, one)
+    ]
+    will_be = set(_tuples(desk.ontology, said))
     after = rights.snapshot.with_tuples(
         added=will_be - set(rights.snapshot.held),
         removed=rights.snapshot.alone({(name, scope) for scope in whole}) - will_be,

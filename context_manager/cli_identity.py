@@ -35,7 +35,7 @@ About = Annotated[str | None, typer.Option(help="Only of this entity.")]
 _PAGE = 100
 _PREVIEW = (
     "query ($kept: ID!, $other: ID!) { done: previewMerge(kept: $kept, other: $other) "
-    f"{{ together {{ id name sameAs sources values {{ label value }} }} told {EFFECTS} }} }}"
+    "{ together { id name sameAs sources values { label value } } told } }"
 )
 _DECISION = "id kind kept other reason by agent at stands endedBy endedAt endedReason"
 
@@ -181,7 +181,7 @@ def _show_preview(preview: Mapping[str, Any], as_json: bool) -> None:
     rows.append(("by", ", ".join(together["sources"])))
     rows.append(("told to", "\n".join(preview["told"]) or "nobody whom you see"))
     show_table(out, ("Told of both", ""), rows, title=together["name"])
-    show_effects(preview["effects"])
+    out.print("Nobody's access changes.")
 
 
 def _show_decisions(decisions: Sequence[Mapping[str, Any]], as_json: bool) -> None:

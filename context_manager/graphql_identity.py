@@ -7,7 +7,7 @@ from datetime import datetime
 import strawberry
 
 from context_manager import identity_review as review
-from context_manager.graphql_access import AccessEffect, effects_of, expected
+from context_manager.graphql_access import expected
 from context_manager.graphql_types import Entity, page_size
 from graph import merges
 
@@ -38,7 +38,10 @@ class IdentityDecision:
     ended_reason: str | None
 
 
-@strawberry.type(description="What a merge would change: what is told of the two, and nobody's access.")
+@strawberry.type(
+    description="What a merge would change: what is told of the two. It changes nobody's access: what gives "
+    "somebody another's is a link (`linkAccount`), which waits, with who would gain by it shown."
+)
 class MergePreview:
     together: Entity = strawberry.field(
         description="The one that is kept, as its name, values and sources would be told to the asker."
@@ -46,10 +49,6 @@ class MergePreview:
     told: list[strawberry.ID] = strawberry.field(
         description="The accounts that would be told of both as one, since they see both; as far as the "
         "asker sees these."
-    )
-    effects: list[AccessEffect] = strawberry.field(
-        description="Who would gain and lose. Nobody: what gives somebody another's access is a link, "
-        "which waits for its confirmation."
     )
 
 
@@ -99,7 +98,6 @@ class IdentityQueries:
         return MergePreview(
             together=info.context.entity(found.together),
             told=[strawberry.ID(account) for account in found.told],
-            effects=effects_of(found.effects),
         )
 
     @strawberry.field(

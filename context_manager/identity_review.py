@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 
 from context_manager import access_questions as questions
 from context_manager.access_desk import AccessDesk, check_reason
-from graph.access_effects import AccessEffect
 from graph.joined import clusters, join, members
 from graph.merges import (
     Decision,
@@ -39,14 +38,12 @@ class Proposed:
 
 @dataclass(frozen=True, slots=True)
 class MergePreview:
-    """What a merge would change."""
+    """What a merge would change: what is told, and nobody's access (`ontologies.check` sees to that)."""
 
     together: EntityView
     """What the asker would be told of both, under the id of the one that is kept."""
     told: Sequence[str]
     """The accounts that would be told so, since they see both; those of them that the asker sees."""
-    effects: Sequence[AccessEffect]
-    """Who would gain and lose; nobody."""
 
 
 async def merge(desk: AccessDesk, asker: Asker, kept: str, other: str, reason: str) -> Decision:
@@ -78,8 +75,7 @@ async def preview(desk: AccessDesk, asker: Asker, kept: str, other: str) -> Merg
     together, _revision = await desk.reader.run(asker, work)
     if together is None:
         raise await desk.refused(asker, "preview merge", kept, other)
-    told, changed = await questions.preview_merge(desk, asker, kept, other)
-    return MergePreview(together, told, changed)
+    return MergePreview(together, await questions.told_as_one(desk, asker, kept, other))
 
 
 async def reject(desk: AccessDesk, asker: Asker, one: str, other: str, reason: str) -> Decision:

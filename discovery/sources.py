@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from datetime import UTC, timedelta
+from itertools import combinations, product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from ontologies.modules import organization_files
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 ReaderId = Annotated[str, Field(pattern=r"^(group|person):\S+$")]
 PersonId = Annotated[str, Field(pattern=r"^person:\S+$")]
+ObjectPattern = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*:([^\s:#*@]+\*?|\*)$")]
 
 SecretReference = Annotated[str, Field(pattern=r"^(env:[A-Za-z_]\w*|file:.+|vault:[^/#]+/[^#]+#.+)$")]
 """`env:NAME`, an environment variable, `file:PATH`, a file beside sources.toml, or `vault:MOUNT/PATH#KEY`,
@@ -169,6 +171,9 @@ class SourceConfig(_Strict):
     """Access-bearing relationship types that it may claim."""
     issuers: tuple[Name, ...] = ()
     """Whose accounts it may say to be a person's, where several sources are granted HAS_ACCOUNT."""
+    authority: tuple[ObjectPattern, ...] = ()
+    """Of which groups and so on it says who has what of the other relationships that it is granted, where
+    several sources are granted the same: ids, or how they begin (`group:finance`, `group:rust.*`)."""
     handling: HandlingTerms
     holding: HandlingTerms | None = None
     """Where the graph may keep it and the service embed it, where that is not the same as where it may be
@@ -203,6 +208,7 @@ class SourceConfig(_Strict):
             self.trust,
             self.max_age,
             frozenset(self.issuers) or None,
+            frozenset(self.authority) or None,
         )
 
 
@@ -285,6 +291,7 @@ def _check_references(path: Path, config: OrganizationConfig) -> None:
                 f"{path}: {name!r} is the name of {meaning} as a source; name the source otherwise"
             )
     _check_issuers(path, config)
+    _check_authority(path, config)
     for source in config.source:
         if by_hand := sorted(BY_HAND.intersection(source.grants)):
             raise ConfigurationError(
@@ -322,3 +329,35 @@ def _check_issuers(path: Path, config: OrganizationConfig) -> None:
                     f"{path}: sources {other!r} and {source.name!r} both have {issuer!r} among their "
                     "issuers: leave it to the one that is the authority"
                 )
+
+
+def _check_authority(path: Path, config: OrganizationConfig) -> None:
+    """Of each object, one source is the authority of a relationship that gives access."""
+    for source, other in combinations(config.source, 2):
+        shared = sorted(set(source.grants).intersection(other.grants) - {HAS_ACCOUNT})
+        if not shared:
+            continue
+        for one in (source, other):
+            if not one.authority:
+                raise ConfigurationError(
+                    f"{path}: sources {source.name!r} and {other.name!r} are both granted "
+                    f"{', '.join(shared)}: name those of which {one.name!r} is the authority, as "
+                    'authority = ["group:finance", "group:rust.*"]'
+                )
+        for own, others in product(source.authority, other.authority):
+            if _overlap(own, others):
+                raise ConfigurationError(
+                    f"{path}: sources {source.name!r} and {other.name!r} are both granted "
+                    f"{', '.join(shared)} and have {own!r} and {others!r} as their authority: leave what is "
+                    "in both to one of them"
+                )
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether an id can be of both patterns."""
+    first, second = one.removesuffix("*"), other.removesuffix("*")
+    return (
+        one == other
+        or (one.endswith("*") and second.startswith(first))
+        or (other.endswith("*") and first.startswith(second))
+    )

@@ -46,7 +46,7 @@ async def access_changes(
     """
     if after < (compacted := await compacted_to(database)):
         raise HistoryError("what was changed then is no longer kept; ask for changes since a later revision")
-    if await was_lost(database, after) or await was_lost(database, until):
+    if await was_lost(database, after, until):
         raise HistoryError(f"{LOST}; ask for changes since another one")
     found: list[AccessChange] = []
     reached = max(after, compacted)

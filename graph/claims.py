@@ -79,6 +79,9 @@ class SourcePolicy:
     """Grants of a source that completed no crawl for longer are suspended."""
     issuers: frozenset[str] | None = None
     """Whose accounts it may say to be a person's (`HAS_ACCOUNT`); None where it alone is granted that."""
+    authority: frozenset[str] | None = None
+    """The groups, collections and so on whose other grants it may claim, by their ids or, before a `*`, how
+    these begin; None where it alone is granted them."""
 
 
 @dataclass(frozen=True, slots=True)

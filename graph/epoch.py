@@ -96,13 +96,13 @@ async def begin_epoch(database: Database, after_revision: int) -> Witness:
     return await seen(database)
 
 
-async def was_lost(database: Database, revision: int) -> bool:
-    """Whether it is of an epoch of the graph that ended: its number is passed over since."""
+async def was_lost(database: Database, *revisions: int) -> bool:
+    """Whether one of them is of an epoch of the graph that ended: its number is passed over since."""
     [record] = await database.read(
         """MATCH (meta:_Meta)
-           RETURN $number > coalesce(meta.compactedTo, 0) AND $number <= meta.revision
-              AND NOT EXISTS { (:_Revision {number: $number}) } AS lost""",
-        number=revision,
+           RETURN any(number IN $numbers WHERE coalesce(meta.compactedTo, 0) < number <= meta.revision
+              AND NOT EXISTS { (:_Revision {number: number}) }) AS lost""",
+        numbers=revisions,
     )
     return bool(record["lost"])
 

@@ -91,7 +91,7 @@ class Gate:
         if match is None:
             return refusal(self._shapes, self._policy, claim), False
         kind = match.groups()
-        if kind not in self._kinds:
+        if kind not in self._kinds or not _is_authority(self._shapes.ontology, self._policy, claim):
             if problem := refusal(self._shapes, self._policy, claim):
                 return problem, False
             self._kinds[kind] = claim.type not in self._needy and not any(
@@ -181,6 +181,31 @@ def _granted(ontology: Ontology, policy: SourcePolicy, claim: RelationshipClaim)
             f"source {policy.name} may not claim it, as access rests on it; "
             "if it should, add it to the source's grants in the configuration",
         )
+
+    elif not _is_authority(ontology, policy, claim):
+        yield (
+            "og:authority",
+            f"{claim.start} {claim.type} {claim.end}",
+            f"source {policy.name} may not claim it of that one, of which it is not the authority; if it "
+            "should be, add the id to the source's authority in the configuration",
+        )
+
+
+def may_grant(ontology: Ontology, policy: SourcePolicy, claim: RelationshipClaim) -> bool:
+    """Whether the source is granted the relationship, of what it is about."""
+    return not any(_granted(ontology, policy, claim))
+
+
+def _is_authority(ontology: Ontology, policy: SourcePolicy, claim: RelationshipClaim) -> bool:
+    """Of what the grant is for: the object of the tuple that it makes. Of accounts the issuer decides."""
+    if policy.authority is None or claim.type == HAS_ACCOUNT or claim.type not in policy.grants:
+        return True
+    ends = {"start": claim.start, "end": claim.end}
+    objects = {ends[one.object_end] for one in ontology.bindings if one.relationship == claim.type}
+    return all(
+        any(object.startswith(of[:-1]) if of.endswith("*") else object == of for of in policy.authority)
+        for object in objects
+    )
 
 
 def _issuer(account: str) -> str:

@@ -392,6 +392,7 @@ name = "lists"
 connector = "mapping"
 collection = "all"
 grants = ["MEMBER_OF"]
+authority = ["group:hr", "group:ward"]
 handling = { jurisdictions = ["US"] }
 options = { path = "members.csv", mapping = "lists.toml" }
 """
@@ -405,7 +406,9 @@ end = "group:{team}"
 
 
 async def test_a_preview_of_a_source_tells_what_its_mapping_would_do(acme: Acme) -> None:
-    acme.sources.write_text(SOURCES + LISTS)
+    granted = 'grants = ["HAS_ACCOUNT", "MEMBER_OF"]'
+    assert granted in SOURCES
+    acme.sources.write_text(SOURCES.replace(granted, f'{granted}\nauthority = ["group:board"]') + LISTS)
     (acme.folder / "lists.toml").write_text(MAPPING)
     (acme.folder / "members.csv").write_text("who,team\nada,ward\n")
     lists = load_organization(acme.sources).source[1]
@@ -416,8 +419,9 @@ async def test_a_preview_of_a_source_tells_what_its_mapping_would_do(acme: Acme)
     assert list(await questions.preview_source(desk, ROOT, "lists")) == []
     (acme.folder / "lists.toml").write_text(MAPPING.replace("{team}", "hr"))
     assert list(await questions.preview_source(desk, ROOT, "lists")) == [AccessEffect(ADA.account, 3, 3)]
-    (acme.folder / "lists.toml").write_text(MAPPING.replace("MEMBER_OF", "MAY_READ"))
-    assert list(await questions.preview_source(desk, ROOT, "lists")) == [AccessEffect(ADA.account, 0, 3)]
+    for nothing in (MAPPING.replace("MEMBER_OF", "MAY_READ"), MAPPING.replace("{team}", "board")):
+        (acme.folder / "lists.toml").write_text(nothing)
+        assert list(await questions.preview_source(desk, ROOT, "lists")) == [AccessEffect(ADA.account, 0, 3)]
     await refusal(questions.preview_source(desk, HANA, "lists"))
     assert "no source 'absent'" in await refusal(questions.preview_source(desk, ROOT, "absent"))
     (acme.folder / "members.csv").unlink()

@@ -1,5 +1,7 @@
 """sources.toml: what it declares, as claims of its own, and what is refused in it."""
 
+import re
+
 import pytest
 
 from discovery.configuration import all_sources, configuration_source
@@ -136,6 +138,28 @@ def test_each_issuer_has_one_source_that_says_whose_its_accounts_are(tmp_path, f
             load(tmp_path, text)
     else:
         assert load(tmp_path, text).source[1].policy().issuers == {"github"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "says"),
+    [
+        ([], ["group:b"], "both granted MEMBER_OF: name those of which 'people' is the authority"),
+        (["group:a"], [], "both granted MEMBER_OF: name those of which 'code' is the authority"),
+        (["group:a"], ["group:a"], "have 'group:a' and 'group:a' as their authority"),
+        (["group:rust.*"], ["group:rust.core"], "leave what is in both to one of them"),
+        (["group:rust.core"], ["group:*"], "leave what is in both to one of them"),
+        (["group:rust.*", "group:a"], ["group:rustc", "group:ab"], None),
+        (["everyone"], ["group:b"], "String should match pattern"),
+    ],
+)
+def test_each_group_has_one_source_that_says_who_is_in_it(tmp_path, first, second, says):
+    text = GOOD.replace('every = "15m"', f'every = "15m"\ngrants = ["MEMBER_OF"]\nauthority = {first}')
+    text += SECOND.replace('["HAS_ACCOUNT"]', f'["MEMBER_OF", "SUBGROUP_OF"]\nauthority = {second}')
+    if says is not None:
+        with pytest.raises(ConfigurationError, match=re.escape(says)):
+            load(tmp_path, text)
+    else:
+        assert load(tmp_path, text).source[1].policy().authority == set(second)
 
 
 def test_an_unknown_connector_is_refused_with_the_known_ones(crawl_source, tmp_path):

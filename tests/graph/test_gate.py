@@ -140,6 +140,61 @@ def test_only_the_authority_of_an_issuer_says_whose_its_accounts_are() -> None:
     assert (found[1].shape, found[1].value) == ("og:issuer", "account:acme/1")
 
 
+def test_only_the_authority_of_a_group_says_who_is_in_it() -> None:
+    """By its id or how that begins, and also where the gate has seen, and let pass, the like."""
+    policy = replace(
+        PEOPLE,
+        grants=frozenset({"MEMBER_OF", "SUBGROUP_OF", "HAS_ACCOUNT"}),
+        authority=frozenset({"group:hr", "group:rust.*"}),
+    )
+    gate = Gate(load_shapes(), policy, frozenset())
+
+    def refused(start: str, type_: str, end: str) -> str | None:
+        claim = RelationshipClaim(start, type_, end, "line 1")
+        found, plain = gate.look(fact_of(claim), claim)
+        assert plain is (found is None)
+        return None if found is None else found.shape
+
+    for group, rule in (
+        ("hr", None),
+        ("legal", "og:authority"),
+        ("rust.core", None),
+        ("rust", "og:authority"),
+    ):
+        assert refused("person:ada", "MEMBER_OF", f"group:{group}") == rule, group
+    assert refused("group:legal", "SUBGROUP_OF", "group:hr") is None, "the larger group is what it gives"
+    assert refused("group:hr", "SUBGROUP_OF", "group:legal") == "og:authority"
+    assert refused("person:ada", "HAS_ACCOUNT", "account:acme/ada") is None, "of accounts the issuer decides"
+    assert refused("person:ada", "REPORTS_TO", "person:eve") is None, "no access rests on it"
+
+
+async def test_two_sources_of_one_kind_of_grant_say_nothing_of_each_other_s(store: FactStore) -> None:
+    """What the other's authority does not cover is quarantined, and stays the first one's alone."""
+    ours, theirs = (
+        replace(PEOPLE, name=name, grants=frozenset({"MEMBER_OF"}), authority=frozenset({f"group:{name}"}))
+        for name in ("ours", "theirs")
+    )
+
+    def said(*groups: str) -> list[Claim]:
+        return [RelationshipClaim("person:ada", "MEMBER_OF", f"group:{group}", "line 1") for group in groups]
+
+    entities: list[Claim] = [
+        person("ada"),
+        *(
+            EntityClaim(f"group:{key}", "Group", COMPANY, {"name": key}, "line 2")
+            for key in ("ours", "theirs")
+        ),
+    ]
+    await crawled(store, ours, [*entities, *said("ours")])
+    report = await crawled(store, theirs, said("ours", "theirs"))
+    assert [(one.shape, one.value) for one in report.quarantined] == [
+        ("og:authority", "person:ada MEMBER_OF group:ours")
+    ]
+    await crawled(store, ours, entities)
+    members = "MATCH (:Person)-[:MEMBER_OF]->(g) RETURN g.id AS id"
+    assert [record["id"] for record in await store.database.read(members)] == ["group:theirs"]
+
+
 async def test_a_violation_names_the_shape_the_value_and_what_was_expected(store: FactStore) -> None:
     report = await crawled(store, PAGES, [person("ada", email="nobody")])
     assert report.quarantined == (
