@@ -9,6 +9,7 @@ from typing import IO, cast
 
 from pyoxigraph import DefaultGraph, Literal, NamedNode, Quad, RdfFormat, parse
 
+from graph.rdf.json_ld import TooLargeError, documents
 from graph.rdf.staging import Staged
 
 #: Of one file; more means that it is something else.
@@ -32,30 +33,48 @@ def triples(file: IO[bytes], name: str, format: RdfFormat) -> Iterator[Staged | 
     A line is that on which the triple ends, or the next where what ends it stands there. Nothing is
     fetched: a JSON-LD context of another document is a problem.
     """
+    problems = 0
+    for one in _json_ld(file, name) if format == RdfFormat.JSON_LD else _by_line(file, name, format):
+        yield one
+        problems += isinstance(one, BadTriple)
+        if problems == MAX_PROBLEMS:
+            yield BadTriple(name, f"expected fewer than {MAX_PROBLEMS} problems; the rest is not read")
+            return
+
+
+def _by_line(file: IO[bytes], name: str, format: RdfFormat) -> Iterator[Staged | BadTriple]:
     lines = _Lines(file)
     quads = parse(cast(IO[bytes], lines), format)
-    problems = 0
     while True:
         try:
             quad = next(quads)
         except StopIteration:
             return
         except SyntaxError as error:
-            problems += 1
-            place = f"{name}:{error.lineno or lines.number}"
-            yield BadTriple(place, f"expected {format.name}: {_first_line(error)}; correct the file")
+            yield _broken(f"{name}:{error.lineno or lines.number}", format, error)
         except ValueError as error:
-            problems += 1
-            yield BadTriple(
-                f"{name}:{lines.number}", f"expected {format.name} in UTF-8: {error}; correct the file"
-            )
+            yield _broken(f"{name}:{lines.number}", format, error)
         else:
-            one = _staged(quad, f"{name}:{lines.number}")
-            problems += isinstance(one, BadTriple)
-            yield one
-        if problems == MAX_PROBLEMS:
-            yield BadTriple(name, f"expected fewer than {MAX_PROBLEMS} problems; the rest is not read")
-            return
+            yield _staged(quad, f"{name}:{lines.number}")
+
+
+def _json_ld(file: IO[bytes], name: str) -> Iterator[Staged | BadTriple]:
+    """Each node by itself; the line is that on which it begins."""
+    try:
+        for line, text in documents(file):
+            try:
+                for quad in parse(text, RdfFormat.JSON_LD):
+                    yield _staged(quad, f"{name}:{line}")
+            except (SyntaxError, ValueError) as error:
+                yield _broken(f"{name}:{line}", RdfFormat.JSON_LD, error)
+    except TooLargeError as error:
+        yield BadTriple(name, str(error))
+
+
+def _broken(place: str, format: RdfFormat, error: SyntaxError | ValueError) -> BadTriple:
+    if isinstance(error, SyntaxError):
+        return BadTriple(place, f"expected {format.name}: {_first_line(error)}; correct the file")
+    return BadTriple(place, f"expected {format.name} in UTF-8: {error}; correct the file")
 
 
 def _staged(quad: Quad, place: str) -> Staged | BadTriple:

@@ -1,12 +1,14 @@
 """Triples become claims; what is none is told with its line, and the rest goes on."""
 
 import io
-import tracemalloc
-from collections.abc import Iterator
+import json
+import resource
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
-from pyoxigraph import RdfFormat
+from pyoxigraph import RdfFormat, parse
 
 from graph.claims import Claim, EntityClaim, RelationshipClaim
 from graph.rdf.parsing import MAX_PROBLEMS, BadTriple, triples
@@ -154,33 +156,123 @@ def test_of_a_file_that_is_something_else_no_more_is_read_than_tells_so() -> Non
     assert bad[-1][1] == f"expected fewer than {MAX_PROBLEMS} problems; the rest is not read"
 
 
-def test_a_file_is_read_in_bounded_memory() -> None:
-    class Endless(io.RawIOBase):
-        """Persons, a line each, made as they are read."""
+def jsonld(nodes: int) -> Iterator[bytes]:
+    """A document of persons, a line each."""
+    yield b'{"@context": {"@vocab": "urn:orgraph:ontology:"}, "@graph": [\n'
+    for left in reversed(range(nodes)):
+        node = {"@id": f"https://x.example/{left}", "@type": "Person", "name": "x" * 200}
+        yield json.dumps(node).encode() + (b",\n" if left else b"\n")
+    yield b"]}\n"
 
-        def __init__(self, lines: int) -> None:
-            self.left = lines
 
-        def readline(self, size: int = -1) -> bytes:  # type: ignore[override]
-            self.left -= 1
-            said = (
-                f'<urn:orgraph:ontology:name> "{"x" * 200}"' if self.left % 2 else f"<{RDF_TYPE}> <{PERSON}>"
-            )
-            text = f"<https://x.example/{self.left // 2}> {said} .\n"
-            return text.encode() if self.left >= 0 else b""
+def n_triples(nodes: int) -> Iterator[bytes]:
+    for left in range(nodes):
+        for said in (f"<{RDF_TYPE}> <{PERSON}>", f'<urn:orgraph:ontology:name> "{"x" * 200}"'):
+            yield f"<https://x.example/{left}> {said} .\n".encode()
 
-    def peak(lines: int) -> int:
-        tracemalloc.start()
+
+def turtle(nodes: int) -> Iterator[bytes]:
+    yield PREFIXES.encode()
+    for left in range(nodes):
+        yield f':p{left} a og:Person ; og:name "{"x" * 200}" .\n'.encode()
+
+
+class Endless(io.RawIOBase):
+    """What is made as it is read."""
+
+    def __init__(self, lines: Iterator[bytes]) -> None:
+        self.lines = lines
+        self.left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: bytearray) -> int:  # type: ignore[override]
+        self.left = self.left or next(self.lines, b"")
+        count = min(len(into), len(self.left))
+        into[:count], self.left = self.left[:count], self.left[count:]
+        return count
+
+
+@pytest.mark.parametrize(("format", "made"), [("nt", n_triples), ("turtle", turtle), ("jsonld", jsonld)])
+def test_a_file_is_read_in_bounded_memory(format: str, made: Callable[[int], Iterator[bytes]]) -> None:
+    """Of the process, since the parser keeps its own books."""
+
+    def peak(nodes: int) -> int:
+        highest = before = resident()
+
+        def good() -> Iterator[Staged]:
+            nonlocal highest
+            for at, one in enumerate(
+                triples(io.BufferedReader(Endless(made(nodes))), "file", FORMATS[format])
+            ):
+                assert isinstance(one, Staged), one
+                yield one
+                highest = max(highest, resident()) if at % 1_000 == 0 else highest
+
         with staging() as staged:
-            staged.add(
-                one for one in triples(Endless(lines), "file", RdfFormat.N_TRIPLES) if isinstance(one, Staged)
-            )
-            made = sum(
-                isinstance(one, EntityClaim) for one in claims(staged, load(), lambda id: "collection:all")
-            )
-        found = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert made == lines // 2
-        return found
+            staged.add(good())
+            assert sum(isinstance(one, EntityClaim) for one in claims(staged, load(), lambda _: "c")) == nodes
+        return max(highest, resident()) - before
 
-    assert peak(60_000) < 1.5 * peak(20_000)
+    peak(2_000)
+    assert peak(40_000) < 12 << 20, "the text is of 11 MB, and its triples of many more"
+
+
+def resident() -> int:
+    """Bytes of memory that the process holds."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+
+
+CONTEXT = '"@context": {"@vocab": "urn:orgraph:ontology:"}'
+ANN = '{"@id": "https://x.example/ann", "@type": "Person", "name": "A [\\"}{\\\\"}'
+BEA = '{"@id": "https://x.example/bea", "name": "B", "@type": "Person", "reportsTo": {"@id": "https://x.example/ann"}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{{{CONTEXT}, "@graph": [{ANN}, {BEA}]}}',
+        f'{{{CONTEXT},\n "@graph"\n:[\n{ANN}\n,\n\n{BEA}\n]\n}}\n',
+        f'{{"@graph": [{ANN}, {BEA}], {CONTEXT}}}',
+        f"[{ANN[:1]}{CONTEXT}, {ANN[1:]}, {BEA[:1]}{CONTEXT}, {BEA[1:]}]",
+        " \n" + f"{ANN[:1]}{CONTEXT}, {ANN[1:]}".replace('"name"', '"ownerOf": [], "name"', 1),
+    ],
+)  # fmt: skip
+def test_a_document_of_json_ld_is_taken_apart_into_what_it_says(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However it is written, and wherever what is read of it ends."""
+    whole = {str(quad.triple) for quad in parse(text.encode(), RdfFormat.JSON_LD)}
+    assert whole
+    for size in (1, 7, 64, 1 << 16):
+        monkeypatch.setattr("graph.rdf.json_ld._CHUNK", size)
+        found = list(triples(io.BytesIO(text.encode()), "file", RdfFormat.JSON_LD))
+        assert all(isinstance(one, Staged) for one in found), found
+        assert len(found) == len(whole)
+
+
+def test_a_broken_node_of_json_ld_is_told_with_its_line_and_the_rest_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nodes = ",\n".join([ANN, '{"@id": "https://x.example/eve", "name" "E"}', '{"name": "nobody"}', BEA])
+    found, bad = read(f'{{{CONTEXT}, "@graph": [\n{nodes}]}}', RdfFormat.JSON_LD)
+    assert [(place, reason[:24]) for place, reason in bad] == [
+        ("file:3", "expected JSON-LD: Parser"),
+        ("file:4", "expected an IRI, as noth"),
+    ]
+    assert {one.id for one in found if isinstance(one, EntityClaim)} == {
+        "person:https%3A//x.example/ann",
+        "person:https%3A//x.example/bea",
+    }
+    for text in (
+        f'{{{CONTEXT}, "@graph": [{ANN}',
+        f'{{{CONTEXT}, "@graph": [{ANN}], "@id": "x:y"}}',
+        f"[{ANN}] 7",
+    ):
+        _, bad = read(text, RdfFormat.JSON_LD)
+        assert [reason[:16] for _, reason in bad] == ["expected JSON-LD"], text
+    monkeypatch.setattr("graph.rdf.json_ld.LARGEST", 1_000)
+    for text in (f'[{{"name": "{"x" * 200_000}"}}]', f'{{"@id": "x:y", "name": "{"x" * 200_000}"}}'):
+        _, [(_, reason)] = read(text, RdfFormat.JSON_LD)
+        assert "expected at most 1000 bytes of a node" in reason
