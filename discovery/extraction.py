@@ -7,7 +7,7 @@ from it but a proposal. What a model writes is data: what is not of the form, or
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -19,8 +19,8 @@ Kind = Literal["duty", "permission", "prohibition"]
 
 WORDING = "wording"
 """The extractor that goes by the words alone; a model goes by its name."""
-#: Characters of a quotation, and of one of its parts.
-MAX_QUOTE, MAX_PART = 1_200, 200
+#: Characters of a quotation and of one of its parts; a model writes less, since each word takes time.
+MAX_QUOTE, MAX_PART, _MAX_WRITTEN = 1_200, 200, 80
 MAX_RULES = 8
 """Rules that a model may write of one passage."""
 
@@ -48,6 +48,8 @@ class ExtractedRule:
     target: str = ""
     place: str = ""
     until: str = ""
+    is_noun: bool = False
+    """Whether the action is one, as in `Processing of data is prohibited`; no part of what the rule says."""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -71,17 +73,18 @@ class ModelReading:
 ReadPassage = Callable[[SourceConfig, Passage], Awaitable[ModelReading]]
 """Asks a model that may read the source's passages. Raises NotRead."""
 
-_Part = Annotated[str, Field(max_length=MAX_PART)]
+_Part = Annotated[str, Field(max_length=_MAX_WRITTEN)]
 
 
 class WrittenRule(BaseModel):
     """A rule as a model writes it."""
 
-    model_config = ConfigDict(extra="forbid")
-    quote: str = Field(min_length=1, max_length=MAX_QUOTE)
+    model_config = ConfigDict(extra="forbid", strict=True)
+    sentence: int = Field(ge=1, le=99)
+    """The number of the one that states it: a quotation that is copied takes longer, and may be another."""
     kind: Kind
     assignee: _Part
-    action: str = Field(min_length=1, max_length=MAX_PART)
+    action: str = Field(min_length=1, max_length=_MAX_WRITTEN)
     target: _Part
     place: _Part
     until: _Part
@@ -94,35 +97,37 @@ class WrittenRules(BaseModel):
     rules: list[WrittenRule] = Field(max_length=MAX_RULES)
 
 
-FORM: dict[str, Any] = {
-    "type": "json_schema",
-    "json_schema": {"name": "rules", "schema": WrittenRules.model_json_schema(), "strict": True},
-}
-"""The `response_format` of a request."""
+def form(most: int) -> Mapping[str, Any]:
+    """The `response_format` of a request for at most so many rules, or MAX_RULES."""
+    schema = WrittenRules.model_json_schema()
+    schema["properties"]["rules"]["maxItems"] = min(most, MAX_RULES)
+    return {"type": "json_schema", "json_schema": {"name": "rules", "schema": schema, "strict": True}}
 
 
-def checked(written: str, passage: str, told_kind: Callable[[str], frozenset[str]]) -> ModelReading:
-    """The rules of a model's answer that the passage bears out; `model` is left empty.
+def checked(
+    written: str, sentences: Sequence[str], told_kind: Callable[[str], frozenset[str]]
+) -> ModelReading:
+    """The rules of a model's answer that the sentences it was given bear out; `model` is left empty.
 
-    `told_kind`: the kinds of rules that the wording of a quotation tells, if it tells any.
+    `told_kind`: the kinds of rules that the wording of a sentence tells, if it tells any.
     """
     try:
         rules = WrittenRules.model_validate_json(written).rules
     except ValidationError as error:
         return ModelReading("", (), (f"the answer is not of the form: {error.error_count()} errors",))
-    text, kept, dropped = plain(passage), [], []
+    kept, dropped = [], []
     for rule in rules:
-        quote = plain(rule.quote)
+        if rule.sentence > len(sentences):
+            dropped.append("no sentence of the passage has the number that a rule tells")
+            continue
+        quote = sentences[rule.sentence - 1]
         parts = (rule.action, rule.assignee, rule.target, rule.place, rule.until)
-        told = told_kind(rule.quote)
-        if not quote or quote not in text:
-            dropped.append("a quotation does not stand in the passage")
-        elif not plain(rule.action) or any(plain(part) not in quote for part in parts):
-            dropped.append("a part of a rule does not stand in its quotation")
-        elif rule.kind not in told:
+        if not plain(rule.action) or any(plain(part) not in plain(quote) for part in parts):
+            dropped.append("a part of a rule does not stand in its sentence")
+        elif rule.kind not in told_kind(quote):
             dropped.append(f"its words do not tell a {rule.kind}")
         else:
-            kept.append(ExtractedRule(rule.kind, rule.action.strip(), " ".join(rule.quote.split()),
+            kept.append(ExtractedRule(rule.kind, rule.action.strip(), quote,
                                       *(" ".join(part.split()) for part in parts[1:])))  # fmt: skip
     return ModelReading("", tuple(dict.fromkeys(kept)), tuple(dropped))
 

@@ -7,17 +7,19 @@ node that may read them (`context_manager.policy_reader`).
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from neo4j import AsyncManagedTransaction
 
-from discovery.extraction import WORDING, ExtractedRule, NotRead, Passage, ReadPassage
+from discovery.extraction import WORDING, ExtractedRule, ModelReading, NotRead, Passage, ReadPassage
 from discovery.names import entity_names
 from discovery.proposed import digest
 from discovery.rule_claims import Known, claims_of, standing, statement
 from discovery.sources import OrganizationConfig, SourceConfig
-from discovery.wording import rules_in
+from discovery.wording import rules_in, telling
 from graph.database import Database
 from graph.extractions import Extraction, extractions, follow, packed, propose
 from graph.facts import fact_of
@@ -27,8 +29,10 @@ from graph.store import FactStore
 BY_WORDING, BY_MODEL = 0.7, 0.5
 #: Passages that a model reads after one crawl; the others wait for the next.
 _AT_ONCE = 200
+#: Of these, how many are asked for together: engines answer many in little more time than one.
+_TOGETHER = 8
 #: Of the way rules are read: another, and all passages are read again.
-_VERSION = "3"
+_VERSION = "4"
 
 
 @dataclass(slots=True)
@@ -121,29 +125,44 @@ async def wait_for_model(database: Database, sources: Iterable[SourceConfig]) ->
 
 
 async def _by_model(reading: _Reading, due: Sequence[Passage], read: ReadPassage | None) -> set[str]:
-    """Ids of the passages that a model has read."""
-    done: set[str] = set()
-    dropped: list[str] = []
-    try:
-        if read is None:
-            raise NotRead("models are asked by the service alone")
-        for passage in due[:_AT_ONCE]:
-            answer = await read(reading.source, passage)
+    """Ids of the passages that a model has read, or that tell no rule by any word."""
+    told = [one for one in due if telling(one.text)]
+    waiting = deque(told[:_AT_ONCE])
+    answers: dict[str, ModelReading] = {}
+
+    async def ask() -> None:
+        try:
+            while waiting:
+                passage = waiting.popleft()
+                if read is None:
+                    raise NotRead("models are asked by the service alone")
+                answers[passage.id] = await read(reading.source, passage)
+        except BaseException:
+            waiting.clear()  # the others end what they have begun
+            raise
+
+    ended = await asyncio.gather(*(ask() for _ in range(_TOGETHER)), return_exceptions=True)
+    refused = next((error for error in ended if isinstance(error, NotRead)), None)
+    for error in ended:
+        if isinstance(error, BaseException) and not isinstance(error, NotRead):
+            raise error
+    dropped = []
+    for passage in told:
+        if (answer := answers.get(passage.id)) is not None:
+            dropped += answer.dropped
             for rule in answer.rules:
                 reading.add(passage, rule, answer.model, BY_MODEL)
-            dropped += answer.dropped
-            done.add(passage.id)
-    except NotRead as error:
+    left = len(told) - len(answers)
+    if refused is not None:
         reading.notes.append(
-            f"{len(due) - len(done)} passages were read by their wording alone: {error}; "
+            f"{left} passages were read by their wording alone: {refused}; "
             "they are tried again when another node is up that may read them, and after the next crawl"
         )
-    else:
-        if len(due) > _AT_ONCE:
-            reading.notes.append(f"{len(due) - _AT_ONCE} passages wait for a model until the next crawl")
+    elif left:
+        reading.notes.append(f"{left} passages wait for a model until the next crawl")
     if dropped:
         reading.notes.append(f"{len(dropped)} things that a model wrote were dropped, as {dropped[0]}")
-    return done
+    return {one.id for one in due} - {one.id for one in told} | answers.keys()
 
 
 async def _providers(store: FactStore, organization: OrganizationConfig) -> Mapping[str, str]:

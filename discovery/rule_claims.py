@@ -21,6 +21,7 @@ from graph.claims import Claim, EntityClaim, RelationshipClaim, Value, entity_id
 
 _CLASSES = {"duty": "Duty", "permission": "Permission", "prohibition": "Prohibition"}
 _SAYS = {"duty": "must", "permission": "may", "prohibition": "must not"}
+_SAYS_OF_ACTS = {"duty": "is required", "permission": "is permitted", "prohibition": "is prohibited"}
 #: What is done with data on a machine.
 _PROCESSING = re.compile(
     r"\b(?:process|stor|keep|kept|host|hold|held|transfer|transmi|send|sent|mov|export|leav|remain|stay|"
@@ -91,13 +92,31 @@ def standing(claims: Sequence[Claim], covers: Collection[str]) -> Sequence[Claim
 
 def statement(rule: ExtractedRule) -> str:
     """In a sentence that can be read in a list."""
-    says = _SAYS[rule.kind]
-    if _is_passive(rule):
-        by = rule.assignee and f"by {rule.assignee}"
-        words = [rule.target, says, "be", rule.action, by, rule.place, rule.until]
+    by = rule.assignee and f"by {rule.assignee}"
+    if rule.is_noun:
+        words = [_act(rule), by, rule.place, _SAYS_OF_ACTS[rule.kind], rule.until]
+    elif _is_passive(rule):
+        words = [rule.target, _SAYS[rule.kind], "be", rule.action, by, rule.place, rule.until]
     else:
-        words = [rule.assignee, says, rule.action, rule.target, rule.place, rule.until]
+        leaves = plain(rule.place) == plain(f"{rule.action} {rule.target}")
+        place = "" if leaves else rule.place
+        words = [rule.assignee, _says(rule), rule.action, rule.target, place, rule.until]
     return " ".join(word for word in words if word)
+
+
+def _act(rule: ExtractedRule) -> str:
+    """The act and what it is done to: `Keeping invoices`, `Storage of invoices`."""
+    if not rule.target:
+        return rule.action
+    directly = f"{rule.action} {rule.target}"
+    return directly if plain(directly) in plain(rule.quote) else f"{rule.action} of {rule.target}"
+
+
+def _says(rule: ExtractedRule) -> str:
+    """As it is quoted before a verb in -ing: `are responsible for reviewing`."""
+    said = rf"\b(?:is|are)\s+(?:\w+\s+){{0,2}}?(?:for|from)(?=\s+{re.escape(plain(rule.action))}\b)"
+    found = re.search(said, plain(rule.quote)) if rule.action.casefold().endswith("ing") else None
+    return found[0] if found else _SAYS[rule.kind]
 
 
 def _is_passive(rule: ExtractedRule) -> bool:

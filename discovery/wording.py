@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from discovery.extraction import MAX_PART, MAX_QUOTE, ExtractedRule, Kind
@@ -17,6 +17,13 @@ _NEEDED = r"(?:required|mandatory|compulsory|obligatory)"
 _NEVER = (
     r"under\s+no\s+circumstances?|in\s+no\s+(?:case|event|circumstances?)|at\s+no\s+time|on\s+no\s+account"
 )
+#: How long, after `for`.
+_SPAN = (
+    r"(?:\s+an?\s+(?:\w+\s+)?period\s+of)?"
+    r"(?:\s+(?:at\s+(?:least|most)|up\s+to|not?\s+(?:less|more|longer)\s+than))?"
+)
+_UNIT = r"(?:business\s+|calendar\s+|working\s+)?(?:hours?|days?|weeks?|months?|years?)"
+_LASTING = rf"for{_SPAN}\s+(?:[\w-]+\s+)?(?:\(\d+\)\s+)?{_UNIT}\b"
 #: In this order: the first that matches at a place tells its kind; None: nobody is bound by it.
 _MODALS: tuple[tuple[Kind | None, str], ...] = (
     (None, r"(?:need|(?:is|are)\s+(?:under\s+no\s+obligation|not\s+(?:required|obliged)))\s+(?:not\s+)?to\b"),
@@ -37,10 +44,11 @@ _MODALS: tuple[tuple[Kind | None, str], ...] = (
     ("permission", r"(?:has|have)\s+the\s+right\s+to\b"),
     (
         "duty",
-        r"(?:must|shall|should)\b|(?:is|are)\s+(?:required|obliged|obligated|responsible)\s+(?:to|for)\b",
+        r"(?:must|shall|should)\b|(?:is|are)\s+(?:(?:required|obliged|obligated)\s+to|responsible\s+(?:to|for))\b",
     ),
     ("duty", r"(?:has|have|need|needs)\s+to\b"),
-    ("duty", rf"{_IS}{_NEEDED}\b(?!\s+(?:to|for|by)\b)"),
+    # What something else takes binds nobody: `a password is required for access`.
+    ("duty", rf"{_IS}{_NEEDED}\b(?:(?=\s+{_LASTING})|(?!\s+(?:to|for|by)\b))"),
     ("permission", r"may\b|can\b"),
 )
 _MODAL = re.compile("|".join(f"(?P<m{at}>\\b{text})" for at, (_, text) in enumerate(_MODALS)), re.IGNORECASE)
@@ -56,7 +64,10 @@ _ACT = re.compile(
     re.IGNORECASE,
 )
 #: After these, a place is not where it is done.
-_OTHER_THAN = re.compile(r"\b(?:except|other|not|but|save|unless|without|outwith|apart)\b", re.IGNORECASE)
+_OTHER_THAN = re.compile(
+    r"\b(?:except|other|not(?!\s+(?:less|more|longer)\b)|but|save|unless|without|outwith|apart)\b",
+    re.IGNORECASE,
+)
 #: Of what is asked for, and is not just needed.
 _OBJECT = re.compile(r"^\s+of\s+\w")
 #: What is prohibited after these may be nothing.
@@ -76,8 +87,8 @@ _PLACE = re.compile(
 )
 _UNTIL = re.compile(
     r"\b(?:(?:until|till)\s+[^,.;]{2,80}"
-    r"|(?:within|after|for(?:\s+at\s+(?:least|most))?|no\s+later\s+than|no\s+longer\s+than|by|before)\s+"
-    r"(?:[\w-]+\s+){0,3}?\(?(?:\d+\)?\s+)?(?:business\s+|calendar\s+|working\s+)?(?:hours?|days?|weeks?|months?|years?)"
+    rf"|(?:within|after|for{_SPAN}|no\s+later\s+than|no\s+longer\s+than|by|before)\s+"
+    rf"(?:[\w-]+\s+){{0,3}}?\(?(?:\d+\)?\s+)?{_UNIT}"
     r"|(?:by|before|on)\s+(?:\d{4}-\d\d-\d\d|\d{1,2}\s+[A-Z]\w+\s+\d{4}|[A-Z]\w+\s+\d{1,2},?\s+\d{4}))",
     re.IGNORECASE,
 )
@@ -119,6 +130,11 @@ def _is_item(sentence: str) -> bool:
 def kinds_in(quote: str) -> frozenset[str]:
     """The kinds of rules that the words of a quotation tell."""
     return frozenset(clause.kind for clause in _modals(quote) if clause.kind is not None)
+
+
+def telling(text: str) -> Sequence[str]:
+    """The sentences of a text whose words tell a rule of some kind."""
+    return [sentence for sentence in sentences(text) if kinds_in(sentence)]
 
 
 def sentences(text: str) -> Iterator[str]:
@@ -175,7 +191,8 @@ def _stated(clause: _Clause, quote: str) -> Iterator[ExtractedRule]:
         listed = "following" in clause.subject.casefold()
         act = _ACT.match(clause.predicate.strip() if listed else clause.subject)
         if act is not None and not quote.endswith(":"):
-            if clause.kind == "prohibition" or _OBJECT.match(act["after"]):
+            lasting = re.match(rf"\s+{_LASTING}", clause.predicate, re.IGNORECASE)
+            if clause.kind == "prohibition" or _OBJECT.match(act["after"]) or lasting:
                 yield _rule_of_act(clause.kind, act, "" if listed else clause.predicate, quote)
             return
         if clause.kind == "duty":  # a password is required
@@ -200,7 +217,7 @@ def _rule_of_act(kind: Kind, act: re.Match[str], adverbial: str, quote: str) -> 
     clause = clause[: by.start()] if by else clause
     target = re.sub(r"^(?:of|to)\s+", "", clause.strip(" ,;:.()")) or act["before"]
     words = (part[:MAX_PART].strip() for part in (by[1] if by else "", target, place, until))
-    return ExtractedRule(kind, act["act"], quote, *words)
+    return ExtractedRule(kind, act["act"], quote, *words, is_noun=True)
 
 
 def _rule(kind: Kind, subject: str, predicate: str, quote: str) -> ExtractedRule:

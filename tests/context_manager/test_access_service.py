@@ -31,9 +31,8 @@ PRIVATE = '{ entities(className: "Compensation", first: 1) { totalCount items { 
 def engine() -> Iterator[OpenAIServer]:
     """Behind the node in Boston: it finds one rule in whatever it reads, that of lost laptops."""
     rule = {"kind": "duty", "assignee": "", "action": "reported", "target": "Lost ones", "place": ""}
-    quote = "Lost ones must be reported to the engineering team within the hour."
     with in_a_thread() as server:
-        said = {"rules": [{**rule, "quote": quote, "until": "within the hour"}]}
+        said = {"rules": [{**rule, "sentence": 1, "until": "within the hour"}]}
         server.answers["/v1/chat/completions"] = completion(json.dumps(said))
         yield server
 

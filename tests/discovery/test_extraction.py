@@ -4,15 +4,15 @@ import json
 
 import pytest
 
-from discovery.extraction import FORM, MAX_RULES, ExtractedRule, checked
-from discovery.wording import kinds_in
+from discovery.extraction import MAX_RULES, ExtractedRule, checked, form
+from discovery.wording import kinds_in, telling
 
-TEXT = "Staff must lock\nscreens. Guests may not enter the lab until May 2."
+TEXT = telling("Staff must lock\nscreens. Lunch is at noon. Guests may not enter the lab until May 2.")
 
 
 def written(**changes):
     rule = {
-        "quote": "Guests may not enter the lab until May 2.",
+        "sentence": 2,
         "kind": "prohibition",
         "assignee": "Guests",
         "action": "enter",
@@ -30,7 +30,7 @@ def test_a_rule_whose_words_stand_in_the_passage_is_read():
         ExtractedRule("prohibition", "enter", "Guests may not enter the lab until May 2.", "Guests", "the lab", "",
                       "until May 2"),
     )  # fmt: skip
-    lines = written(quote="Staff must lock screens.", kind="duty", assignee="Staff", action="lock",
+    lines = written(sentence=1, kind="duty", assignee="Staff", action="lock",
                     target="screens", until="")  # fmt: skip
     assert [one.target for one in checked(lines, TEXT, kinds_in).rules] == ["screens"]
 
@@ -38,12 +38,13 @@ def test_a_rule_whose_words_stand_in_the_passage_is_read():
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"quote": "Guests may enter the lab."}, "quotation"),
-        ({"quote": " "}, "quotation"),
+        ({"sentence": 3}, "number"),
+        ({"sentence": 0}, "form"),
+        ({"sentence": "2"}, "form"),
         ({"assignee": "Managers"}, "part"),
         ({"action": "burn"}, "part"),
         ({"place": "the United States"}, "part"),
-        ({"target": "screens"}, "part"),  # in the passage, and not in the words that are quoted
+        ({"target": "screens"}, "part"),  # in the passage, and not in this sentence of it
         ({"kind": "permission"}, "do not tell"),
         ({"kind": "duty"}, "do not tell"),
         ({"kind": "grant"}, "form"),
@@ -68,6 +69,7 @@ def test_an_answer_that_is_not_of_the_form_is_nothing(answer):
 
 
 def test_the_form_bounds_what_a_model_may_write():
-    schema = FORM["json_schema"]["schema"]
+    schema = form(99)["json_schema"]["schema"]
     assert schema["properties"]["rules"]["maxItems"] == MAX_RULES
     assert schema["additionalProperties"] is False
+    assert form(2)["json_schema"]["schema"]["properties"]["rules"]["maxItems"] == 2

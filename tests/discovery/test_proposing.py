@@ -11,6 +11,7 @@ import pytest
 from context_manager.handling import handlings_of
 from discovery.configuration import all_sources
 from discovery.extraction import ExtractedRule, ModelReading, NotRead
+from discovery.proposing import wait_for_model
 from discovery.runner import Runner
 from graph.extractions import decide, extraction_id, extractions, follow, withdraw
 from graph.store import FactStore
@@ -233,8 +234,37 @@ async def test_a_model_adds_what_the_wording_misses_and_makes_surer_what_both_re
     assert (vault.extractor, vault.confidence, vault.quote) == ("small", 0.5, own.quote)
     policy(tmp_path, "Lunch is at noon.", "lunch.md")
     await crawl(runner)
-    assert len(model.asked) == 2, "what did not change is not read again"
-    assert set(await told(runner)) == set(found)
+    assert len(model.asked) == 1, "what did not change is not read again, and what tells no rule not at all"
+    assert await wait_for_model(runner.store.database, runner.organization.source) == []
+    policy(tmp_path, "Guests must leave by noon.", "lunch.md")
+    await crawl(runner)
+    assert len(model.asked) == 2
+    assert set(found) < set(await told(runner))
+
+
+async def test_a_model_is_asked_a_few_passages_at_once_and_who_refuses_one_stops_the_rest(
+    make_runner, tmp_path
+):
+    policy(tmp_path, "\n\n".join(f"# Part {n}\n\nGuests must leave by noon {n}." for n in range(40)))
+
+    class Counted(Model):
+        now = most = 0
+
+        async def __call__(self, source, passage):
+            self.now += 1
+            self.most = max(self.most, self.now)
+            try:
+                return await super().__call__(source, passage)
+            finally:
+                self.now -= 1
+
+    model = Counted(refuses="refused: no live node")
+    [note] = await crawl(runner := make_runner(BY_MODEL, read=model))
+    assert "40 passages were read by their wording alone" in note
+    assert model.most <= 8
+    model.refuses, model.most = None, 0
+    assert await crawl(runner) == ()
+    assert (len(model.asked), len(set(model.asked)), model.most) == (40, 40, 8)
 
 
 async def test_where_no_model_may_read_the_wording_stands_and_the_report_says_why(

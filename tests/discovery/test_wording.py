@@ -34,6 +34,9 @@ HELD = "Protected health information must be stored within the United States."
          ("report", "Employees", "incidents", "", "within 24 hours")),
         ("Managers are allowed to approve invoices.", "permission", ("approve", "Managers", "invoices", "", "")),
         ("No person may share passwords.", "prohibition", ("share", "No person", "passwords", "", "")),
+        ("Records must be kept for a period of ten years.", "duty",
+         ("kept", "", "Records", "", "for a period of ten years")),
+        ("Managers are responsible for reviewing access.", "duty", ("reviewing", "Managers", "access", "", "")),
         ("Records must be deleted by the data owner.", "duty", ("deleted", "the data owner", "Records", "", "")),
     ],
 )  # fmt: skip
@@ -60,6 +63,14 @@ def test_a_sentence_tells_who_what_where_and_until_when(text, kind, parts):
         ("Storage of health data within the United States is required.", "duty",
          ("Storage", "", "health data", "within the United States", "")),
         ("Smoking is prohibited in the yard.", "prohibition", ("Smoking", "", "", "", "")),
+        ("Retention of patient records is required for 10 years.", "duty",
+         ("Retention", "", "patient records", "", "for 10 years")),
+        ("The retention of health data within the EU is required for at least ten (10) years.", "duty",
+         ("retention", "", "health data", "within the EU", "for at least ten (10) years")),
+        ("Keeping invoices is mandatory for a period of ten years.", "duty",
+         ("Keeping", "", "invoices", "", "for a period of ten years")),
+        ("Log retention is required for not less than 90 days.", "duty",
+         ("retention", "", "Log", "", "for not less than 90 days")),
     ],
 )  # fmt: skip
 def test_what_is_done_may_be_said_as_a_noun(text, kind, parts):
@@ -102,6 +113,8 @@ def test_items_of_a_list_are_what_its_lead_says_they_are():
         "Processing of health data in China was prohibited.",
         "Staff ask whether processing of health data in China is prohibited.",
         "Disclosure of health data is required by law.",
+        "A password is required for access.",
+        "Approval is required for access within 10 days.",
         "Processing of health data in China.",
     ],
 )
@@ -238,6 +251,16 @@ def test_a_rule_reads_as_a_sentence():
     assert statement(made) == "Contractors must not export data outside the EU until May"
     stored = rule("Diagnoses must always be stored by the clinic in Berlin.")
     assert statement(stored) == "Diagnoses must be stored by the clinic in Berlin"
+    for text in (
+        "Retention of patient records is required for 10 years",
+        "Keeping invoices is required for a period of ten years",
+        "Processing of health data in China is prohibited",
+        "Managers are responsible for reviewing access",
+        "Health data must not leave Germany",
+        "Health data is prohibited from leaving Germany",
+        "Encryption of backups is required until 2030-01-01",
+    ):
+        assert statement(rule(f"{text}.")) == text
     opened = ExtractedRule("permission", "open", "For Ada alone the vault may open.", "Ada", "the vault")
     assert statement(opened) == "Ada may open the vault"
 
