@@ -40,21 +40,18 @@ class CannotServeError(Exception):
     """What a specimen needs is not on this machine; the message says what and how to give it."""
 
 
-def _nothing() -> None: ...
-
-
 @dataclass(frozen=True)
 class Specimen:
     """A small source, ready to be read."""
 
     options: Mapping[str, Any]
-    stays: frozenset[str] = frozenset()
+    stays: frozenset[str]
     """Ids of entities that `rename` and `move` leave in the source."""
-    rename: Callable[[], None] = _nothing
+    rename: Callable[[], None]
     """Gives one of them another name, in the source."""
-    move: Callable[[], None] = _nothing
+    move: Callable[[], None]
     """Puts one of them in another place of the source."""
-    repeat: Callable[[], None] = _nothing
+    repeat: Callable[[], None]
     """Has the source hold one of its pages twice."""
     secrets: Sequence[str] = ()
     """Texts that the source knows and nobody else may: no claim, problem or error holds one."""

@@ -117,9 +117,12 @@ def specimen(folder: Path) -> Iterator[Specimen]:
     def move() -> None:
         (folder / "1.json").rename(folder / "3.json")
 
+    def repeat() -> None:
+        write("4.json", ("2", "Bob"))
+
     write("1.json", ("1", "Ada"))
     write("2.json", ("2", "Bob"))
-    yield Specimen({"path": "*.json"}, frozenset({"person:1"}), rename, move)
+    yield Specimen({"path": "*.json"}, frozenset({"person:1"}), rename, move, repeat)
 '''
 
 _TEST = """\

@@ -95,22 +95,35 @@ def ldap(folder: Path) -> Iterator[Specimen]:
     password = _password(folder)
     entries = [
         "dn: dc=x\nobjectClass: domain\ndc: x\n",
+        "dn: ou=crew,dc=x\nobjectClass: organizationalUnit\nou: crew\n",
         *(_PERSON.format(uid=uid, name=uid.title()) for uid in ("ada", "bob", "cyd", "dan", "eve")),
         "dn: cn=crew,dc=x\nobjectClass: groupOfNames\ncn: crew\nmember: uid=ada,dc=x\nmember: uid=bob,dc=x\n",
     ]
     (folder / "entries.ldif").write_text("\n".join(entries), encoding="utf-8")
     with ldap_server(folder / "entries.ldif", base="dc=x", password=password, versions=True) as server:
 
-        def rename() -> None:
+        def move(connection: Connection) -> None:
+            """With what a directory that keeps references whole does of itself."""
+            connection.modify_dn("uid=ada,dc=x", "uid=ada", new_superior="ou=crew,dc=x")
+            members = ["uid=ada,ou=crew,dc=x", "uid=bob,dc=x"]
+            connection.modify("cn=crew,dc=x", {"member": [(MODIFY_REPLACE, members)]})
+
+        def change(work: Callable[[Connection], object]) -> None:
             connection = Connection(
                 Server("127.0.0.1", server.port), READER, password, auto_bind=True, raise_exceptions=True
             )
-            connection.modify("uid=ada,dc=x", {"cn": [(MODIFY_REPLACE, ["Ada L."])]})
+            work(connection)
             connection.unbind()
 
+        named, attributes = {"cn": [(MODIFY_REPLACE, ["Ada L."])]}, {"uid": "bob", "cn": "Bob", "sn": "Bob"}
         options = {"url": server.url, "base": "dc=x", "bind_dn": READER, "page_size": 2}
         yield Specimen(
-            {**options, "password": "file:password"}, frozenset({"person:ada"}), rename, secrets=(password,)
+            {**options, "password": "file:password"},
+            frozenset({"person:ada"}),
+            partial(change, lambda here: here.modify("uid=ada,dc=x", named)),
+            partial(change, move),
+            partial(change, lambda here: here.add("uid=bob,ou=crew,dc=x", "inetOrgPerson", attributes)),
+            secrets=(password,),
         )
 
 
@@ -134,8 +147,15 @@ def postgresql(folder: Path) -> Iterator[Specimen]:
     host = psycopg.conninfo.conninfo_to_dict(here)["host"]
     yield Specimen(
         {"host": host, "database": database, "user": "postgres"},
-        frozenset({"table:specimen/public.patient"}),
+        frozenset({"table:specimen/public.patient", "column:specimen/public.visit/patient"}),
         partial(_execute, here, "ALTER TABLE patient RENAME COLUMN name TO full_name"),
+        partial(
+            _execute,
+            here,
+            "ALTER TABLE visit DROP COLUMN patient CASCADE; "
+            "ALTER TABLE visit ADD COLUMN patient int REFERENCES patient",
+        ),
+        partial(_execute, here, "CREATE VIEW again AS SELECT * FROM visit"),
         secrets=("no row is read",),
     )
 
@@ -228,7 +248,14 @@ def scim(folder: Path) -> Iterator[Specimen]:
             users[0] = _user("ada", version="2", displayName="Ada L.")
 
         options = {"url": url, "token": "file:password", "page_size": 2}
-        yield Specimen(options, frozenset({"person:ada"}), rename, secrets=(token,))
+        yield Specimen(
+            options,
+            frozenset({"person:ada"}),
+            rename,
+            users.reverse,
+            lambda: users.append(users[0]),
+            secrets=(token,),
+        )
 
 
 @contextmanager
@@ -248,6 +275,8 @@ def scim_pushed(folder: Path) -> Iterator[Specimen]:
         {"token": "env:SCIM_TOKEN"},
         frozenset({"person:ada"}),
         rename,
+        held.reverse,
+        lambda: held.append(held[0]),
         connect=partial(scim_push.connect, resources=lambda: scim_push.Resources(tuple(held), 0)),
     )
 

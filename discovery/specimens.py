@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from functools import partial
@@ -72,39 +72,69 @@ def _sql(folder: Path) -> Iterator[Specimen]:
             "CREATE TABLE b (a INTEGER REFERENCES a (id)); INSERT INTO a VALUES (1, 'no row is read');"
         )
 
-    def rename() -> None:
+    def change(script: str) -> None:
         with closing(sqlite3.connect(folder / "x.sqlite")) as database:
-            database.executescript("ALTER TABLE b ADD COLUMN c TEXT")
+            database.executescript(script)
 
-    yield Specimen({"url": "x.sqlite"}, frozenset({"table:specimen/b"}), rename, secrets=("no row is read",))
+    yield Specimen(
+        {"url": "x.sqlite"},
+        frozenset({"table:specimen/b", "column:specimen/b/a"}),
+        partial(change, "ALTER TABLE b ADD COLUMN c TEXT"),
+        partial(
+            change,
+            "CREATE TABLE other (c TEXT, a INTEGER REFERENCES a (id)); DROP TABLE b;"
+            "ALTER TABLE other RENAME TO b",
+        ),
+        partial(change, "CREATE VIEW again AS SELECT * FROM b"),
+        secrets=("no row is read",),
+    )
 
 
 @contextmanager
 def _bpmn(folder: Path) -> Iterator[Specimen]:
     model = (
         '<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL"><process id="p" name="{0}">'
-        '<startEvent id="s"/><task id="t"/><sequenceFlow sourceRef="s" targetRef="t"/>'
-        "</process></definitions>"
+        '<startEvent id="s"/>{1}<sequenceFlow sourceRef="s" targetRef="t"/></process></definitions>'
     )
-    (folder / "a.bpmn").write_text(model.format("Quoting"))
-    (folder / "b.bpmn").write_text(model.format("Hiring"))
+    task, within = '<task id="t"/>', '<subProcess id="u"><task id="t"/></subProcess>'
+    (folder / "a.bpmn").write_text(model.format("Quoting", task))
+    (folder / "b.bpmn").write_text(model.format("Hiring", task))
 
     def rename() -> None:
-        (folder / "a.bpmn").write_text(model.format("Quotes"))
+        (folder / "a.bpmn").write_text(model.format("Quotes", task))
 
-    yield Specimen({"path": "*.bpmn"}, frozenset({"process:a/p"}), rename)
+    def move() -> None:
+        (folder / "a.bpmn").write_text(model.format("Quotes", within))
+
+    yield Specimen(
+        {"path": "*.bpmn"},
+        frozenset({"process:a/p", "activity:a/t"}),
+        rename,
+        move,
+        _copies(folder / "b.bpmn", folder / "c.bpmn"),
+    )
 
 
 @contextmanager
 def _documents(folder: Path) -> Iterator[Specimen]:
     (folder / "pages").mkdir()
-    (folder / "pages" / "a.md").write_text("# A\n\nSome text.\n")
+    one, two = "## One\n\nSome text.\n", "## Two\n\nSome other.\n"
+    (folder / "pages" / "a.md").write_text(f"# A\n\n{one}\n{two}")
     (folder / "pages" / "b.md").write_text("# B\n\nSee [A](a.md).\n")
 
     def rename() -> None:
-        (folder / "pages" / "a.md").write_text("# Another\n\nSome text.\n")
+        (folder / "pages" / "a.md").write_text(f"# Another\n\n{one}\n{two}")
 
-    yield Specimen({"path": "pages", "mentions": False}, frozenset({"document:specimen/a.md"}), rename)
+    def move() -> None:
+        (folder / "pages" / "a.md").write_text(f"# Another\n\n{two}\n{one}")
+
+    yield Specimen(
+        {"path": "pages", "mentions": False},
+        frozenset({"document:specimen/a.md", "passage:specimen/a.md/one-1", "passage:specimen/a.md/two-1"}),
+        rename,
+        move,
+        _copies(folder / "pages" / "b.md", folder / "pages" / "c.md"),
+    )
 
 
 @contextmanager
@@ -166,6 +196,7 @@ def _codeowners(folder: Path) -> Iterator[Specimen]:
         frozenset({"code_path:repository//src/"}),
         partial(commit, "CODEOWNERS", "/src/ @ada\n/docs/ @bob\n"),
         partial(commit, ".github/CODEOWNERS", "/src/ @ada\n"),
+        partial(commit, "CODEOWNERS", "/src/ @ada\n/src/ @ada\n"),
     )
 
 
@@ -190,6 +221,7 @@ def _git_authors(folder: Path) -> Iterator[Specimen]:
         frozenset({"repository:repository"}),
         partial(commit, "bob@x.example"),
         partial(commit, "ada@y.example"),
+        partial(commit, "ada@x.example"),
     )
 
 
@@ -241,45 +273,85 @@ def _mesh_nodes(folder: Path) -> Iterator[Specimen]:
 
 
 @contextmanager
-def _json_file(text: str, renamed: tuple[str, str], stays: str, folder: Path) -> Iterator[Specimen]:
-    """Two files of which one is renamed within, for connectors that read each file by itself."""
-    (folder / "a.json").write_text(text.replace("FILE", "a"))
-    (folder / "b.json").write_text(text.replace("FILE", "b"))
+def _json_file(
+    text: str, renamed: tuple[str, str], moved: tuple[str, str], stays: Sequence[str], folder: Path
+) -> Iterator[Specimen]:
+    """Two files of which one is renamed and moved within, for connectors that read each file by itself."""
 
-    def rename() -> None:
-        (folder / "a.json").write_text(text.replace("FILE", "a").replace(*renamed))
+    def write(file: str, *changes: tuple[str, str]) -> None:
+        said = text.replace("FILE", file)
+        for old, new in changes:
+            said = said.replace(old, new)
+        (folder / f"{file}.json").write_text(said)
 
-    yield Specimen({"path": "*.json"}, frozenset({stays}), rename)
+    write("a")
+    write("b")
+    yield Specimen(
+        {"path": "*.json"},
+        frozenset(stays),
+        partial(write, "a", renamed),
+        partial(write, "a", renamed, moved),
+        _copies(folder / "b.json", folder / "d.json"),
+    )
 
 
 _OPENAPI = (
     '{"openapi": "3.0.0", "info": {"title": "Pets"}, "components": {"schemas": {"Pet": '
-    '{"properties": {"id": {"type": "integer"}}}}}}'
+    '{"properties": {"id": {"type": "integer"}, "name": {"type": "string"}}}}}}'
 )
 _OSCAL = (
-    '{"catalog": {"metadata": {"title": "T"}, "controls": [{"id": "FILE-1", "title": "Access", '
-    '"parts": [{"name": "statement", "prose": "Keep it."}]}]}}'
+    '{"catalog": {"metadata": {"title": "T"}, "groups": [{"title": "G", "controls": [{"id": "FILE-1", '
+    '"title": "Access", "parts": [{"name": "statement", "prose": "Keep it."}]}]}]}}'
 )
 _DBT = (
-    '{"metadata": {"project_name": "FILE"}, "nodes": {"model.FILE.x": '
-    '{"resource_type": "model", "name": "x", "columns": {"id": {}}}}}'
+    '{"metadata": {"project_name": "FILE"}, "nodes": {"model.FILE.x": {"resource_type": "model", '
+    '"name": "x", "original_file_path": "models/x.sql", "columns": {"id": {}}}}}'
 )
-_ACTIONS = '{"name": "Build", "on": "push", "jobs": {"build": {"steps": [{"run": "make"}]}}}'
+_ACTIONS = (
+    '{"name": "Build", "on": "push", "jobs": {"build": {"steps": [{"run": "make"}]}, "lint": {"steps": []}}}'
+)
 
 SPECIMENS: Mapping[str, MakeSpecimen] = {
     "bpmn": _bpmn,
     "codeowners": _codeowners,
-    "dbt": partial(_json_file, _DBT, ('"x"', '"y"'), "table:specimen/model.a.x"),
+    "dbt": partial(
+        _json_file,
+        _DBT,
+        ('"x"', '"y"'),
+        ("models/x.sql", "models/marts/x.sql"),
+        ("table:specimen/model.a.x", "column:specimen/model.a.x/id"),
+    ),
     "git-authors": _git_authors,
-    "github-actions": partial(_json_file, _ACTIONS, ("Build", "Built"), "process:specimen/a.json"),
+    "github-actions": partial(
+        _json_file,
+        _ACTIONS,
+        ("Build", "Built"),
+        ('"lint": {"steps": []}', '"lint": {"needs": "build", "steps": []}'),
+        ("process:specimen/a.json", "activity:specimen/a.json/lint"),
+    ),
     "documents": _documents,
     "files": _files,
     "ldap": served_specimens.ldap,
     "ldif": _ldif,
     "mapping": _mapping,
     "mesh-nodes": _mesh_nodes,
-    "openapi": partial(_json_file, _OPENAPI, ("Pets", "Animals"), "dataset:specimen/a"),
-    "oscal": partial(_json_file, _OSCAL, ("Access", "Access Control"), "policy:specimen/control/a-1"),
+    "openapi": partial(
+        _json_file,
+        _OPENAPI,
+        ("Pets", "Animals"),
+        (
+            '"id": {"type": "integer"}, "name": {"type": "string"}',
+            '"name": {"type": "string"}, "id": {"type": "integer"}',
+        ),
+        ("dataset:specimen/a", "table:specimen/a/Pet", "column:specimen/a/Pet/id"),
+    ),
+    "oscal": partial(
+        _json_file,
+        _OSCAL,
+        ("Access", "Access Control"),
+        ('"G", "controls": [', '"G", "controls": []}, {"title": "H", "controls": ['),
+        ("policy:specimen/control/a-1",),
+    ),
     "postgresql": served_specimens.postgresql,
     "rdf": _rdf,
     "scim": served_specimens.scim,

@@ -122,6 +122,26 @@ class Loses(Paged):
             yield from self.page(page)
 
 
+class LosesWhatMoves(Paged):
+    def person(self, key, **values):
+        return super().person(f"{key} moved" if (self.folder / "moved").exists() else key, **values)
+
+
+class KeepsOneOfTwo(Paged):
+    """Takes a page that is there twice for the end of the pages."""
+
+    def read(self, scope):
+        for page in PAGES[: 1 if (self.folder / "repeated").exists() else None]:
+            yield from self.page(page)
+
+
+class GivesUpOnTwo(Paged):
+    def read(self, scope):
+        if (self.folder / "repeated").exists():
+            raise SourceError("people: page 2 is there twice")
+        yield from super().read(scope)
+
+
 class RestsOnTimes(Paged):
     def person(self, key, **values):
         return super().person(key, description=str((self.folder / "file").stat().st_mtime))
@@ -133,8 +153,19 @@ def found(tmp_path):
 
     def make(folder: Path):
         (folder / "file").write_text("x")
+
+        def touches(name):
+            return (folder / name).touch
+
         return nullcontext(
-            Specimen({}, frozenset({"person:1"}), (folder / "renamed").touch, secrets=("hunter2",))
+            Specimen(
+                {},
+                frozenset({"person:1"}),
+                touches("renamed"),
+                touches("moved"),
+                touches("repeated"),
+                secrets=("hunter2",),
+            )
         )
 
     def go(connector):
@@ -159,6 +190,9 @@ def test_a_connector_that_keeps_the_contract_has_no_findings(found):
         (Invents, "ontology", "favouriteColour"),
         (NoEvidence, "a whole reading", "expected evidence"),
         (Loses, "renamed", "taken for deleted: person:1"),
+        (LosesWhatMoves, "moved", "taken for deleted: person:1"),
+        (KeepsOneOfTwo, "a page repeated", "without what it said before"),
+        (GivesUpOnTwo, "a page repeated", "page 2 is there twice"),
         (RestsOnTimes, "clock skew", "another reading"),
     ],
 )

@@ -356,6 +356,7 @@ def test_an_object_store_conforms(tmp_path, options):
                 frozenset({"file:specimen/a.csv", "folder:specimen/b"}),
                 lambda: server.put("lake/a.csv", "id,name\n1,Ada\n"),
                 lambda: server.put("lake/b/d.txt"),
+                lambda: server.put("lake/b/a.csv", "name\nAda\n"),
                 secrets=(SECRET,),
             )
 
