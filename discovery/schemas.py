@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO
 import pyarrow
 from pyarrow import parquet
 
+from discovery.classification import in_text
 from discovery.files import UnreadableError, decoded
 
 #: Bytes of a file that are looked at, and rows of it.
@@ -50,6 +50,14 @@ def has_schema(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
+def unsampled(error: BaseException) -> str:
+    """Of a table: not what the database says, which may repeat a value."""
+    return (
+        f"its values cannot be looked at ({type(error).__name__}); grant SELECT and see that it can be read, "
+        "or let it classify by names alone"
+    )
+
+
 def sample(file: BinaryIO, name: str, rows: int = ROWS) -> Sample | None:
     """None for JSON that holds no records. Raises UnreadableError, which says what was expected."""
     suffix = PurePosixPath(name).suffix.lower()
@@ -71,10 +79,17 @@ def _checked(found: Sample) -> Sample:
     names = [column.name for column in found.columns]
     if len(names) > _MAX_COLUMNS:
         raise UnreadableError(f"expected at most {_MAX_COLUMNS} columns, found {len(names)}; split the file")
-    for name, count in Counter(names).items():
-        if not name.strip() or count > 1:
+    first: dict[str, int] = {}
+    for number, name in enumerate(names, start=1):
+        # By their numbers: what stands in the place of a name may be a value.
+        if not name.strip() or in_text(name):
             raise UnreadableError(
-                f"expected a name of its own for each column, found {name[:80]!r}; correct it"
+                f"expected a header with the names of the columns, found none of column {number}; add it"
+            )
+        if (other := first.setdefault(name, number)) != number:
+            raise UnreadableError(
+                f"expected a name of its own for each column, found one of columns {other} and {number}; "
+                "correct it"
             )
     return found
 

@@ -23,7 +23,7 @@ from discovery.connectors.postgresql_catalogue import QUERIES, RELATIONS
 from discovery.options import Options, parse_options
 from discovery.pages import turn
 from discovery.patterns import Parts, matches
-from discovery.schemas import ROWS
+from discovery.schemas import ROWS, unsampled
 from discovery.secrets import SecretReference, read_secret
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
 from graph.claims import Claim, EntityClaim, RelationshipClaim, Value, entity_id
@@ -127,11 +127,7 @@ class PostgresqlConnector:
             with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
                 rows = cursor.execute(query).fetchall()
         except psycopg.Error as error:
-            said = error.diag.message_primary or type(error).__name__
-            return Problem(
-                f"{self.options.database} table {table.schema}.{table.name}",
-                f"its values cannot be looked at: {said}; grant SELECT, or let it classify by names alone",
-            )
+            return Problem(f"{self.options.database} table {table.schema}.{table.name}", unsampled(error))
         return {(table.id, name): [row[at] for row in rows] for at, name in enumerate(names)}
 
     def _unreadable(self, error: Exception) -> SourceError:

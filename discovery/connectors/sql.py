@@ -28,7 +28,7 @@ from discovery.files import expand, listing, locate
 from discovery.options import Options, parse_options
 from discovery.pages import turn
 from discovery.patterns import Parts
-from discovery.schemas import ROWS
+from discovery.schemas import ROWS, unsampled
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
 from graph.claims import Claim, EntityClaim, RelationshipClaim, Value, entity_id
 
@@ -160,7 +160,12 @@ class SqlConnector:
     ) -> Iterator[Claim | Problem]:
         schema, evidence = self.options.db_schema, f"{self._shown} table {table}"
         entity = entity_id("table", self._key(table))
-        sampled = self._sampled(inspector, table) if self.source.classify == "values" else ()
+        sampled: Sequence[Any] = ()
+        if self.source.classify == "values":
+            try:
+                sampled = self._sampled(inspector, table)
+            except SQLAlchemyError as error:
+                yield Problem(evidence, unsampled(getattr(error, "orig", None) or error))
         columns = inspector.get_columns(table, schema)
         primary = set(inspector.get_pk_constraint(table, schema)["constrained_columns"])
         yield EntityClaim(

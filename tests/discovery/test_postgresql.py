@@ -171,6 +171,29 @@ def test_a_role_that_may_select_nothing_still_sees_the_whole_schema(say, options
         ({"password": "env:NOT_SET"}, "NOT_SET is not set"),
     ],
 )
+def test_a_view_that_fails_on_a_value_does_not_tell_it(say, options, postgres, tmp_path):
+    """PostgreSQL repeats in its errors what it could not convert."""
+    view = "CREATE VIEW clinic.broken AS SELECT diagnosis::int AS code FROM clinic.patient"
+    with psycopg.connect(postgres.get_uri("clinic"), autocommit=True) as admin:
+        admin.execute(view)
+        try:
+            for connector, more in (
+                ("postgresql", options("clinic")),
+                (
+                    "sql",
+                    {"url": postgres.get_uri("clinic").replace("://", "+psycopg://"), "db_schema": "clinic"},
+                ),
+            ):
+                said = say(tmp_path, connector, more, classify="values")
+                [problem] = said.problems
+                assert problem.place.endswith("broken")
+                assert "InvalidTextRepresentation" in problem.message
+                assert "Secret Illness" not in repr(said)
+                assert any(one.endswith("broken/code") for one in said.entities)
+        finally:
+            admin.execute("DROP VIEW clinic.broken")
+
+
 def test_what_keeps_it_from_being_read_is_said(say, options, tmp_path, changed, says):
     with pytest.raises((SourceError, ConfigurationError), match=says):
         say(tmp_path, "postgresql", {**options("clinic"), **changed})
