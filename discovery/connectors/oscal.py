@@ -11,7 +11,7 @@ from discovery.fields import list_at, mapping_at, mappings_at, needed, text_at
 from discovery.file_source import File, file_connector
 from discovery.files import UnreadableError
 from discovery.passages import Block, cut
-from graph.claims import Claim, entity_id
+from graph.claims import Claim, EntityClaim, entity_id
 
 _INSERT = re.compile(r"\{\{\s*insert:\s*param,\s*([\w.-]+)\s*\}\}")
 _DEEP = 20
@@ -133,14 +133,46 @@ def _passages(  # noqa: PLR0913, PLR0917 - all that a passage says
         yield file.relationship(document, "HAS_PASSAGE", passage, place)
 
 
-def _profile(file: File, profile: Mapping[str, Any]) -> Iterator[Claim]:
+def _profile(file: File, profile: Mapping[str, Any]) -> Iterator[Claim | Problem]:
+    """What it chooses of catalogues it refers to; what it adds to them is passages of its own."""
     id_ = entity_id("policy", f"{file.source}/{file.name}")
     yield from _document(file, profile, "Policy", id_)
     for number, imported in enumerate(mappings_at(profile, "imports"), start=1):
         place = f"import {number}"
+        excluded = {
+            str(key) for one in mappings_at(imported, "exclude-controls") for key in list_at(one, "with-ids")
+        }
         for chosen in mappings_at(imported, "include-controls"):
             for key in list_at(chosen, "with-ids"):
-                yield file.relationship(id_, "REFERS_TO", _control_id(file, str(key)), place)
+                if str(key) not in excluded:
+                    yield file.relationship(id_, "REFERS_TO", _control_id(file, str(key)), place)
+        chooses = [*mappings_at(imported, "include-controls"), *mappings_at(imported, "exclude-controls")]
+        if "include-all" in imported or any("matching" in one for one in chooses):
+            yield Problem(
+                f"{file.name} {place}",
+                "it chooses controls without naming them, so which they are is not known here; "
+                "resolve the profile and have the resolved catalogue read",
+            )
+    yield from _modified(file, id_, profile)
+
+
+def _modified(file: File, id_: str, profile: Mapping[str, Any]) -> Iterator[Claim]:
+    """Parameters that a profile sets, and what it adds to each control."""
+    name = text_at(mapping_at(profile, "metadata"), "title") or file.stem
+    modify = mapping_at(profile, "modify")
+    params = [(needed(one, "param-id"), one) for one in mappings_at(modify, "set-parameters")]
+    set_ = [f"{key}: {_param({'id': key, **one})}" for key, one in params]
+    yield from _passages(file, id_, name, ("Parameters",), "\n".join(set_), "set-parameters")
+    added: dict[str, list[str]] = {}
+    for alter in mappings_at(modify, "alters"):
+        lines = added.setdefault(needed(alter, "control-id"), [])
+        parts = [part for add in mappings_at(alter, "adds") for part in mappings_at(add, "parts")]
+        lines += [line for part in parts for line in _prose(part, 0)]
+    for key, lines in added.items():
+        for claim in _passages(file, id_, name, (key,), "\n".join(lines), f"alter {key}"):
+            yield claim
+            if isinstance(claim, EntityClaim) and claim.class_name == "Passage":
+                yield file.relationship(claim.id, "REFERS_TO", _control_id(file, key), f"alter {key}")
 
 
 def _plan(file: File, plan: Mapping[str, Any]) -> Iterator[Claim]:

@@ -48,6 +48,50 @@ def test_a_profile_refers_to_the_controls_that_it_chooses(read):
     assert said.typed("REFERS_TO") == {("policy:s/x.json", f"policy:s/control/ac-{n}") for n in (1, 2)}
 
 
+def test_what_a_profile_sets_adds_and_leaves_out_is_kept(read):
+    """As FedRAMP's do with the controls of NIST."""
+    prose = {"name": "guidance", "prose": "Review logs weekly."}
+    profile = {
+        "metadata": {"title": "Ours"},
+        "imports": [
+            {
+                "include-controls": [{"with-ids": ["au-2", "au-6", "ac-1"]}],
+                "exclude-controls": [{"with-ids": ["ac-1"]}],
+            }
+        ],
+        "modify": {
+            "set-parameters": [{"param-id": "au-6_prm_1", "values": ["weekly"]}],
+            "alters": [
+                {"control-id": "au-6", "adds": [{"position": "ending", "parts": [prose]}]},
+                {"control-id": "au-2", "adds": [{"props": [{"name": "response-point"}]}]},
+            ],
+        },
+    }
+    said = read("oscal", {"profile": profile})
+    assert said.problems == []
+    texts = {claim.id: claim.values["text"] for claim in said.of("Passage")}
+    assert texts == {
+        "passage:s/x.json/Parameters-1": "au-6_prm_1: weekly",
+        "passage:s/x.json/au-6-1": "Review logs weekly.",
+    }
+    assert said.typed("REFERS_TO") == {
+        ("policy:s/x.json", "policy:s/control/au-2"),
+        ("policy:s/x.json", "policy:s/control/au-6"),
+        ("passage:s/x.json/au-6-1", "policy:s/control/au-6"),
+    }
+    assert ("policy:s/x.json", "passage:s/x.json/au-6-1") in said.typed("HAS_PASSAGE")
+
+
+@pytest.mark.parametrize(
+    "chosen", [{"include-all": {}}, {"include-controls": [{"matching": [{"pattern": "ac-*"}]}]}]
+)
+def test_what_a_profile_chooses_without_naming_it_is_said(read, chosen):
+    said = read("oscal", {"profile": {"metadata": {"title": "Ours"}, "imports": [chosen]}})
+    [problem] = said.problems
+    assert problem.place == "x.json import 1"
+    assert "resolve the profile" in problem.message
+
+
 WORKFLOW = """\
 name: Release
 on: {push: {branches: [main]}, workflow_dispatch: }
