@@ -28,13 +28,38 @@ items:
   - {kind: Group, name: nurses}
   - {kind: ServiceAccount, name: robot}
   roleRef: {kind: Role, name: viewer}
-- kind: RoleBinding
-  metadata: {name: cluster, namespace: claims}
-  subjects: [{kind: User, name: eve}]
-  roleRef: {kind: ClusterRole, name: admin}
 - kind: ConfigMap
   metadata: {name: other, namespace: claims}
 """
+CLUSTER = (
+    RBAC
+    + """\
+- kind: ClusterRole
+  metadata: {name: view}
+  rules:
+  - {apiGroups: [""], resources: [pods], verbs: [get, list]}
+- kind: ClusterRole
+  metadata: {name: cluster-admin}
+  rules:
+  - {apiGroups: ["*"], resources: ["*"], verbs: ["*"]}
+- kind: ClusterRoleBinding
+  metadata: {name: roots}
+  subjects:
+  - {kind: User, name: eve}
+  - {kind: Group, name: roots}
+  roleRef: {kind: ClusterRole, name: cluster-admin}
+- kind: RoleBinding
+  metadata: {name: interns-view, namespace: billing}
+  subjects:
+  - {kind: User, name: bob}
+  - {kind: Group, name: interns}
+  roleRef: {kind: ClusterRole, name: view}
+- kind: RoleBinding
+  metadata: {name: editors, namespace: billing}
+  subjects: [{kind: User, name: ada}]
+  roleRef: {kind: ClusterRole, name: edit}
+"""
+)
 
 
 def test_members_teams_within_teams_and_permissions_of_whole_organizations(
@@ -73,6 +98,28 @@ def test_a_role_is_a_group_that_may_what_its_verbs_say(read):
     assert said.typed("MEMBER_OF") == {("person:ada", viewer)}
     assert said.typed("SUBGROUP_OF") == {("group:rbac/nurses", viewer)}
     assert {viewer, owner, claims, "group:rbac/nurses"} == set(said.entities)
+
+
+def test_a_cluster_role_reaches_the_cluster_or_the_namespace_that_it_is_bound_in(read):
+    said = read(CLUSTER)
+    assert said.problems == []
+    whole, billing = "dataset:rbac/cluster", "dataset:rbac/billing"
+    view, edit = "group:rbac/billing/cluster/view", "group:rbac/billing/cluster/edit"
+    root = "group:rbac/cluster/cluster-admin"
+    of_cluster = {one for one in said.typed("MAY_READ") | said.typed("MAY_WRITE") if "claims" not in one[1]}
+    assert of_cluster == {
+        *((group, whole) for group in (root, "group:rbac/cluster/view")),
+        *((group, billing) for group in (view, edit)),
+    }
+    assert {one for one in said.typed("MAY_WRITE") if "claims" not in one[1]} == {
+        (root, whole),
+        (edit, billing),
+    }
+    assert said.typed("MEMBER_OF") >= {("person:eve", root), ("person:bob", view), ("person:ada", edit)}
+    assert ("group:rbac/roots", root) in said.typed("SUBGROUP_OF")
+    assert ("group:rbac/interns", view) in said.typed("SUBGROUP_OF")
+    assert (view, "group:rbac/cluster/view") in said.typed("DERIVED_FROM")
+    assert {whole, billing, view, edit, root} <= said.entities.keys()
 
 
 def test_a_manifest_that_is_no_mapping_is_a_problem_and_the_rest_is_read(read):
