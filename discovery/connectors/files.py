@@ -27,13 +27,14 @@ from discovery.stores.remote import RemoteStore
 from discovery.stores.s3 import S3Store
 from graph.claims import Claim, EntityClaim, RelationshipClaim, Value, entity_id
 
+_ALL = ("**",)
 _SECRET = re.compile("secret|password|token|credential", re.IGNORECASE)
 
 
 class FilesOptions(Options):
     url: str
     """A folder, or an address that fsspec knows: `s3://bucket/prefix`."""
-    schemas: tuple[str, ...] = ("**",)
+    schemas: tuple[str, ...] = _ALL
     """Globs of the data files whose columns are read."""
     principals: Mapping[str, str] = {}
     """Ids of who the store names (`"user:ada" = "person:ada"`); groups if not named."""
@@ -66,7 +67,8 @@ class FilesConnector:
     options: FilesOptions
 
     def scopes(self) -> Sequence[str]:
-        return (self.options.url,)
+        schemas = self.options.schemas
+        return (self.options.url if schemas == _ALL else " ".join((self.options.url, *schemas)),)
 
     def changes(self, scope: str, position: str) -> Iterator[Change]:
         digest = ListingDigest()

@@ -45,8 +45,9 @@ class GitAuthorsConnector:
     options: GitAuthorsOptions
 
     def scopes(self) -> Sequence[str]:
-        branch = self.options.branch
-        return (self.options.repository + ("" if branch is None else f" branch {branch}"),)
+        branch, least = self.options.branch, self.options.least
+        at = "" if branch is None else f" branch {branch}"
+        return (f"{self.options.repository}{at}{f' from {least} commits on' if least > 1 else ''}",)
 
     def changes(self, scope: str, position: str) -> Iterator[Change]:
         commit = head_of(self._path, self.options.branch)

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from discovery.configuration import all_sources
+from discovery.connectors.table import build
 from discovery.holds import NothingHeldError, decide, held
 from discovery.runner import Runner
 from discovery.runs import last_completed
@@ -164,6 +165,36 @@ async def test_a_narrowed_filter_deletes_nothing_until_a_person_says_so(neo4j, m
     await runner.run(narrowed)
     assert await held(neo4j) == []
     assert await count(neo4j) == 1
+
+
+@pytest.mark.parametrize(
+    ("connector", "options", "narrower"),
+    [
+        ("bpmn", {"path": "*.bpmn"}, {"path": "a*.bpmn"}),
+        ("documents", {"path": "pages"}, {"glob": ["a*"]}),
+        ("files", {"url": "data"}, {"schemas": ["a*"]}),
+        ("git-authors", {"repository": "r"}, {"least": 2}),
+        ("git-authors", {"repository": "r"}, {"branch": "main"}),
+        ("ldap", {"url": "ldap://127.0.0.1", "base": "dc=x"}, {"filter": "(uid=a*)"}),
+        ("ldap", {"url": "ldap://127.0.0.1", "base": "dc=x"}, {"people_base": "ou=a,dc=x"}),
+        ("ldif", {"path": "*.ldif"}, {"people_base": "ou=a,dc=x"}),
+        ("postgresql", {"host": "db.example", "database": "d", "user": "u"}, {"schemas": ["a"]}),
+        ("sql", {"url": "x.sqlite"}, {"db_schema": "a"}),
+    ],
+)
+def test_what_an_option_leaves_out_is_in_the_name_of_the_scope(
+    make_organization, tmp_path, connector, options, narrower
+):
+    """So that what it leaves out is of a scope that is listed no longer, which asks."""
+    (tmp_path / "r").mkdir()
+    whole, narrowed = (
+        build(organization, organization.source[0], {}).scopes()
+        for told in (options, options | narrower)
+        for organization in [
+            make_organization(tmp_path, {"name": "s", "connector": connector, "options": told})
+        ]
+    )
+    assert set(whole).isdisjoint(narrowed)
 
 
 async def test_an_unchanged_folder_is_not_read_again_and_its_grants_stay_fresh(neo4j, make, write, tmp_path):
