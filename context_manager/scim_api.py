@@ -218,9 +218,11 @@ async def _body(request: web.Request) -> Any:
         if len(body) > _MAX_BODY:
             raise ScimError("tooMany", f"expected at most {_MAX_BODY} bytes; send fewer members at once", 413)
     try:
-        return json.loads(bytes(body))
+        document = json.loads(bytes(body))
+        json.dumps(document, ensure_ascii=False).encode()  # half of a surrogate pair is no text
     except (ValueError, RecursionError) as error:
         raise ScimError("invalidSyntax", "expected JSON in the body") from error
+    return document
 
 
 def _json(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

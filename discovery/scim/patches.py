@@ -18,7 +18,8 @@ _LISTS = {"members", "emails"}
 
 def patched(document: Mapping[str, Any], request: object) -> dict[str, Any]:
     """The resource as the operations leave it, unchecked. Raises ScimError, and then nothing is changed."""
-    if not isinstance(request, Mapping) or PATCH_SCHEMA not in (request.get("schemas") or ()):
+    schemas = request.get("schemas") if isinstance(request, Mapping) else None
+    if not isinstance(request, Mapping) or not isinstance(schemas, list) or PATCH_SCHEMA not in schemas:
         raise ScimError("invalidSyntax", f"expected a request of the schema {PATCH_SCHEMA}")
     operations = next((v for k, v in request.items() if k.lower() == "operations"), None)
     if not isinstance(operations, list) or not 0 < len(operations) <= _MAX_OPERATIONS:
@@ -88,7 +89,7 @@ def _set(target: dict[str, Any], op: str, name: str, value: Any) -> None:
     before = target.get(name)
     if op == "remove":
         if name.lower() in _LISTS and value is not None:  # the items to remove, as Entra sends them
-            gone = {_item(one, name).get("value") for one in _items(value, name)}
+            gone = {id_ for one in _items(value, name) if isinstance(id_ := one.get("value"), str)}
             target[name] = [one for one in _items(before or [], name) if one.get("value") not in gone]
         else:
             target.pop(name, None)

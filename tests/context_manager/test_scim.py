@@ -250,6 +250,7 @@ async def test_resources_are_found_by_name_and_page_by_page(served):
         (("POST", "Users", {"active": True}), 400, "invalidValue"),
         (("POST", "Users", {"userName": 7}), 400, "invalidValue"),
         (("POST", "Users", []), 400, "invalidSyntax"),
+        (("POST", "Users", {"userName": "\ud800"}), 400, "invalidSyntax"),
         (("POST", "Users", OKTA), 409, "uniqueness"),
         (("POST", "Users", {**OKTA, "userName": "ADA"}), 409, "uniqueness"),
         (("POST", "Groups", {"displayName": "x", "members": [{"display": "y"}]}), 400, "invalidValue"),

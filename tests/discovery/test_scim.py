@@ -1,11 +1,23 @@
 """A SCIM 2.0 service read as a client: pages, whoever is disabled, and everything that may go wrong."""
 
+import json
+
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from discovery.connector import Position, PositionLostError, SourceError
 from discovery.connectors.table import build
 from discovery.pages import watched
-from discovery.scim.resources import ENTERPRISE
+from discovery.scim.patches import PATCH_SCHEMA, patched
+from discovery.scim.resources import (
+    ENTERPRISE,
+    ScimClaims,
+    ScimError,
+    ScimOptions,
+    checked,
+    references,
+)
 from discovery.served_specimens import scim_server
 from discovery.sources import ConfigurationError
 
@@ -189,3 +201,82 @@ def test_a_member_who_is_not_there_is_a_problem(read):
 def test_a_token_goes_over_tls_only_and_is_named_by_reference(say, tmp_path, options):
     with pytest.raises(ConfigurationError):
         say(tmp_path, "scim", options)
+
+
+VALUES = st.recursive(
+    st.sampled_from([None, True, 7, "", "ada", "id1", "\ud800", "False", "x" * 3_000, {}, []]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["value", "type", "givenName", "manager", "members"]), inner, max_size=2
+        )
+    ),
+    max_leaves=4,
+)
+NAMES = st.sampled_from(
+    ["userName", "USERNAME", "active", "name", "emails", "members", "displayName", "externalId", "title"]
+) | st.just(ENTERPRISE)
+PATHS = st.sampled_from(
+    [
+        *(
+            "",
+            "active",
+            "members",
+            "name.givenName",
+            "emails",
+            'emails[type eq "work"].value',
+            "a.b.c",
+            "members[]",
+        ),
+        *(
+            'members[value eq "id1"]',
+            f"{ENTERPRISE}:manager",
+            f"{ENTERPRISE}:manager.value",
+            ENTERPRISE,
+            "x[y]",
+        ),
+        *(
+            'members[value eq "\\ud800"]',
+            "urn:ietf:params:scim:schemas:core:2.0:User:userName",
+            "emails.value",
+        ),
+    ]
+)
+OPERATIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "op": st.sampled_from(["Add", "replace", "remove", "move", 7]),
+        "path": PATHS | VALUES,
+        "value": VALUES | st.dictionaries(NAMES, VALUES, max_size=2),
+    },
+)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@example(
+    document={}, operations=[{"op": "remove", "path": "members", "value": [{"value": ["id1"]}]}], kind="Group"
+)
+@given(
+    document=st.dictionaries(NAMES, VALUES, max_size=3),
+    operations=st.lists(OPERATIONS | VALUES, max_size=3),
+    kind=st.sampled_from(["User", "Group"]),
+)
+def test_whatever_a_provider_sends_is_kept_or_refused_as_the_standard_says(
+    make_organization, tmp_path_factory, document, operations, kind
+):
+    """What is kept makes claims."""
+    required = {"userName": "ada"} if kind == "User" else {"displayName": "crew"}
+    organization = make_organization(tmp_path_factory.getbasetemp(), {"name": "s", "connector": "scim-push"})
+    claims = ScimClaims(organization, organization.source[0], ScimOptions())
+    for sent in (document, {**required, **document}):
+        try:
+            kept = checked(sent, kind, active=True)
+            list(claims.of(kept, "id1", kind, {"id2": "person:bob"}.get))
+            references(kept)
+            request = {"schemas": [PATCH_SCHEMA], "Operations": operations}
+            kept = checked(patched(kept, request), kind)
+            list(claims.of(kept, "id1", kind, {"id2": "person:bob"}.get))
+            references(kept)
+            json.dumps(kept).encode()
+        except ScimError as error:
+            assert 0 < len(str(error)) < 2_000
