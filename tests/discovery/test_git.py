@@ -1,7 +1,10 @@
 """Git repositories as sources: read at a commit, replayed commit by commit, hostile ones within bounds."""
 
+from contextlib import contextmanager
+
 import pytest
 
+from discovery.conformance import Specimen, findings
 from discovery.connector import Position, PositionLostError, Problem, SourceError
 from discovery.connectors.table import build
 from discovery.files import UnreadableError
@@ -252,3 +255,27 @@ def test_what_is_no_repository_is_said(tmp_path):
             open_repository(tmp_path / name) as repository,
         ):
             repository.commit()
+
+
+def test_a_repository_conforms(tmp_path):
+    """Renamed, moved and repeated by commits; each fault at each page that is read of it."""
+
+    @contextmanager
+    def specimen(folder):
+        (folder / "mapping.toml").write_text(MAPPING)
+        lists = folder / "lists"
+        commit(lists, FIRST)
+        yield Specimen(
+            {"repository": "lists", "path": "**/*.toml", "mapping": "mapping.toml"},
+            frozenset({"person:1", "group:core"}),
+            lambda: commit(lists, {"people/ada.toml": person("ada", 1, "Ada L.")}),
+            lambda: commit(
+                lists, {"people/ada.toml": None, "people/lovelace.toml": person("ada", 1, "Ada L.")}
+            ),
+            lambda: commit(lists, {"people/again.toml": person("bob", 2)}),
+        )
+
+    def connect(organization, source):
+        return build(organization, source.model_copy(update={"connector": "mapping"}), {})
+
+    assert findings(connect, specimen, tmp_path) == []
