@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -110,7 +110,8 @@ class Reading:
             if items is None:
                 found = field_at(row.fields, spec.each)
                 yield Problem(
-                    row.place, f"{spec.each}: expected a list or a mapping, found {found!r}; correct it"
+                    row.place,
+                    f"{spec.each}: expected a list or a mapping, found {type(found).__name__}; correct it",
                 )
                 return
             records = [{**row.fields, "_item_key": key, "_item": _item(spec, item)} for key, _, item in items]
@@ -152,12 +153,20 @@ def _scalar(value: Any, type_name: str | None) -> Scalar:
         aware = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
         return aware if aware.tzinfo else aware.replace(tzinfo=UTC)
     text = plain_text(value)
-    if type_name == "integer":
-        return int(text)
-    if type_name == "decimal":
-        return float(text)
-    if type_name == "boolean":
-        if text.casefold() not in ("true", "false", "yes", "no"):
-            raise ValueError(f"expected true or false, found {text!r}")
-        return text.casefold() in ("true", "yes")
+    if type_name in _TYPES:
+        try:
+            return _TYPES[type_name](text)
+        except (
+            ValueError,
+            KeyError,
+        ):  # whose message may hold a salary, and reports tell whoever runs crawls
+            raise ValueError(f"expected {type_name}, found something else") from None
     return text
+
+
+_BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
+_TYPES: Mapping[str, Callable[[str], Scalar]] = {
+    "integer": int,
+    "decimal": float,
+    "boolean": lambda text: _BOOLEANS[text.casefold()],
+}

@@ -144,7 +144,7 @@ type = "HAS_COMPENSATION"
 start = "person:{employee}"
 end = "compensation:{employee}"
 """
-    rows = "employee,salary,currency\nada,412000,USD\ngrace,much,USD\nbob,1\neve,2,EUR\n"
+    rows = "employee,salary,currency\nada,412000,USD\ngrace,$385k,USD\nbob,1\neve,2,EUR\n"
     said = read("\ufeff" + rows, mapping, "pay.csv")
     assert said.entities["compensation:ada"].values == {
         "name": "Pay of ada",
@@ -153,7 +153,7 @@ end = "compensation:{employee}"
     }
     assert said.entities["compensation:eve"].evidence == "pay.csv:5"
     assert {p.place: p.message.split(";")[0] for p in said.problems} == {
-        "pay.csv:3": "salary: invalid literal for int() with base 10: 'much'",
+        "pay.csv:3": "salary: expected integer, found something else",
         "pay.csv:4": "expected as many cells as the header has",
     }
 
