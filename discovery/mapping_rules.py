@@ -156,10 +156,8 @@ def _scalar(value: Any, type_name: str | None) -> Scalar:
     if type_name in _TYPES:
         try:
             return _TYPES[type_name](text)
-        except (
-            ValueError,
-            KeyError,
-        ):  # whose message may hold a salary, and reports tell whoever runs crawls
+        except (ValueError, KeyError):
+            # What was found may be a salary, and the report is for whoever runs crawls.
             raise ValueError(f"expected {type_name}, found something else") from None
     return text
 
