@@ -160,6 +160,19 @@ def test_a_table_that_may_not_be_looked_into_is_a_problem_so_that_nothing_loosen
     assert said.problems != []
 
 
+def test_a_value_at_which_the_looking_fails_is_not_told_and_the_schema_is_read(say, tmp_path):
+    """SQLite repeats what it cannot decode."""
+    with closing(sqlite3.connect(tmp_path / "shop.sqlite")) as database:
+        database.executescript("CREATE TABLE buyers (reach TEXT)")
+        database.execute("INSERT INTO buyers VALUES (CAST(? AS TEXT))", (b"ada@hush.example\xff",))
+        database.commit()
+    said = say(tmp_path, "sql", {"url": "shop.sqlite"}, classify="values")
+    [problem] = said.problems
+    assert "its values cannot be looked at (OperationalError)" in problem.message
+    assert "hush" not in repr(said)
+    assert "column:source/buyers/reach" in said.entities
+
+
 HANDLINGS = st.builds(
     Handling,
     st.none() | st.frozensets(st.sampled_from(["US", "EU"])),

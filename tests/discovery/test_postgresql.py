@@ -161,16 +161,6 @@ def test_a_role_that_may_select_nothing_still_sees_the_whole_schema(say, options
     assert SECRET not in repr(said)
 
 
-@pytest.mark.parametrize(
-    ("changed", "says"),
-    [
-        ({"database": "nosuch"}, 'database "nosuch" does not exist'),
-        ({"user": "nosuch"}, "nosuch"),
-        ({"host": "/nowhere"}, "cannot be read"),
-        ({"host": "127.0.0.1", "port": 1, "sslmode": "disable"}, "cannot be read"),
-        ({"password": "env:NOT_SET"}, "NOT_SET is not set"),
-    ],
-)
 def test_a_view_that_fails_on_a_value_does_not_tell_it(say, options, postgres, tmp_path):
     """PostgreSQL repeats in its errors what it could not convert."""
     view = "CREATE VIEW clinic.broken AS SELECT diagnosis::int AS code FROM clinic.patient"
@@ -194,6 +184,16 @@ def test_a_view_that_fails_on_a_value_does_not_tell_it(say, options, postgres, t
             admin.execute("DROP VIEW clinic.broken")
 
 
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"database": "nosuch"}, 'database "nosuch" does not exist'),
+        ({"user": "nosuch"}, "nosuch"),
+        ({"host": "/nowhere"}, "cannot be read"),
+        ({"host": "127.0.0.1", "port": 1, "sslmode": "disable"}, "cannot be read"),
+        ({"password": "env:NOT_SET"}, "NOT_SET is not set"),
+    ],
+)
 def test_what_keeps_it_from_being_read_is_said(say, options, tmp_path, changed, says):
     with pytest.raises((SourceError, ConfigurationError), match=says):
         say(tmp_path, "postgresql", {**options("clinic"), **changed})
