@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -48,7 +48,7 @@ class ExtractedRule:
     target: str = ""
     place: str = ""
     until: str = ""
-    is_noun: bool = False
+    is_noun: bool = field(default=False, kw_only=True)
     """Whether the action is one, as in `Processing of data is prohibited`; no part of what the rule says."""
 
     @property

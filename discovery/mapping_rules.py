@@ -153,7 +153,7 @@ def _scalar(value: Any, type_name: str | None) -> Scalar:
         aware = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
         return aware if aware.tzinfo else aware.replace(tzinfo=UTC)
     text = plain_text(value)
-    if type_name in _TYPES:
+    if type_name is not None and type_name in _TYPES:
         try:
             return _TYPES[type_name](text)
         except (ValueError, KeyError):

@@ -146,7 +146,7 @@ async def _by_model(reading: _Reading, due: Sequence[Passage], read: ReadPassage
     for error in ended:
         if isinstance(error, BaseException) and not isinstance(error, NotRead):
             raise error
-    dropped = []
+    dropped: list[str] = []
     for passage in told:
         if (answer := answers.get(passage.id)) is not None:
             dropped += answer.dropped
