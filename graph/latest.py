@@ -10,6 +10,9 @@ from contextlib import suppress
 #: Neo4j Community tells nobody of commits, so it is asked.
 _LOOK_SECONDS = 0.05
 
+Bell = tuple[str, str]
+"""Where a process is rung, and the key of its lease."""
+
 
 class Latest:
     """Of one database. Who commits here tells it at once; for what others commit, those who wait look."""
@@ -19,7 +22,7 @@ class Latest:
         """The last revision that is known to be committed."""
         self.access = 0
         """The last of those known to have changed who may see what."""
-        self.bells: Collection[str] = ()
+        self.bells: Collection[Bell] = ()
         """Of the processes that rang back when the last such change was acknowledged."""
         self._news = asyncio.Event()
         self._rung = False
