@@ -38,9 +38,10 @@ def sample(
     neo4j_server: Neo4jServer,
     vllm_node: VllmServer,
 ) -> Iterator[Served]:
-    """The service on the sample, crawled into the session's Neo4j."""
+    """The demo of the sample, crawled into the session's Neo4j; its questions are answered by now."""
     data = tmp_path_factory.mktemp("served")
-    with served(data, sample_sources, **shared_parts(data, neo4j_server, vllm_node)) as service:
+    settings = shared_parts(data, neo4j_server, vllm_node)
+    with served(data, sample_sources, "demo", **settings) as service:
         yield service
 
 

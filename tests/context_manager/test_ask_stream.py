@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -123,6 +125,34 @@ async def test_it_is_on_record_before_the_first_part_and_a_sentence_does_not_wai
             await asyncio.sleep(0.02)
     assert asked.records()[1]["outcome"] == "left by the client"
     assert asked.api.asking.gateway.admission._running == 0
+
+
+@pytest.mark.parametrize(("room", "sent"), [(0, 0), (1, 1)], ids=["intent", "closing"])
+async def test_without_its_intent_nothing_is_sent_and_without_its_closing_there_is_no_answer(
+    asked: Door, monkeypatch: pytest.MonkeyPatch, room: int, sent: int
+) -> None:
+    """The disk is full after so many records."""
+    log, write = asked.api.asking.audit, os.write
+
+    def full(fd: int, content: bytes) -> int:
+        if fd == log._fd and len(asked.records()) >= room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(fd, content)
+
+    monkeypatch.setattr(os, "write", full)
+    asked.american.answers[PATH] = stream(*written(CUP))
+    query = {"query": "query ($q: String!) { ask(question: $q) { text } }", "variables": {"q": WON}}
+    headers = {"Authorization": f"Bearer {asked.issuer.mint('ada', 'orgraph')}"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{asked.url}/graphql", json=query, headers=headers) as response,
+    ):
+        answer = await response.json()
+    assert answer["data"] is None
+    assert "audit log cannot be written" in answer["errors"][0]["message"]
+    assert "free the disk" in answer["errors"][0]["message"]
+    assert len(asked.american.requests) == sent
+    assert len(asked.records()) == room
 
 
 async def test_an_asker_who_leaves_or_completes_ends_the_request_at_the_engine(asked: Door) -> None:

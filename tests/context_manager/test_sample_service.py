@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import openai
@@ -34,6 +35,23 @@ def test_each_gets_the_answer_that_they_may_have(sample: Served, asked: dict) ->
             assert asked["absent"]
         case other:
             pytest.fail(f"questions.toml: unknown outcome {other!r}")
+
+
+def test_the_demo_shows_its_two_questions_and_how_to_go_on(sample: Served) -> None:
+    printed = " ".join(sample.log.read_text().split())
+    shown = printed
+    for asked in QUESTIONS:
+        if asked.get("demo"):
+            _, asks, shown = shown.partition(f"{asked['asker']} asks: {asked['question']}")
+            assert asks, printed
+            answered = asked.get("expected", "Not known: no fact that you may see answers this.")
+            assert answered in shown.partition(" asks: ")[0]
+    assert f"GraphQL (GraphiQL in a browser): {sample.url}/graphql" in shown
+    for step in ("crawling directory", "embedding what is new"):
+        assert step in printed
+    token = re.search(rf"Browse as priya.raman: {re.escape(sample.url)}/#token=(\S+)", shown)
+    assert token, shown
+    assert sample.post(token[1], b'{"query": "{ classes { name } }"}')[0] == 200
 
 
 def test_without_a_token_there_is_no_data(sample: Served) -> None:

@@ -61,9 +61,13 @@ def test_data_without_its_password_is_refused(tmp_path: Path) -> None:
 
 def test_a_jar_that_is_not_the_pinned_one_is_fetched_again_and_then_refused(tmp_path: Path) -> None:
     pin = next(pin for pin in read_pins() if pin.coordinates.startswith("org.slf4j:slf4j-api:"))
-    [jar] = fetch_jars(print, (pin,), tmp_path)
+    said: list[str] = []
+    [jar] = fetch_jars(said.append, (pin,), tmp_path)
+    assert "1 of 1 jars fetched and verified" in said.pop()
+    fetch_jars(said.append, (pin,), tmp_path)
+    assert said == [], "the second start fetches nothing"
     jar.write_bytes(b"half a download")
-    [jar] = fetch_jars(print, (pin,), tmp_path)
+    [jar] = fetch_jars(said.append, (pin,), tmp_path)
     assert hashlib.sha256(jar.read_bytes()).hexdigest() == pin.sha256
     with pytest.raises(JarError, match=rf"slf4j-api:.* has SHA-256 {pin.sha256}, expected 0000"):
         fetch_jars(print, (Pin(pin.coordinates, "0" * 64),), tmp_path)
