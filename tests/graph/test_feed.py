@@ -12,6 +12,7 @@ from graph.database import Database
 from graph.feed import (
     FeedGapError,
     Revision,
+    advance,
     changes,
     current_revision,
     follow,
@@ -61,6 +62,41 @@ async def test_every_consumer_gets_every_commit_in_order_at_its_own_pace(store: 
     for consumer in ("search", "mirror"):
         assert await taken(store, consumer, last) == list(range(1, last + 1))
     assert (await positions(store.database)).keys() == {"mirror", "search"}
+
+
+async def test_a_consumer_may_begin_after_any_revision(store: FactStore) -> None:
+    last = [await write(store, f"p{number}") for number in range(5)][-1]
+    for after in range(last + 1):
+        consumer = f"since {after}"
+        await advance(store.database, consumer, after)
+        if after < last:
+            assert await taken(store, consumer, last) == list(range(after + 1, last + 1))
+        assert await position(store.database, consumer) == after
+
+
+async def test_nothing_is_read_ahead_of_a_consumer_that_is_slow(
+    store: FactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each page is read when the consumer comes for it: what it has yet to do waits in the database."""
+    monkeypatch.setattr("graph.feed._REVISIONS", 2)
+    read: list[int] = []
+
+    async def watched(database: Database, after: int, limit: int) -> Sequence[Revision]:
+        found = await changes(database, after, limit)
+        read.extend(revision.number for revision in found)
+        return found
+
+    monkeypatch.setattr("graph.feed.changes", watched)
+    last = [await write(store, f"p{number}") for number in range(5)][-1]
+    done: list[int] = []
+    async with asyncio.timeout(20):
+        async for revisions in follow(store.database, "search"):
+            done += [revision.number for revision in revisions]
+            await write(store, f"during {done[-1]}")  # more comes than it has done
+            assert read == done
+            assert await position(store.database, "search") == max(0, done[-1] - len(revisions))
+            if last in done:
+                break
 
 
 async def test_a_consumer_that_is_killed_at_work_gets_the_same_again(store: FactStore) -> None:

@@ -1,5 +1,6 @@
 """The law of merges: whatever crawls of two sources, merges and undoings come in whatever order, the graph and
-what each asker is told are those of a small model; and no merge changes what anybody may see."""
+what each asker is told are those of a small model, now and as of every step; and no merge changes what anybody
+may see."""
 
 from __future__ import annotations
 
@@ -10,8 +11,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from graph.database import Database
+from graph.feed import current_revision
 from graph.joined import members
 from graph.merges import Decision, MergeError, check_merge, decisions, standing_around
+from graph.past import PRESENT, When
+from graph.reads import View
 from tests.graph.identity_world import ALL, CODE, CONFIGURATION, HR, World, person
 
 IDS = ("a", "b", "c", "d")
@@ -75,6 +79,17 @@ async def world(neo4j: Database) -> World:
 async def test_every_interleaving_tells_what_the_model_tells(world: World, steps) -> None:
     prefix = f"{next(_examples)}-"
     model, made = Model(), []
+    told: dict[int, dict[str, dict[str, set[str]]]] = {}
+    """By revision, what each asker was told of who is one."""
+
+    async def told_to(name: str, when: When = PRESENT) -> dict[str, set[str]]:
+        """All that the asker sees, each with those that are one with it."""
+
+        async def work(view: View) -> dict[str, set[str]]:
+            seen = await view.visible_among([id_of(key) for key in IDS])
+            return {id: set(cluster) for id, cluster in (await members(view, seen)).items()}
+
+        return await world.as_(name, work, when)
 
     def id_of(key: str) -> str:
         return f"person:{prefix}{key}"
@@ -104,11 +119,15 @@ async def test_every_interleaving_tells_what_the_model_tells(world: World, steps
         assert standing == {
             (id_of(other), id_of(kept)) for other, kept in model.merges if {other, kept} <= model.there
         }
-        for name, seen in (("bob", model.there), ("ada", {k for k in model.there if PLACES[k] == ALL})):
-            found = await world.as_(name, lambda view, seen=seen: members(view, [id_of(k) for k in seen]))
-            assert {id: set(cluster) for id, cluster in found.items()} == {
-                id_of(key): {id_of(one) for one in cluster} for key, cluster in model.told(seen).items()
-            }
+        seen = {"bob": model.there, "ada": {key for key in model.there if PLACES[key] == ALL}}
+        expected = {
+            name: {id_of(key): set(map(id_of, cluster)) for key, cluster in model.told(keys).items()}
+            for name, keys in seen.items()
+        }
+        assert {name: await told_to(name) for name in seen} == expected
+        told[await current_revision(world.database)] = expected
+    for revision, expected in told.items():
+        assert {name: await told_to(name, When(revision)) for name in expected} == expected, revision
     while made:
         await world.undo(made.pop()[0])
     assert not any(t == "SAME_AS" for _, t, _ in (await world.live())[1])
