@@ -93,6 +93,10 @@ class RequestContext:
         """The revision that a token seals. Raises RevisionTokenError."""
         return self._parts.tokens.open(token)
 
+    def seal(self, revision: int) -> str:
+        """A token of the revision."""
+        return self._parts.tokens.seal(revision)
+
     def when(self, as_of: str | None, valid_at: datetime | None) -> When:
         """What a query is asked of. Raises GraphQLError for what is neither a token nor an instant."""
         for instant in (as_instant := _instant(as_of), valid_at):

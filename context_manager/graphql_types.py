@@ -29,10 +29,9 @@ from ontologies.ontology import RelationshipType
 MAX_PAGE = 100
 
 
-_CLAIMS = (
-    "What each source says of it, who is believed first. Claims are of the present alone: of the past this "
-    "is null, with an error."
-)
+_CLAIMS = "What each source says of it, or then said, who is believed first."
+
+_SINCE = "The revision since which it is known as it is: a token, which `asOf` takes."
 
 
 def page_size(first: int) -> int:
@@ -97,11 +96,20 @@ class Related:
     label: str = strawberry.field(description="Reads as a sentence from the entity to its neighbour.")
     direction: Direction
     entity: Annotated[Entity, strawberry.lazy("context_manager.graphql_types")]
+    sources: list[str] = strawberry.field(description="Who claims it; nobody where it is inferred.")
+    confidence: float
+    valid_from: datetime | None
+    valid_to: datetime | None
     derivations: list[list[str]] = strawberry.field(
         description="Where it is inferred: each list of facts (`start TYPE end`) that it follows from."
     )
     claimed: strawberry.Private[str]
     when: strawberry.Private[When]
+    known_since: strawberry.Private[int]
+
+    @strawberry.field(description=_SINCE)
+    def since(self, info: strawberry.Info) -> str:
+        return str(info.context.seal(self.known_since))
 
     @strawberry.field(description=_CLAIMS)
     async def claims(self, info: strawberry.Info) -> list[Claim] | None:
@@ -126,10 +134,14 @@ class Entity:
         "in a list, none: there each is told by itself."
     )
     when: strawberry.Private[When]
+    known_since: strawberry.Private[int]
+
+    @strawberry.field(description=_SINCE)
+    def since(self, info: strawberry.Info) -> str:
+        return str(info.context.seal(self.known_since))
 
     @strawberry.field(
-        description="Its visible neighbours, at the same point of both times. What is inferred is told of "
-        "the present alone."
+        description="Its visible neighbours, at the same point of both times, what is inferred among them."
     )
     async def neighbours(self, info: strawberry.Info, first: int = 50) -> list[Related]:
         found: list[Related] = await info.context.neighbours(str(self.id), first, self.when)
@@ -141,7 +153,7 @@ class Entity:
         return found
 
     @strawberry.field(
-        description="What its sources contradict each other in, and who is believed; as claims."
+        description="What its sources contradict each other in, or then did, and who is believed."
     )
     async def conflicts(self, info: strawberry.Info) -> list[Conflict] | None:
         found: list[Conflict] = await info.context.conflicts(str(self.id), self.when)
@@ -187,6 +199,10 @@ class Fact:
     score: float = strawberry.field(description="How well it matches the question, from the two texts alone.")
     fact: strawberry.Private[facts.Fact]
     when: strawberry.Private[When]
+
+    @strawberry.field(description=_SINCE)
+    def since(self, info: strawberry.Info) -> str:
+        return str(info.context.seal(self.fact.since))
 
     @strawberry.field(description=_CLAIMS)
     async def claims(self, info: strawberry.Info) -> list[Claim] | None:
@@ -265,6 +281,7 @@ def entity_of(labels: dict[str, str], view: EntityView, when: When = PRESENT) ->
         valid_to=view.valid_to,
         same_as=[strawberry.ID(other) for other in view.same],
         when=when,
+        known_since=view.since,
     )
 
 
@@ -377,7 +394,12 @@ def related_of(
         label=known.label if neighbour.outgoing else known.inverse_label,
         direction=Direction.OUT if neighbour.outgoing else Direction.IN,
         entity=entity_of(labels, neighbour.entity, when),
+        sources=list(neighbour.sources),
+        confidence=neighbour.confidence,
+        valid_from=neighbour.valid_from,
+        valid_to=neighbour.valid_to,
         derivations=[list(derivation) for derivation in neighbour.derivations],
         claimed=f"{ends[0]} {neighbour.type} {ends[1]}",
         when=when,
+        known_since=neighbour.since,
     )

@@ -1,11 +1,14 @@
 """Takes out of the outbox what is older than it is to be kept, and what all consumers have followed.
 
-With a revision goes what was known only up to it: no read of the past can ask for that any more.
+With a revision goes what was known, and claimed, only up to it: no read of the past can ask for that any
+more.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
+from typing import LiteralString
 
 from neo4j import AsyncManagedTransaction
 
@@ -14,6 +17,10 @@ from graph.database import Database
 #: Revisions in one transaction: each may hold the thousands of changes of a batch.
 _REVISIONS = 100
 _VERSIONS = 5_000
+_FORGET: tuple[LiteralString, ...] = (
+    "MATCH (v:_Version) WHERE v.until <= $reached WITH v LIMIT $limit DELETE v RETURN count(*) AS gone",
+    "MATCH (c:_Claimed) WHERE c.until <= $reached WITH c LIMIT $limit DELETE c RETURN count(*) AS gone",
+)
 
 
 async def compact(database: Database, keep: timedelta, now: datetime) -> int:
@@ -57,19 +64,11 @@ async def compact(database: Database, keep: timedelta, now: datetime) -> int:
     while reached < (next_ := await database.write_transaction(work)):
         reached = next_
 
-    async def forget_versions(tx: AsyncManagedTransaction) -> int:
-        result = await tx.run(
-            """
-            MATCH (v:_Version) WHERE v.until <= $reached
-            WITH v LIMIT $limit
-            DELETE v
-            RETURN count(*) AS gone
-            """,
-            reached=reached,
-            limit=_VERSIONS,
-        )
+    async def forget(tx: AsyncManagedTransaction, query: LiteralString) -> int:
+        result = await tx.run(query, reached=reached, limit=_VERSIONS)
         return int((await result.single(strict=True))["gone"])
 
-    while await database.write_transaction(forget_versions):
-        pass
+    for query in _FORGET:
+        while await database.write_transaction(partial(forget, query=query)):
+            pass
     return reached

@@ -42,6 +42,8 @@ _SCHEMA: tuple[LiteralString, ...] = (
     "CREATE INDEX version_end IF NOT EXISTS FOR (n:_Version) ON (n.end, n.until)",
     "CREATE INDEX version_class IF NOT EXISTS FOR (n:_Version) ON (n.class, n.until)",
     "CREATE INDEX version_until IF NOT EXISTS FOR (n:_Version) ON (n.until)",
+    "CREATE INDEX claimed_fact IF NOT EXISTS FOR (n:_Claimed) ON (n.fact, n.until)",
+    "CREATE INDEX claimed_until IF NOT EXISTS FOR (n:_Claimed) ON (n.until)",
     "CREATE INDEX revision_at IF NOT EXISTS FOR (n:_Revision) ON (n.at)",
     "CREATE CONSTRAINT bound_fact IF NOT EXISTS FOR (n:_Bound) REQUIRE n.fact IS UNIQUE",
     "CREATE INDEX bound_at IF NOT EXISTS FOR (n:_Bound) ON (n.at)",

@@ -39,7 +39,8 @@ _POLL_SECONDS = 0.05
 #: Records that steps of their own rewrite, or that hold no text.
 _APART = frozenset(
     {
-        *("_Page", "_Change", "_Version", "_Aside", "_Bound", "_Move", "_Quarantined", "_AccessEntry"),
+        *("_Page", "_Change", "_Version", "_Claimed", "_Aside", "_Bound", "_Move"),
+        *("_Quarantined", "_AccessEntry"),
         *("_TupleStore", "_StoreTuple", "_StoreChange", "_StoreModel", "_StoreAssertions"),
         *("_Tombstone", "_Erasure", "_Revision", "_Meta", "_Position"),
     }

@@ -14,6 +14,7 @@ from graph.feed import pack_changes
 from graph.live import for_each
 from graph.mentions import Known, Names
 from graph.pages import Pages
+from graph.past_claims import unpacked
 from graph.rebac.relation_tuples import type_of
 from graph.record import Commit, take_revision, write_pages
 from graph.tombstones import bury
@@ -89,6 +90,14 @@ async def words_of(tx: AsyncManagedTransaction, ontology: Ontology, ids: Sequenc
         "UNWIND $ids AS id MATCH (v:_Version {fact: id}) RETURN id, properties(v) AS row", ids=list(ids)
     )
     told += [(record["id"], record["row"]) async for record in result]
+    result = await tx.run(
+        "UNWIND $ids AS id MATCH (c:_Claimed {fact: id}) RETURN id, c.claims AS claims", ids=list(ids)
+    )
+    told += [
+        (record["id"], one.claim.values)  # type: ignore[union-attr]  # on ids of entities
+        async for record in result
+        for one in unpacked(record["claims"])
+    ]
     pairs = set()
     for id, values in told:
         satellite = ontology.is_a(_class_of(ontology, id), SATELLITE)
@@ -176,6 +185,7 @@ _GONE: tuple[LiteralString, ...] = (
     "MATCH (n:Entity) WHERE n.id IN $ids DETACH DELETE n",
     "MATCH (a:_Aside) WHERE a.fact IN $facts OR a.start IN $ids OR a.end IN $ids DELETE a",
     "MATCH (v:_Version) WHERE v.start IN $ids OR v.end IN $ids DELETE v",
+    "MATCH (c:_Claimed) WHERE any(id IN split(c.fact, ' ') WHERE id IN $ids) DELETE c",
     "MATCH (b:_Bound) WHERE b.fact IN $facts DELETE b",
     "MATCH (m:_Move) WHERE m.id IN $ids DELETE m",
 )

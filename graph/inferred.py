@@ -47,6 +47,19 @@ def decoded(text: str) -> tuple[str, ...]:
     return tuple(text.split("\n"))
 
 
+def properties(
+    derivations: Sequence[Derivation], confidence: Mapping[Link, float], since: int
+) -> dict[str, Any]:
+    """Of an inferred relationship: as sure as its surest derivation, which is as sure as its least sure
+    premise. `confidence` is that of the premises."""
+    return {
+        "inferred": True,
+        "derivations": [encoded(one) for one in derivations],
+        "confidence": kept_confidence(max(min(confidence[link] for link in one) for one in derivations)),
+        "since": since,
+    }
+
+
 async def keep_inferred(database: Database, ontology: Ontology) -> None:
     """Build the conclusions of what stands, and keep them up with the feed, until cancelled."""
     reasoner = Reasoner(database, compile_rules(ontology))
@@ -124,21 +137,12 @@ class Reasoner:
             for link, derivations in ordered[first : first + _BATCH]:
                 ends = {"start": link.start, "end": link.end}
                 if derivations:
-                    rows[link.type].append(ends | {"properties": self._properties(derivations, revision)})
+                    rows[link.type].append(
+                        ends | {"properties": properties(derivations, self._confidence, revision)}
+                    )
                 else:
                     gone[link.type].append(ends)
             await self._database.write_transaction(partial(_write, rows=rows, gone=gone))
-
-    def _properties(self, derivations: Sequence[Derivation], revision: int) -> dict[str, Any]:
-        """The confidence is that of the surest derivation, which is as sure as its least sure premise."""
-        return {
-            "inferred": True,
-            "derivations": [encoded(one) for one in derivations],
-            "confidence": kept_confidence(
-                max(min(self._confidence[link] for link in one) for one in derivations)
-            ),
-            "since": revision,
-        }
 
 
 def _changes(revisions: Iterable[Revision], rules: Rules) -> Iterator[tuple[Link, float | None]]:

@@ -62,6 +62,7 @@ def join(id: str, cluster: Sequence[EntityView]) -> EntityView:
         values=values,
         sources=tuple(sorted({source for member in cluster for source in member.sources})),
         confidence=max(member.confidence for member in cluster),
+        since=max(member.since for member in cluster),
         same=tuple(member.id for member in cluster if member.id != id),
     )
 
@@ -154,7 +155,8 @@ def _distinct(
         key = one.type, one.outgoing, ends[one.entity.id]
         if (first := told.setdefault(key, one)) is not one:
             sources = tuple(sorted({*first.sources, *one.sources}))
-            told[key] = replace(first, sources=sources, confidence=max(first.confidence, one.confidence))
+            confidence, since = max(first.confidence, one.confidence), max(first.since, one.since)
+            told[key] = replace(first, sources=sources, confidence=confidence, since=since)
     return tuple(
         sorted(told.values(), key=lambda one: (one.type, not one.outgoing, one.entity.name, one.entity.id))
     )

@@ -21,12 +21,14 @@ from graph.database import Database
 from graph.facts import Stated
 from graph.feed import facts_in
 from graph.pages import opened
+from graph.past_claims import unpacked
 
 T = TypeVar("T")
 
 #: How the places are called where something was found; others go by their label.
 PLACES: Mapping[str, str] = {
     "_Version": "history",
+    "_Claimed": "history",
     "_Aside": "facts aside",
     "_Bound": "facts aside",
     "_Move": "facts aside",
@@ -171,6 +173,10 @@ def _look(names: Names, labels: frozenset[str], row: Mapping[str, Any], found: F
     elif "_Change" in labels:
         if names.packed_within(zlib.decompress(row["changes"])):
             _count("changes", facts_in(row["changes"]), names, found)
+    elif "_Claimed" in labels:
+        if names.packed_within(zlib.decompress(row["claims"])) or names.about(row["fact"]):
+            told = [(one.fact, one.to_row()) for one in unpacked(row["claims"])]
+            _count(PLACES["_Claimed"], told, names, found)
     elif "_Version" in labels or "_Aside" in labels:
         place = PLACES["_Aside" if "_Aside" in labels else "_Version"]
         _count(place, [(row["fact"], row)], names, found)

@@ -23,6 +23,7 @@ from graph.feed import pack_changes
 from graph.live import for_each
 from graph.migrated import migrated, migrated_version
 from graph.pages import Pages
+from graph.past_claims import packed, unpacked
 from graph.record import Commit, take_revision, write_pages
 from graph.writer import lock
 from ontologies.migrations import Migration, Step, type_of_class, with_earlier_terms
@@ -79,6 +80,9 @@ async def _carry_out(database: Database, ontology: Ontology, step: Step, at: _At
         pass
     while await database.write_transaction(partial(_versions, step=step)):
         pass
+    reached: _Reached | None = ("", -1)
+    while reached is not None:
+        reached = await database.write_transaction(partial(_claimed, step=step, after=reached))
     if step.kind == "rename_class":
         while await database.write_transaction(partial(_rename_live, ontology=ontology, step=step)):
             pass
@@ -340,6 +344,44 @@ async def _versions(tx: AsyncManagedTransaction, step: Step) -> bool:
     gone = [row["node"] for row in rows if row["row"] is None]
     await for_each(tx, "UNWIND $rows AS node MATCH (v) WHERE elementId(v) = node DELETE v", gone)
     return bool(rows)
+
+
+_Reached = tuple[str, int]
+"""Fact and revision of the last that was looked at."""
+
+
+async def _claimed(tx: AsyncManagedTransaction, step: Step, after: _Reached) -> _Reached | None:
+    """Migrate some of the claims of the past, in their order; where to go on, None at the end.
+
+    A step leaves alone what it has done already, so that it may begin anew.
+    """
+    result = await tx.run(
+        """
+        MATCH (c:_Claimed) WHERE c.fact > $fact OR c.fact = $fact AND c.until > $until
+        RETURN elementId(c) AS node, c.fact AS fact, c.until AS until, c.claims AS claims
+        ORDER BY fact, until LIMIT $limit
+        """,
+        fact=after[0],
+        until=after[1],
+        limit=_VERSIONS,
+    )
+    records = [record async for record in result]
+    kept, gone = [], []
+    for record in records:
+        before = unpacked(record["claims"])
+        made = [(one, claim) for one in before if (claim := migrated(step, one.claim)) is not None]
+        if not made:
+            gone.append(record["node"])
+        elif len(made) < len(before) or any(claim is not one.claim for one, claim in made):
+            told = [one._replace(fact=fact_of(claim), claim=claim) for one, claim in made]
+            kept.append([record["node"], told[0].fact, packed(told)])
+    await for_each(
+        tx,
+        "UNWIND $rows AS row MATCH (c) WHERE elementId(c) = row[0] SET c.fact = row[1], c.claims = row[2]",
+        kept,
+    )
+    await for_each(tx, "UNWIND $rows AS node MATCH (c) WHERE elementId(c) = node DELETE c", gone)
+    return (records[-1]["fact"], records[-1]["until"]) if records else None
 
 
 # What else names terms.

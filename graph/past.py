@@ -26,7 +26,9 @@ from graph.entity_view import (
     to_cursor,
 )
 from graph.epoch import LOST
-from graph.facts import Stated
+from graph.facts import Stated, is_relationship
+from graph.inferred_then import inferred_then, link_of
+from graph.past_claims import claims_then
 from graph.past_handling import handling_inputs_since, handling_rules_of_then
 from graph.tombstones import Pseudonyms
 from graph.tuples import native
@@ -157,18 +159,18 @@ _BESIDE: LiteralString = (
     CALL (id) {
         MATCH (n:Entity {id: id})-[found]-(m:Entity)
         WITH found, found.since AS since, m, startNode(found) = n AS outgoing
-        WHERE found.inferred IS NULL AND """
+        WHERE type(found) IN $types AND found.inferred IS NULL AND """
     + _KNOWN
     + """
         RETURN type(found) AS type, outgoing, m.id AS other, properties(found) AS row
         UNION ALL
-        MATCH (found:_Version {start: id}) WHERE found.until > $revision
+        MATCH (found:_Version {start: id}) WHERE found.until > $revision AND found.type IN $types
         WITH found, found.since AS since WHERE """
     + _KNOWN
     + """
         RETURN found.type AS type, true AS outgoing, found.end AS other, properties(found) AS row
         UNION ALL
-        MATCH (found:_Version {end: id}) WHERE found.until > $revision
+        MATCH (found:_Version {end: id}) WHERE found.until > $revision AND found.type IN $types
         WITH found, found.since AS since WHERE """
     + _KNOWN
     + """
@@ -295,29 +297,35 @@ class PastView(View):
     ) -> Mapping[str, tuple[Neighbour, ...]]:
         """What was beside each of the entities, by relationship type and name; absent ones had nothing.
 
-        What is inferred is not told of the past.
+        What is inferred follows from what the asker sees there, at the same point.
         """
-        records, others = await self._beside(ids)
+        records, others = await self._beside(ids, self._ontology.relationships)
         found: dict[str, list[Neighbour]] = {id: [] for id in ids}
         for record in records:
-            if (other := others.get(record["other"])) is not None:
-                found[record["id"]].append(
-                    neighbour(record["type"], record["outgoing"], record["row"], other)
-                )
+            found[record["id"]].append(
+                neighbour(record["type"], record["outgoing"], record["row"], others[record["other"]])
+            )
+        for id, one in await inferred_then(self._ontology, ids, records, others, self._beside):
+            found[id].append(one)
         return {id: tuple(sorted(beside, key=_order)[:per_entity_limit]) for id, beside in found.items()}
 
     async def outgoing(self, ids: Collection[str]) -> tuple[RelationshipView, ...]:
         """All asserted relationships that started at the entities, by start, type and end."""
-        records, others = await self._beside(ids)
+        records, _ = await self._beside(ids, self._ontology.relationships)
         found = [
             relationship_view(record["id"], record["type"], record["other"], record["row"])
             for record in records
-            if record["outgoing"] and record["other"] in others
+            if record["outgoing"]
         ]
         return tuple(sorted(found, key=lambda one: (one.start, one.type, one.end)))
 
     async def claims(self, facts: Collection[str]) -> Mapping[str, tuple[Stated, ...]]:
-        raise _present_alone("what each source says")
+        """What each source said of the facts; as `View.claims`."""
+        seen = set(await self._entities([fact for fact in facts if not is_relationship(fact)]))
+        ends = [fact.split(" ") for fact in facts if is_relationship(fact)]
+        records, _ = await self._beside({start for start, _, _ in ends}, {type_ for _, type_, _ in ends})
+        seen |= {str(link) for link in map(link_of, records)}
+        return await claims_then(self._tx, [fact for fact in facts if fact in seen], self._at.revision)
 
     async def merges(self, ids: Collection[str]) -> list[tuple[str, str]]:
         """The merges that stood around the entities, as `View.merges`."""
@@ -327,11 +335,8 @@ class PastView(View):
         while todo:
             reached |= todo
             some = await self._run(_EVER_MERGED, ids=list(todo), same=SAME_AS)
-            records, others = await self._beside([record["id"] for record in some])
-            for record in records:
-                if record["type"] == SAME_AS and record["other"] in others:
-                    ends = record["id"], record["other"]
-                    found.add(ends if record["outgoing"] else (ends[1], ends[0]))
+            records, _ = await self._beside([record["id"] for record in some], [SAME_AS])
+            found |= {(link.start, link.end) for link in map(link_of, records)}
             todo = {id for merge in found for id in merge} - reached
         return sorted(found)
 
@@ -367,9 +372,11 @@ class PastView(View):
         """The rules of then, beside those of now."""
         return await super().handling_rules() + await handling_rules_of_then(self._run)
 
-    async def _beside(self, ids: Collection[str]) -> tuple[list[Record], dict[str, EntityView]]:
-        """The relationships of those that are visible, and what is visible at their other ends."""
-        records = await self._run(_BESIDE, ids=list(dict.fromkeys(ids)))
+    async def _beside(
+        self, ids: Collection[str], types: Collection[str]
+    ) -> tuple[list[Record], dict[str, EntityView]]:
+        """The relationships of the types, of those that are visible, whose other ends are, and these."""
+        records = await self._run(_BESIDE, ids=list(dict.fromkeys(ids)), types=list(types))
         return records, {record["other"]: self._entity(record) for record in records}
 
     async def _entities(self, ids: Collection[str]) -> dict[str, EntityView]:
@@ -390,10 +397,6 @@ class PastView(View):
     async def _run(self, query: LiteralString, **parameters: Any) -> list[Record]:
         at = {"revision": self._at.revision, "instant": self._at.instant}
         return await super()._run(query, **at, **parameters)
-
-
-def _present_alone(what: str) -> PastReadError:
-    return PastReadError(f"{what} is answered of the present alone: leave `as_of` and `valid_at` out")
 
 
 def _order(one: Neighbour) -> tuple[str, bool, str, str]:

@@ -88,7 +88,7 @@ class Reader:
         """What `work` makes of the asker's view, and the revision that it was read at.
 
         Permissions are always today's, whatever point is read. Raises PastReadError for a point before the
-        record or after the last commit, and for what can be read of the present alone.
+        record or after the last commit.
 
         `work` runs again where access changed meanwhile: it must bear that. Raises
         ReadOvertakenError when that happens every time.

@@ -105,12 +105,9 @@ class Closure:
         affected = set(self._affected(gone))
         for link in gone:
             self._asserted.remove(link)
-            for type_, step in self._steps_of(link):
+            for type_, step in steps_of(self._rules, link):
                 self._steps[type_].remove(step, link)
-        for link in new:
-            self._asserted.add(link)
-            for type_, step in self._steps_of(link):
-                self._steps[type_].add(step, link)
+        self._assert(new)
         affected.update(self._affected(new))
         changed: dict[Link, Sequence[Derivation]] = {}
         distances: dict[tuple[str, str], Mapping[str, int]] = {}
@@ -124,11 +121,11 @@ class Closure:
                 self.inferred.pop(link, None)
         return changed
 
-    def _steps_of(self, link: Link) -> Iterator[tuple[str, tuple[str, str]]]:
-        """The steps of transitive types that an asserted relationship is."""
-        for type_, turned in self._rules.follows[link.type]:
-            if type_ in self._rules.transitive and link.start != link.end:
-                yield type_, _turned(link.start, link.end, turned)
+    def _assert(self, new: Iterable[Link]) -> None:
+        for link in new:
+            self._asserted.add(link)
+            for type_, step in steps_of(self._rules, link):
+                self._steps[type_].add(step, link)
 
     def _affected(self, links: Iterable[Link]) -> Iterator[Link]:
         """Conclusions that may rest on the relationships, by the steps as they stand."""
@@ -136,7 +133,7 @@ class Closure:
             yield link
             for type_, turned in self._rules.follows[link.type]:
                 yield _link(link.start, type_, link.end, turned)
-            for type_, (start, end) in self._steps_of(link):
+            for type_, (start, end) in steps_of(self._rules, link):
                 steps = self._steps[type_]
                 befores, afters = steps.reaching(start), steps.reached(end)
                 for pair in product(befores, afters):
@@ -159,6 +156,29 @@ class Closure:
                     distances[type_, end] = steps.distances_to(end)
                 found += steps.paths(premise.start, end, distances[type_, end])
         return tuple(sorted(set(found), key=lambda one: (len(one), one))[:DERIVATIONS])
+
+
+def conclusions_about(
+    rules: Rules, asserted: Iterable[Link], ids: Collection[str]
+) -> Mapping[Link, Sequence[Derivation]]:
+    """What follows from the relationships and has one of the entities at an end: as `Closure` concludes."""
+    closure = Closure(rules)
+    closure._assert(link for link in asserted if link.type in rules.relevant)
+    wanted = {
+        _link(link.start, type_, link.end, turned)
+        for link in closure._asserted
+        if not {link.start, link.end}.isdisjoint(ids)
+        for type_, turned in rules.follows[link.type]
+    }
+    for type_, steps in closure._steps.items():
+        pairs = {(start, end) for start in ids for end in steps.reached(start)}
+        pairs |= {(start, end) for end in ids for start in steps.reaching(end)}
+        wanted |= {
+            _link(start, other, end, turned) for start, end in pairs for other, turned in rules.follows[type_]
+        }
+    distances: dict[tuple[str, str], Mapping[str, int]] = {}
+    found = {link: closure._derivations(link, distances) for link in sorted(wanted)}
+    return {link: derivations for link, derivations in found.items() if derivations}
 
 
 class _Steps:
@@ -227,6 +247,13 @@ class _Steps:
             for other in self._after.get(path[-1], ()):
                 if other in distances and other not in path:
                     heapq.heappush(heap, (len(path) + distances[other], (*path, other)))
+
+
+def steps_of(rules: Rules, link: Link) -> Iterator[tuple[str, tuple[str, str]]]:
+    """The steps of transitive types that an asserted relationship is: type, from where and where to."""
+    for type_, turned in rules.follows[link.type]:
+        if type_ in rules.transitive and link.start != link.end:
+            yield type_, _turned(link.start, link.end, turned)
 
 
 def _link(start: str, type_: str, end: str, turned: bool) -> Link:

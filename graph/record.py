@@ -39,6 +39,8 @@ class Record:
     """Relationship types that scopes claim, where there are more than before."""
     reached: dict[Scope, Mapping[str, str]] = field(default_factory=dict)
     """What is kept of how far scopes are read."""
+    superseded: list[Any] = field(default_factory=list)
+    """Claims that are no longer what they were (`graph.past_claims.row`)."""
 
     async def write(self, tx: AsyncManagedTransaction, facts: live.Rows | None = None) -> None:
         """And the facts, in the same query."""
@@ -56,6 +58,7 @@ class Record:
             "emptied": emptied,
             "types": [[*by, sorted(types)] for by, types in self.types.items()],
             "reached": [[*by, reached] for by, reached in self.reached.items()],
+            "superseded": self.superseded,
             "commits": [[one.number, one.at, *one.by, one.changes] for one in self.commits],
         }
         await tx.run(_RECORD + (live.WRITE if facts else ""), kept=kept, facts=facts or {})
@@ -77,6 +80,10 @@ _RECORD: LiteralString = """
         WITH meta
         CALL () { UNWIND $kept.pages AS row MERGE (p:_Page {number: row.number}) SET p = row }
         CALL () { UNWIND $kept.emptied AS number MATCH (p:_Page {number: number}) DELETE p }
+        CALL () {
+            UNWIND $kept.superseded AS row
+            CREATE (:_Claimed {fact: row[0], until: row[1], claims: row[2]})
+        }
         CALL () {
             UNWIND $kept.types AS row
             MATCH (s:_Source {name: row[0], scope: row[1]})

@@ -11,7 +11,7 @@ from typing import Any
 
 from graph.bulk import Written
 from graph.claims import EntityClaim
-from graph.facts import IN_COLLECTION, Fact, RelationshipFact
+from graph.facts import IN_COLLECTION, Fact, RelationshipFact, Stated
 from graph.live import Transition
 from graph.order import Order
 from graph.tuples import Scope
@@ -77,6 +77,8 @@ class Part:
     """What the feed tells of them."""
     vouched: bool = False
     """Whether of some only those who vouch for them changed."""
+    superseded: dict[str, Collection[Stated]] = field(default_factory=dict)
+    """By fact of which something else is claimed than before: what was."""
 
     @property
     def is_quick(self) -> bool:
@@ -104,15 +106,16 @@ class Part:
     @property
     def commits(self) -> bool:
         """Whether it comes to a revision."""
-        return bool(self.is_quick or self.changes or self.known)
+        return bool(self.is_quick or self.changes or self.known or self.superseded)
 
 
-def divided(
+def divided(  # noqa: PLR0913, PLR0917  all that became of them
     orders: Sequence[Order],
     written: Written,
     transitions: Iterable[Transition],
     changes: Mapping[str, Mapping[str, Any]],
     vouched: Collection[str],
+    superseded: Mapping[str, Collection[Stated]],
 ) -> Mapping[Scope, Part]:
     """By scope of an order. Raises ApartError for what is of none of them, or of several."""
     found = {order.by: Part() for order in orders}
@@ -136,6 +139,8 @@ def divided(
         if one.id in changes:
             mine.changes.append(changes[one.id])
         mine.vouched = mine.vouched or one.id in vouched
+    for fact, claims in superseded.items():
+        part(fact).superseded[fact] = claims
     return found
 
 

@@ -20,6 +20,7 @@ from graph.gate import class_of
 from graph.live import Place, Transition, for_each, transition
 from graph.order import Order, Refused, Schema, State, quarantine_key
 from graph.pages import Pages
+from graph.past_claims import differ
 from graph.tuples import Scope
 
 Transaction = AsyncManagedTransaction
@@ -242,6 +243,14 @@ class Work:
             standing = None if gone else Standing(fact, status)
             found.append(transition(id, (fact, place), standing, place.pages))
         return found
+
+    def superseded(self) -> dict[str, Collection[Stated]]:
+        """By fact of which something else is claimed than before: what was."""
+        return {
+            fact: before.values()
+            for fact, before in self.batch.before.items()
+            if before and differ(before, self.batch.after[fact])
+        }
 
     def stands(self, stated: Stated) -> bool:
         """Whether the claim was accepted."""

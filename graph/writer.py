@@ -19,6 +19,7 @@ from graph.lease import LeaseLostError
 from graph.live import Rows, Transition, for_each
 from graph.order import Order, Orders, Outcome, Refused, Schema, State, joined
 from graph.pages import ROOM, Page, Pages
+from graph.past_claims import row
 from graph.record import Commit, Record, take_revision
 from graph.side_by_side import ApartError, Part, divided, independent
 from graph.tuples import Scope, native
@@ -138,7 +139,7 @@ async def _carry_out(
     refused = await work.settle(rest)
     transitions = await work.transitions([fact.id for fact in written.entities])
     transitions = await live.place_dormant(tx, schema.shapes.ontology, schema.model, transitions)
-    parts = divided(orders, written, transitions, *await work.shown(transitions))
+    parts = divided(orders, written, transitions, *await work.shown(transitions), work.superseded())
     revisions = _numbered((by for by in early if parts[by].commits), state)
     if any(parts[by].is_quick and early[by] != revision for by, revision in revisions.items()):
         raise ApartError("of what was to be written at once, some stood already")
@@ -155,6 +156,7 @@ async def _carry_out(
         if revision is not None:
             packed = pack_changes(part.changes, order.source, part.appeared())
             record.commits.append(Commit(revision, state.now, packed, access, order.by))
+            record.superseded += [row(fact, revision, claims) for fact, claims in part.superseded.items()]
         rows += [(one, revision or state.revision + 1) for one in part.transitions]
         pages = {fact: target.get(fact, order.held.get(fact, -1)) for fact in kept}
         gone = work.gone(order.by)

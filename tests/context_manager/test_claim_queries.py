@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from graph.claims import EntityClaim, RelationshipClaim
+from graph.feed import current_revision
 from tests.context_manager.test_past_queries import (
     ALL,
     SOURCE,
@@ -80,9 +81,62 @@ async def test_claims_tell_who_says_what_and_where_and_conflicts_who_is_believed
     assert not any(read.values())
 
 
-async def test_claims_are_of_the_present_alone(api: Api) -> None:  # noqa: F811
-    await api.crawl(eve("Boss", "line 1"))
-    past = await api(QUERY, id="person:eve", asOf=datetime.now(UTC).isoformat())
-    assert past.data["entity"]["name"] == "Eve"
-    assert (past.data["entity"]["claims"], past.data["entity"]["conflicts"]) == (None, None)
-    assert {"of the present alone" in error.message for error in past.errors} == {True}
+async def test_claims_and_conflicts_of_the_past_are_those_of_then(api: Api) -> None:  # noqa: F811
+    """As of a revision, whatever the sources say by now; also of who is gone."""
+    member = RelationshipClaim("person:eve", "MEMBER_OF", "group:a", "line 2", 0.5)
+    group = EntityClaim("group:a", "Group", ALL, {"name": "a"}, "line 1")
+    told = {}
+    for claims, registered in (
+        ([group, member, eve("Analyst", "line 3", 0.75)], [eve("Boss", "line 4")]),
+        ([group, replace(member, confidence=1.0), eve("Boss", "line 5")], [eve("Boss", "line 4"), member]),
+        ([group, eve("Clerk", "line 6")], [eve("Chief", "line 7")]),
+    ):
+        await api.crawl(*claims)
+        await api.crawl(*registered, source=REGISTRY)
+        now = await api(QUERY, id="person:eve")
+        assert now.errors is None
+        told[now.extensions["revision"]] = now.data
+    conflicts = [[one["name"] for one in found["entity"]["conflicts"]] for found in told.values()]
+    assert conflicts == [["jobTitle"], [], ["jobTitle"]]
+    await api.crawl()
+    await api.crawl(source=REGISTRY)
+    assert (await api(QUERY, id="person:eve")).data == {"entity": None}
+    for token, found in told.items():
+        past = await api(QUERY, id="person:eve", asOf=token)
+        assert (past.errors, past.data) == (None, found)
+
+
+TOLD = "sources confidence validFrom validTo since"
+FACTS = f"""query ($asOf: String) {{ entity(id: "person:eve", asOf: $asOf) {{
+    {TOLD} neighbours {{ relationship {TOLD} }} }} }}"""
+
+
+async def test_each_fact_tells_its_sources_how_sure_when_it_holds_and_since_which_revision(api: Api) -> None:  # noqa: F811
+    """Entities and relationships alike, of now and as it was then told."""
+    group = EntityClaim("group:a", "Group", ALL, {"name": "a"}, "line 1")
+    member = RelationshipClaim("person:eve", "MEMBER_OF", "group:a", "line 2", 0.5, YEAR)
+
+    async def told(as_of: str | None = None) -> dict[str, tuple[list[str], float, str | None, int]]:
+        result = await api(FACTS, asOf=as_of)
+        assert result.errors is None
+        eve_ = result.data["entity"]
+        [beside] = [one for one in eve_["neighbours"] if one["relationship"] == "MEMBER_OF"]
+        return {
+            what: (one["sources"], one["confidence"], one["validFrom"], api.tokens.open(one["since"]))
+            for what, one in (("entity", eve_), ("relationship", beside))
+        }
+
+    await api.crawl(group, member, eve("Boss", "line 3", 0.75))
+    first = await current_revision(api.store.database)
+    before = await told()
+    assert before == {
+        "entity": (["configuration"], 0.75, None, first),
+        "relationship": (["configuration"], 0.5, YEAR.isoformat(), first),
+    }
+    await api.crawl(replace(member, confidence=1.0, valid_from=None), source=REGISTRY)
+    second = await current_revision(api.store.database)
+    assert await told() == {
+        "entity": before["entity"],
+        "relationship": (["configuration", "registry"], 1.0, None, second),
+    }
+    assert await told(api.tokens.seal(first)) == before

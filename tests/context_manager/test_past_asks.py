@@ -71,9 +71,11 @@ async def test_the_past_is_answered_where_facts_of_then_and_of_now_may_be(door: 
         assert intent["revision"] == TOKENS.open(then)
     now, _ = await ask_graphql(door, ASK, q=QUESTION)
     assert (now["ask"]["text"], now["ask"]["node"]) == (ZED, "boston")
-    claims = "query ($q: String!) { context(question: $q) { facts { claims { source evidence } } } }"
-    cited, _ = await ask_graphql(door, claims, q=QUESTION)
-    assert cited["context"]["facts"] == [{"claims": [{"source": "configuration", "evidence": "test"}]}]
+    claims = "query ($q: String!) { context(question: $q) { facts { since claims { source evidence } } } }"
+    cited, newest = await ask_graphql(door, claims, q=QUESTION)
+    [fact] = cited["context"]["facts"]
+    assert fact["claims"] == [{"source": "configuration", "evidence": "test"}]
+    assert TOKENS.open(then) < TOKENS.open(fact["since"]) <= TOKENS.open(newest)
     [intent] = [one for one in door.records() if one["kind"] == "intent"][-1:]
     assert "as_of" not in intent
     # What may be processed more freely then is not by that now: Europe speaks of it again.

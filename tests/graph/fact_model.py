@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy, WriteReport
 from graph.crawl import Crawl
 from graph.database import Database
+from graph.facts import fact_of
+from graph.merges import Decision, Merges, decisions
 from graph.past import PastView, When, point
 from graph.store import FactStore
 from ontologies import load
+from ontologies.ontology import SAME_AS
 
 COMPANY = "collection:company"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,11 +36,12 @@ def person(prefix: str, key: str) -> str:
 
 @dataclass(frozen=True)
 class Said:
-    """A claim of a source: on a person, or that one owns the other; with days since START as bounds."""
+    """A claim of a source: on a person, with a title or without, or that one owns the other; with days since
+    START as bounds."""
 
     subject: str
     object: str | None
-    title: str
+    title: str | None
     since: int | None
     until: int | None
 
@@ -45,7 +49,7 @@ class Said:
         bounds = [None if day is None else START + day * DAY for day in (self.since, self.until)]
         start = person(prefix, self.subject)
         if self.object is None:
-            values = {"name": self.subject, "jobTitle": self.title}
+            values = {"name": self.subject} | ({} if self.title is None else {"jobTitle": self.title})
             return EntityClaim(start, "Person", COMPANY, values, "line 1", 1.0, *bounds)
         return RelationshipClaim(start, "OWNS", person(prefix, self.object), "line 1", 1.0, *bounds)
 
@@ -59,9 +63,34 @@ def sayings(draw: st.DrawFn, keys: Sequence[str] = KEYS) -> Said:
     since, until = draw(days), draw(days)
     if since is not None and until is not None and until < since:
         since, until = until, since
-    return Said(
-        draw(st.sampled_from(keys)), object_, draw(st.sampled_from(["Analyst", "Boss"])), since, until
-    )
+    title = draw(st.sampled_from(["Analyst", "Boss", None]))
+    return Said(draw(st.sampled_from(keys)), object_, title, since, until)
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Two persons become one; where they are one, they are two again."""
+
+    kept: str
+
+    def states(self, model: "Model", prefix: str) -> list["Model"]:
+        """After its revision."""
+        [other] = {*KEYS} - {self.kept}
+        same = RelationshipClaim(person(prefix, other), SAME_AS, person(prefix, self.kept), "")
+        return [model.having("identity", {} if model.claims["identity"] else {fact_of(same): same})]
+
+    async def carry_out(self, store: FactStore, prefix: str) -> None:
+        merges, ids = Merges(store), [person(prefix, key) for key in KEYS]
+        if standing := await decisions(store.database, ids, standing=True):
+            assert await merges.undo(standing[0].id, "account:acme/ada", "they are two", ())
+            return
+        number = len(await decisions(store.database, ids))
+        [other] = {*ids} - {person(prefix, self.kept)}
+        kept, id = person(prefix, self.kept), f"{prefix}{number}"
+        await merges.decide(Decision(id, "merge", kept, other, "looked", "account:acme/ada", START))
+
+
+merges = st.builds(Merge, st.sampled_from(KEYS))
 
 
 @dataclass
@@ -75,15 +104,36 @@ class Model:
         return Model({**self.claims, source: claims})
 
     def holding(self, at: datetime) -> dict[str, str]:
-        """The facts that hold at an instant: the title of persons, the type of relationships."""
+        """The facts that hold at an instant: the title of persons, the type of relationships.
+
+        A title stands while one source says one, whoever else says more of the person.
+        """
         best: dict[str, Claim] = {}
+        titles: dict[str, str] = {}
         for name in sorted(self.claims, key=lambda name: (-policy(name).trust, name), reverse=True):
             best |= self.claims[name]
+            titles |= {
+                fact: str(claim.values["jobTitle"])
+                for fact, claim in self.claims[name].items()
+                if isinstance(claim, EntityClaim) and "jobTitle" in claim.values
+            }
         found = {fact: claim for fact, claim in best.items() if _within(claim, at)}
         return {
-            fact: claim.type if isinstance(claim, RelationshipClaim) else str(claim.values["jobTitle"])
+            fact: claim.type if isinstance(claim, RelationshipClaim) else titles.get(fact, "")
             for fact, claim in found.items()
             if isinstance(claim, EntityClaim) or {claim.start, claim.end} <= found.keys()
+        }
+
+    def said(self, at: datetime) -> dict[str, list[tuple[str, Claim]]]:
+        """What each source says of the facts that hold at an instant, who is believed first."""
+        ranked = sorted(self.claims, key=lambda name: (-policy(name).trust, name))
+        return {
+            fact: [
+                (name, replace(self.claims[name][fact], evidence=""))
+                for name in ranked
+                if fact in self.claims[name]
+            ]
+            for fact in self.holding(at)
         }
 
 
@@ -97,7 +147,7 @@ async def live(database: Database, prefix: str) -> dict[str, str]:
     records = await database.read(
         """
         MATCH (n:Person) WHERE n.id STARTS WITH $prefix
-        RETURN n.id AS id, n.jobTitle AS title, n.audience IS NOT NULL AS placed,
+        RETURN n.id AS id, coalesce(n.jobTitle, '') AS title, n.audience IS NOT NULL AS placed,
                COLLECT { MATCH (n)-[r]->(m:Person) RETURN [n.id + ' ' + type(r) + ' ' + m.id, type(r)] } AS links
         """,
         prefix=person(prefix, ""),
@@ -116,11 +166,27 @@ async def past(
         view = PastView(tx, load(), b"\1" * 100, START, await point(tx, When(as_of, valid_at)))
         ids = [person(prefix, key) for key in keys]
         persons = {id: one for id in ids if (one := await view.entity(id)) is not None}
-        found = {id: str(one.values["jobTitle"]) for id, one in persons.items()}
+        found = {id: str(one.values.get("jobTitle", "")) for id, one in persons.items()}
         links = (one for one in await view.outgoing(ids) if one.end in ids)
         return found | {f"{one.start} {one.type} {one.end}": one.type for one in links}
 
     return await database.read_transaction(work)
+
+
+async def past_said(
+    database: Database, facts: Collection[str], as_of: int, valid_at: datetime
+) -> dict[str, list[tuple[str, Claim]]]:
+    """What each source said of the facts, as it was known at a revision of an instant of the world."""
+
+    async def work(tx):
+        view = PastView(tx, load(), b"\1" * 100, START, await point(tx, When(as_of, valid_at)))
+        return await view.claims(facts)
+
+    found = await database.read_transaction(work)
+    return {
+        fact: [(one.source, replace(one.claim, evidence="")) for one in stated]
+        for fact, stated in found.items()
+    }
 
 
 async def written_at_once(

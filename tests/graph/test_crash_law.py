@@ -20,16 +20,28 @@ from neo4j import AsyncManagedTransaction
 from neo4j.exceptions import ServiceUnavailable
 
 from graph import neo4j_server
-from graph.claims import Claim, EntityClaim, RelationshipClaim
+from graph.claims import Claim, EntityClaim
 from graph.database import Database, connect
 from graph.facts import fact_of
 from graph.feed import changes, current_revision
-from graph.merges import Decision, Merges, decisions
+from graph.merges import Merges, decisions
 from graph.neo4j_server import Neo4jServer, start
 from graph.store import FactStore
 from ontologies import load_authorization, load_shapes
-from ontologies.ontology import SAME_AS
-from tests.graph.fact_model import COMPANY, KEYS, SOURCES, START, Model, live, past, person, policy, sayings
+from tests.graph.fact_model import (
+    COMPANY,
+    KEYS,
+    SOURCES,
+    START,
+    Merge,
+    Model,
+    live,
+    merges,
+    past,
+    person,
+    policy,
+    sayings,
+)
 
 # Not beside the shared server: two are more than a small machine bears.
 pytestmark = [pytest.mark.neo4j, pytest.mark.xdist_group("own_neo4j")]
@@ -94,28 +106,6 @@ class Crawl:
         return {fact_of(claim): claim for one in self.said for claim in [one.claim(prefix)]}
 
 
-@dataclass(frozen=True)
-class Merge:
-    """Two persons become one; where they are one, they are two again."""
-
-    kept: str
-
-    def states(self, model: Model, prefix: str) -> list[Model]:
-        [other] = {*KEYS} - {self.kept}
-        same = RelationshipClaim(person(prefix, other), SAME_AS, person(prefix, self.kept), "")
-        return [model.having("identity", {} if model.claims["identity"] else {fact_of(same): same})]
-
-    async def carry_out(self, store: FactStore, prefix: str) -> None:
-        merges, ids = Merges(store), [person(prefix, key) for key in KEYS]
-        if standing := await decisions(store.database, ids, standing=True):
-            assert await merges.undo(standing[0].id, "account:acme/ada", "they are two", ())
-            return
-        number = len(await decisions(store.database, ids))
-        [other] = {*ids} - {person(prefix, self.kept)}
-        kept, id = person(prefix, self.kept), f"{prefix}{number}"
-        await merges.decide(Decision(id, "merge", kept, other, "looked", "account:acme/ada", START))
-
-
 Step = Crawl | Merge
 
 
@@ -130,7 +120,6 @@ class Strike:
 
 
 crawls = st.builds(Crawl, st.sampled_from(SOURCES), st.lists(sayings(), min_size=2, max_size=5))
-merges = st.builds(Merge, st.sampled_from(KEYS))
 quiet = st.lists(st.one_of(crawls, merges), max_size=2)
 
 
@@ -223,7 +212,7 @@ async def fed(database: Database, prefix: str) -> dict[str, str]:
         if change.id.startswith(person(prefix, "")) and not change.id.endswith(COMPANY):
             found[change.id] = change.after
     standing = {id: after for id, after in found.items() if after is not None}
-    return {id: after.get("type") or after["values"]["jobTitle"] for id, after in standing.items()}
+    return {id: after.get("type") or after["values"].get("jobTitle", "") for id, after in standing.items()}
 
 
 async def decided(database: Database, model: Model, prefix: str) -> bool:

@@ -247,6 +247,7 @@ async def test_no_place_keeps_anything_of_them_but_what_documents_say(acme: Acme
             "_Page",
             "_Change",
             "_Version",
+            "_Claimed",
             "_Aside",
             "_Bound",
             "_Quarantined",

@@ -152,8 +152,6 @@ async def test_an_instant_of_record_is_the_revision_that_was_the_last_then(
         await Seen(store, START - DAY).entity("person:ada")
     with pytest.raises(PastReadError, match="not committed yet"):
         await Seen(store, 1000).entity("person:ada")
-    with pytest.raises(PastReadError, match="what each source says"):
-        await Seen(store, START).read(lambda view: view.claims(["person:ada"]))
 
 
 async def test_what_held_in_the_world_is_another_matter_than_what_was_known(
@@ -221,13 +219,19 @@ async def test_what_is_no_longer_kept_is_gone_with_its_versions_and_no_read_asks
         )
         return sorted(record["t"] for record in records)
 
+    async def claimed() -> list[int]:
+        records = await store.database.read("MATCH (c:_Claimed) RETURN c.until AS until ORDER BY until")
+        return [record["until"] for record in records]
+
+    assert await claimed() == [old + 1, last]
     assert await compact(store.database, 15 * DAY, clock.now) == old
     assert await versions() == ["Analyst", "Boss"]  # Analyst was known until the next revision
+    assert await claimed() == [old + 1, last]
     with pytest.raises(PastReadError, match="begins later"):
         await Seen(store, old).entity("person:ada")
     assert await Seen(store, old + 1).title("person:ada") == "Boss"
     assert await compact(store.database, DAY, clock.now + 5 * DAY) == last
-    assert await versions() == []
+    assert (await versions(), await claimed()) == ([], [])
     assert await Seen(store, last).title("person:ada") == "Chief"
     assert await Seen(store, clock.now).title("person:ada") == "Chief"
 
@@ -294,3 +298,36 @@ async def test_what_sources_contradict_is_listed_with_who_is_believed_and_never_
         [record] = await store.database.read("MATCH (n:Entity {id: 'person:ada'}) RETURN n.jobTitle AS title")
         assert record["title"] == "Boss"
     assert revisions == [revisions[0], *[revisions[1]] * 5]  # what is believed is nothing new
+
+
+async def test_who_is_not_believed_may_say_something_else_in_a_revision_that_changes_no_fact(
+    store: FactStore,
+) -> None:
+    """What each source said is told of each revision, to who may see the fact then and now."""
+    trusted = SourcePolicy("registry", frozenset(), frozenset({COMPANY, HR}), 90, DAY)
+    await crawled(store, [person("ada", jobTitle="Boss"), group("a"), member("ada", "a")], DIRECTORY)
+    both = await crawled(store, [person("ada", jobTitle="Chief")], trusted)
+    other = await crawled(store, [person("ada", jobTitle="Analyst"), group("a"), member("ada", "a")])
+    assert other == both + 1
+    [told] = await changes(store.database, both)
+    assert (told.source, list(told.changes)) == ("directory", [])
+    left = await crawled(store, [group("a")], DIRECTORY)
+    alone = await crawled(store, [], trusted)
+    facts = ["person:ada", "person:ada MEMBER_OF group:a"]
+
+    async def said(as_of: int, audiences: Sequence[int] = range(100)) -> list[list[tuple[str, Value | None]]]:
+        found = await Seen(store, as_of, audiences=audiences).read(lambda view: view.claims(facts))
+        return [
+            [(one.source, getattr(one.claim, "values", {}).get("jobTitle")) for one in found.get(fact, ())]
+            for fact in facts
+        ]
+
+    assert await said(both) == [[("registry", "Chief"), ("directory", "Boss")], [("directory", None)]]
+    assert await said(other) == [[("registry", "Chief"), ("directory", "Analyst")], [("directory", None)]]
+    assert await said(left) == [[("registry", "Chief")], []]
+    assert await said(alone) == [[], []]
+    assert await said(both, [await audience_of(store, HR)]) == [[], []]
+    back = await crawled(store, [person("ada", HR, jobTitle="Boss")], trusted)
+    assert await said(back) == [[("registry", "Boss")], []]
+    assert await said(both, [await audience_of(store, COMPANY)]) == [[], []], "she is not theirs to see now"
+    assert (await said(both))[0] == [("registry", "Chief"), ("directory", "Boss")]

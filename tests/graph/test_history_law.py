@@ -1,5 +1,5 @@
-"""The law of the fact store: any interleaving of sources, retractions and passing time gives, now and as of
-every revision, what a small model in memory gives."""
+"""The law of the fact store: any interleaving of sources, retractions, merges, undoings and passing time gives,
+now and as of every revision, what a small model in memory gives, and tells who said what."""
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from graph.claims import Claim, EntityClaim
 from graph.database import Database
 from graph.facts import fact_of
+from graph.feed import current_revision
 from graph.store import FactStore
 from ontologies import load_authorization, load_shapes
 from tests.graph.fact_model import (
@@ -21,9 +22,12 @@ from tests.graph.fact_model import (
     DAY,
     SOURCES,
     START,
+    Merge,
     Model,
     live,
+    merges,
     past,
+    past_said,
     policy,
     sayings,
     written_at_once,
@@ -35,7 +39,7 @@ _examples = count()
 said = st.lists(sayings(), max_size=5)
 #: One source, or several whose writes share a transaction.
 crawls = st.dictionaries(st.sampled_from(SOURCES), said, min_size=1)
-steps = st.lists(st.one_of(crawls, st.just("a day passes")), min_size=2, max_size=7)
+steps = st.lists(st.one_of(crawls, st.just("a day passes"), merges), min_size=2, max_size=7)
 
 
 @pytest.fixture
@@ -69,12 +73,16 @@ async def test_every_interleaving_gives_what_the_model_gives_at_every_revision(s
     [record] = await store.database.read("MATCH (m:_Meta) RETURN m.at AS at")
     now = max(now, record["at"].to_native())
     store._clock = lambda: now
-    told: dict[int, Mapping[datetime, dict[str, str]]] = {}
+    told: dict[int, Mapping[datetime, Model]] = {}
     first = now
     for step in steps:
         if isinstance(step, str):
             now += DAY
             revision = await store.tick()
+        elif isinstance(step, Merge):
+            await step.carry_out(store, prefix)
+            [model] = step.states(model, prefix)
+            revision = await current_revision(store.database)
         else:
             claimed = {
                 source: {
@@ -87,10 +95,12 @@ async def test_every_interleaving_gives_what_the_model_gives_at_every_revision(s
                 model = model.having(source, claims)
         assert await live(store.database, prefix) == model.holding(now)
         instants = [first + day * DAY + DAY / 2 for day in (0, 2, 5)]
-        told[revision] = {at: model.holding(at) for at in instants}
+        told[revision] = dict.fromkeys(instants, model)
     for revision, by_instant in told.items():
-        for at, expected in by_instant.items():
-            assert await past(store.database, prefix, revision, at) == expected, (revision, at)
+        for at, then in by_instant.items():
+            holding, said = then.holding(at), then.said(at)
+            assert await past(store.database, prefix, revision, at) == holding, (revision, at)
+            assert await past_said(store.database, holding, revision, at) == said, (revision, at)
 
 
 def _moved(claim: Claim, to: datetime) -> Claim:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database
 from graph.feed import changes, current_revision, position
 from graph.inferred import CONSUMER, Reasoner, keep_inferred
+from graph.past import PRESENT, When
 from graph.reads import Asker, Neighbour, Reader
 from graph.reasoning import Closure, Link, compile_rules
 from graph.rebac.relation_tuples import type_of
@@ -75,9 +77,9 @@ class Hospital:
             await self.reasoner.take(revisions)
             self.reached = revisions[-1].number
 
-    async def beside(self, login: str, id: str) -> list[Neighbour]:
+    async def beside(self, login: str, id: str, when: When = PRESENT) -> list[Neighbour]:
         found, _ = await self.reader.run(
-            Asker(f"account:acme/{login}"), lambda view: view.neighbours([id], 1000)
+            Asker(f"account:acme/{login}"), lambda view: view.neighbours([id], 1000), when
         )
         return list(found[id])
 
@@ -294,3 +296,51 @@ async def test_each_sees_what_follows_from_what_they_see(hospital: Hospital) -> 
             (id, f"organizational_unit:{end}") for id in visible for end in await hospital.inferred(login, id)
         }
         assert found == expected
+
+
+async def test_what_followed_then_is_told_of_the_past_as_it_was_told_then(hospital: Hospital) -> None:
+    """At each revision and of each asker: chains that grow, break, move out of sight and go, facts that are
+    as sure as their premises, types that are symmetric or turned round."""
+    wards = [entity(f"ward:{key}", wardCode=code) for key, code in (("a", "A01"), ("b", "B01"))]
+    bed = entity("bed:1", "north")
+    stands = RelationshipClaim("bed:1", "STANDS_IN", "ward:a", "test", confidence=0.5)
+    units = [unit(key) for key in ("team", "middle", "board", "group")]
+    chain = [unit_of("team", "middle"), unit_of("middle", "board"), unit_of("board", "group")]
+    part_of = RelationshipClaim(
+        "organizational_unit:team", "PART_OF", "organizational_unit:group", "test", confidence=0.25
+    )
+    steps: list[list[Claim]] = [
+        [*units, *chain[:2]],
+        [*units, *chain, *wards, bed, stands, RelationshipClaim("ward:a", "ADJACENT_TO", "ward:b", "test")],
+        [*units, *chain[::2], part_of, *wards, bed],
+        [units[0], unit("middle", "north"), *units[2:], *chain],
+        [*units, *chain],
+        units,
+    ]
+    ids = [one.id for one in (*units, *wards, bed)]
+    told: dict[int, dict[tuple[str, str], Any]] = {}
+
+    async def inferred(when: When = PRESENT) -> dict[tuple[str, str], Any]:
+        return {
+            (login, id): [
+                (one.type, one.outgoing, one.entity.id, one.confidence, one.derivations)
+                for one in await hospital.beside(login, id, when)
+                if one.derivations
+            ]
+            for login in PEOPLE
+            for id in ids
+        }
+
+    for claims in steps:
+        await hospital.write(*claims)
+        await hospital.follow()
+        told[await current_revision(hospital.database)] = await inferred()
+    assert all(any(of.values()) for of in list(told.values())[:-1])
+    for revision, expected in told.items():
+        assert await inferred(When(revision)) == expected, revision
+    [found] = [
+        one
+        for one in await hospital.beside("guest", "organizational_unit:board", When(list(told)[1]))
+        if one.derivations and one.outgoing
+    ]
+    assert (found.entity.id, found.since) == ("organizational_unit:group", list(told)[1])

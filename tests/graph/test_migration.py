@@ -14,7 +14,9 @@ from neo4j import AsyncManagedTransaction
 from discovery.configuration import all_sources
 from discovery.runner import Runner
 from discovery.sources import OrganizationConfig, load_organization
+from graph.claims import EntityClaim
 from graph.database import Database
+from graph.facts import Stated
 from graph.feed import changes, current_revision
 from graph.migration import MigrationError, migrate
 from graph.ontology_fit import problems
@@ -76,12 +78,20 @@ class Hospital:
         steps = chain(migrations(self.added), module, version, ontology)
         await migrate(database or self.database, ontology, steps, lambda _: None)
 
-    async def seen(self, login: str, when: When | None = None) -> dict[str, dict[str, Any]]:
-        """What somebody sees of wards and beds, with its values."""
+    def reader(self) -> Reader:
         ontology, model = load(self.added), load_authorization(self.added)
         policies = [source.policy() for source in all_sources(self.organization)]
-        reader = Reader(self.database, ontology, Authorizer(self.database, ontology, model, policies))
-        page, _ = await reader.run(
+        return Reader(self.database, ontology, Authorizer(self.database, ontology, model, policies))
+
+    async def said(self, login: str, id: str, when: When) -> tuple[Stated, ...]:
+        """What each source said of an entity, as somebody is told."""
+        asker = Asker(f"account:hospital/{login}")
+        found, _ = await self.reader().run(asker, lambda view: view.claims([id]), when)
+        return found[id]
+
+    async def seen(self, login: str, when: When | None = None) -> dict[str, dict[str, Any]]:
+        """What somebody sees of wards and beds, with its values."""
+        page, _ = await self.reader().run(
             Asker(f"account:hospital/{login}"), lambda view: view.entities("Entity", 50), when or When()
         )
         return {
@@ -205,6 +215,10 @@ async def test_the_past_is_read_under_todays_names(older: Hospital, newer: Hospi
     await newer.migrate()
     told = await newer.seen("matron", hearts)
     assert told["care_unit:cardiology"] == {"name": "Hearts", "unitCode": "C01", "level": 0}
+    [said] = await newer.said("matron", "care_unit:cardiology", hearts)
+    assert said.claim == EntityClaim(
+        said.fact, "CareUnit", said.claim.collection, told["care_unit:cardiology"], said.claim.evidence
+    )
 
 
 async def test_followers_are_told_in_revisions(newer: Hospital) -> None:

@@ -1,13 +1,15 @@
 """What follows is what the axioms say, whatever order facts came and went in, and rests on what it says."""
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise, product
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graph.reasoning import DERIVATIONS, Closure, Link, Rules, compile_rules
+from graph.inferred_then import leading
+from graph.reasoning import DERIVATIONS, Closure, Derivation, Link, Rules, compile_rules, conclusions_about
 from ontologies import Ontology, load
 from ontologies.ontology import RelationshipType
 
@@ -85,6 +87,24 @@ def test_what_follows_is_what_the_axioms_say(axioms: Ontology, asserted: frozens
     closure = Closure(compile_rules(axioms))
     closure.change(asserted)
     assert set(closure.inferred) == fixpoint(axioms, asserted) - asserted
+
+
+@settings(max_examples=200, deadline=None)
+@given(ONTOLOGIES, st.frozensets(LINKS, max_size=7), st.frozensets(NODES, min_size=1, max_size=2))
+def test_what_is_concluded_about_some_rests_on_what_leads_to_them_alone(
+    axioms: Ontology, asserted: frozenset[Link], ids: frozenset[str]
+) -> None:
+    rules, closure = compile_rules(axioms), Closure(compile_rules(axioms))
+    closure.change(asserted)
+
+    async def beside(further: Collection[str]) -> list[Link]:
+        return [one for one in asserted if one.type in rules.relevant and {one.start, one.end} & {*further}]
+
+    async def about() -> Mapping[Link, Sequence[Derivation]]:
+        return conclusions_about(rules, await leading(rules, ids, await beside(ids), beside), ids)
+
+    told = {link: of for link, of in closure.inferred.items() if {link.start, link.end} & ids}
+    assert asyncio.run(about()) == told
 
 
 @settings(max_examples=200, deadline=None)

@@ -1,0 +1,70 @@
+"""Claims of the past: what was said of a fact until a revision changed that, one `_Claimed` each.
+
+As of a revision, the claims on a fact are those that the next change of them superseded, or, where none came
+since, those that stand. Who claimed it under which trust and where in the source is as it was written last.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from neo4j import AsyncManagedTransaction
+
+from graph import live
+from graph.claims import Claim
+from graph.facts import Stated
+from graph.pages import Pages
+from graph.tuples import Scope
+
+
+def differ(before: Mapping[Scope, Stated], after: Mapping[Scope, Stated]) -> bool:
+    """Whether something else is claimed; evidence that moved and another trust are nothing else."""
+    if before.keys() != after.keys():
+        return True
+    return any(
+        one is not after[by] and _plain(one.claim) != _plain(after[by].claim) for by, one in before.items()
+    )
+
+
+def _plain(claim: Claim) -> Claim:
+    return replace(claim, evidence="")
+
+
+def packed(claims: Iterable[Stated]) -> bytes:
+    """Claims on a fact, as they are kept."""
+    return zlib.compress(orjson.dumps([[*one.by, one.trust, one.to_row()] for one in claims]), 1)
+
+
+def unpacked(claims: bytes) -> list[Stated]:
+    """The inverse of `packed`."""
+    return [Stated.from_row(*row) for row in orjson.loads(zlib.decompress(claims))]
+
+
+def row(fact: str, until: int, claims: Iterable[Stated]) -> list[Any]:
+    """The fact with the claims that stood on it until the revision, as a transaction writes them."""
+    return [fact, until, packed(claims)]
+
+
+async def claims_then(
+    tx: AsyncManagedTransaction, facts: Collection[str], revision: int
+) -> Mapping[str, tuple[Stated, ...]]:
+    """What each source said of the facts when the revision was committed, who was believed first."""
+    result = await tx.run(
+        """
+        UNWIND $facts AS fact
+        MATCH (c:_Claimed {fact: fact}) WHERE c.until > $revision
+        WITH fact, c ORDER BY c.until
+        RETURN fact, head(collect(c.claims)) AS claims
+        """,
+        facts=list(facts),
+        revision=revision,
+    )
+    found = {record["fact"]: unpacked(record["claims"]) async for record in result}
+    places = await live.places(tx, [fact for fact in facts if fact not in found])
+    standing = await Pages(tx).claims_on({fact: place.pages for fact, place in places.items()})
+    found |= {fact: [one for one, _ in by.values()] for fact, by in standing.items()}
+    return {fact: tuple(sorted(found.get(fact, ()), key=lambda one: one.rank)) for fact in facts}
