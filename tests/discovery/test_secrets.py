@@ -2,7 +2,9 @@
 
 import json
 import logging
+import sqlite3
 import threading
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
@@ -17,6 +19,7 @@ from discovery.sources import ConfigurationError
 from graph.store import FactStore
 from ontologies.loader import load_authorization, load_shapes
 from tests.discovery.ldap_server import ADMIN, BASE, PASSWORD, ldap_server
+from tests.graph.everything import everything
 
 WRONG = "wrong-but-also-secret"
 LDIF = f"""\
@@ -76,17 +79,51 @@ async def test_no_secret_is_in_the_graph_in_reports_or_in_logs(neo4j, organizati
     assert outcomes.pop("configuration") == outcomes.pop("by-environment") == "complete"
     assert outcomes.pop("by-file") == "complete"
     assert set(outcomes.values()) == {"failed"}
-    records = await neo4j.read("MATCH (n) RETURN labels(n) AS l, properties(n) AS p")
-    links = await neo4j.read("MATCH ()-[r]->() RETURN type(r) AS t, properties(r) AS p")
-    assert any("fry" in str(record["p"]) for record in records)
-    said = (
-        [str(record.data()) for record in (*records, *links)]
+    said = await all_that_is_told(neo4j, reports, caplog, capfd)
+    for secret in (PASSWORD, WRONG):
+        assert [text for text in said if secret in text] == []
+
+
+async def all_that_is_told(neo4j, reports, caplog, capfd):
+    """Of the graph all that is live, and claims and changes as they are kept; of crawls reports and logs."""
+    found = await everything(neo4j)
+    for label in ("_Page", "_Change"):
+        assert any("CONFIGURATION" not in text and "name" in text for text in found[label]), label
+    return (
+        [text for texts in found.values() for text in texts]
         + [json.dumps(report_as_json(report)) + repr(report) for report in reports]
         + [record.getMessage() for record in caplog.records]
         + [caplog.text, *capfd.readouterr()]
     )
-    for secret in (PASSWORD, WRONG):
-        assert [text for text in said if secret in text] == []
+
+
+async def test_values_that_are_looked_at_are_kept_nowhere(neo4j, make_organization, tmp_path, caplog, capfd):
+    """Also those at which the looking fails: what a database says then repeats them."""
+    caplog.set_level(logging.DEBUG)
+    address = "ada{}@hush.example"
+    with closing(sqlite3.connect(tmp_path / "shop.sqlite")) as database:
+        database.executescript("CREATE TABLE buyer (reach TEXT); CREATE TABLE odd (reach TEXT);")
+        database.executemany("INSERT INTO buyer VALUES (?)", [(address.format(n),) for n in range(9)])
+        database.execute("INSERT INTO odd VALUES (CAST(? AS TEXT))", (b"ada@hush.example\xff",))
+        database.commit()
+    (tmp_path / "data").mkdir()
+    rows = "\n".join(address.format(n) for n in range(9))
+    (tmp_path / "data" / "a.csv").write_text(f"reach\n{rows}\n")
+    (tmp_path / "data" / "ragged.csv").write_text(f'reach,x\n"{rows}\n')
+    (tmp_path / "data" / "a.jsonl").write_text('{"reach": "ada@hush.example"}\n{"reach": ada@hush.example}\n')
+    organization = make_organization(
+        tmp_path,
+        {"name": "shop", "connector": "sql", "classify": "values", "options": {"url": "shop.sqlite"}},
+        {"name": "files", "connector": "files", "classify": "values", "options": {"url": "data"}},
+    )
+    runner = Runner(organization, FactStore(neo4j, load_shapes(), load_authorization()), neo4j)
+    reports = await runner.run_all(all_sources(organization))
+    assert [one.outcome for one in reports] == ["complete", "partial", "partial"]
+    labelled = await neo4j.read("MATCH (c:Column)-[:CLASSIFIED_AS]->() RETURN c.id AS id ORDER BY id")
+    assert [one["id"] for one in labelled] == ["column:files/a.csv/reach", "column:shop/buyer/reach"]
+    told = await all_that_is_told(neo4j, reports, caplog, capfd)
+    assert [text for text in told if "hush" in text] == []
+    assert any("column:shop/odd/reach" in text for text in told), "its schema is read all the same"
 
 
 @pytest.mark.parametrize(

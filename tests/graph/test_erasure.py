@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +34,7 @@ from graph.tombstones import RULE, PseudonymKeyError, open_pseudonyms
 from graph.tuple_stores import TupleStores
 from graph.visibility import Authorizer
 from ontologies import load, load_authorization, load_shapes
+from tests.graph.everything import everything
 
 COMPANY, HR = "collection:company", "collection:hr"
 GRANTS = frozenset(t for t, r in load().relationships.items() if r.access_bearing)
@@ -146,28 +146,7 @@ class Acme:
         return None if found is None else found.name
 
     async def everything(self) -> dict[str, list[str]]:
-        """By label: all nodes and relationships as text, with what is packed in them unpacked."""
-        found: dict[str, list[str]] = {}
-        for record in await self.store.database.read(
-            "MATCH (n) RETURN labels(n) AS labels, properties(n) AS row"
-        ):
-            found.setdefault(min(record["labels"]), []).append(_text(record["row"]))
-        for record in await self.store.database.read(
-            "MATCH (a)-[r]->(b) RETURN type(r) AS type, [a.id, b.id, properties(r)] AS row"
-        ):
-            found.setdefault(record["type"], []).append(_text(record["row"]))
-        return found
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bytes):
-        try:
-            return zlib.decompress(value).decode()
-        except zlib.error:
-            return value.decode(errors="replace")
-    if isinstance(value, dict):
-        return " ".join(f"{key}={_text(one)}" for key, one in value.items() if key != "embedding")
-    return " ".join(map(_text, value)) if isinstance(value, list) else str(value)
+        return await everything(self.store.database)
 
 
 @pytest.fixture
