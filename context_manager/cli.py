@@ -166,7 +166,10 @@ def restored() -> None:
                 await begin_epoch(core.database, 0)
 
     run(work(load_settings_or_exit()))
-    out.print("Every grant is suspended until its source was crawled again: `orgraph discover`.")
+    out.print(
+        "Every grant is suspended until its source was crawled again: `orgraph discover`. "
+        "Mesh nodes count once they were crawled, or declared, again."
+    )
 
 
 @app.command()

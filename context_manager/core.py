@@ -94,7 +94,7 @@ async def open_core(settings: Settings, progress: Progress) -> AsyncIterator[Cor
         witness = witness_file(settings)
         restored = await check_epoch(database, witness)
         if restored:
-            progress("the graph was restored from a backup: grants count once they are crawled again")
+            progress("the graph was restored from a backup: grants and mesh nodes count once crawled again")
         pseudonyms = open_pseudonyms(settings.data_folder / "keys" / "pseudonyms")
         store = FactStore(database, load_shapes(added), model, pseudonyms=pseudonyms)
         await store.resume()

@@ -15,10 +15,21 @@ from ontologies.ontology import Ontology
 
 
 async def mesh_nodes(database: Database) -> list[Mapping[str, Any]]:
-    """The properties of the mesh nodes that are declared now, by id, with the ids of their `owners`."""
+    """The properties of the mesh nodes that are declared now, by id, with the ids of their `owners`.
+
+    After the database was restored from a backup only those that were declared again since: it may know
+    nodes that were withdrawn, or where they once stood.
+    """
     records = await database.read(
-        """MATCH (n:MeshNode) WHERE coalesce(n.validFrom <= datetime(), true)
+        """MATCH (meta:_Meta)
+           MATCH (n:MeshNode) WHERE coalesce(n.validFrom <= datetime(), true)
              AND coalesce(datetime() < n.validTo, true)
+             AND (meta.epochBegan IS NULL OR EXISTS {
+                 UNWIND n.pages AS number
+                 MATCH (page:_Page {number: number})
+                 MATCH (s:_Source {name: page.source, scope: page.scope}) WHERE s.completedAt IS NOT NULL
+                 RETURN s
+             })
            RETURN n {.*, embedding: null, owners: COLLECT {
                MATCH (agent:Agent)-[r:OWNS]->(n)
                WHERE coalesce(datetime() < r.validTo, true) RETURN DISTINCT agent.id

@@ -6,8 +6,10 @@ from typing import Any
 
 from context_manager.mesh_nodes import declare_nodes
 from graph.database import Database
+from graph.epoch import begin_epoch
+from graph.system_reads import mesh_nodes
 from graph.token_scope import TokenScope
-from tests.context_manager.door import Door
+from tests.context_manager.door import CLAIMS, Door
 from tests.context_manager.test_openai_api import graphql
 
 DECLARE = """mutation ($node: NodeInput!, $reason: String!) {
@@ -67,6 +69,19 @@ async def test_a_node_is_declared_changed_and_withdrawn_and_all_is_on_record(
     first = next(r for r in door.records() if r["kind"] == "operation")
     assert (first["account"], first["reason"]) == ("account:acme/ada", "It was bought.")
     assert first["declared"]["jurisdiction"] == ["EU"]
+
+
+async def test_after_a_restore_a_node_counts_once_it_is_declared_again(door: Door, neo4j: Database) -> None:
+    """The backup may know nodes that were withdrawn since, by hand or by their source."""
+    await declare(door)
+    here = {"mesh_node:orgraph", "mesh_node:boston", "mesh_node:frankfurt", "mesh_node:lyon"}
+    assert set(await known(door, neo4j)) == here
+    await begin_epoch(neo4j, 0)
+    assert {node["id"] for node in await mesh_nodes(neo4j)} == set()
+    await door.says(configuration=CLAIMS)
+    assert {node["id"] for node in await mesh_nodes(neo4j)} == here - {"mesh_node:orgraph", "mesh_node:lyon"}
+    await declare(door)
+    assert set(await known(door, neo4j)) == here
 
 
 async def test_what_no_shape_allows_is_refused_and_the_node_is_as_before(door: Door, neo4j: Database) -> None:
