@@ -33,6 +33,8 @@ _EXAMPLES = (
 PROMPTED = 4
 """Facts that a model gets: a small one loses its way in more."""
 MAX_SENTENCES = 3
+MARK = "[not in the facts]"
+"""Before a sentence that no fact says, where such are not dropped."""
 _SHOWN = 5
 """Words of a dropped sentence that are told."""
 
@@ -68,10 +70,11 @@ FORM: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What is left of a model's answer after the check, and what was dropped, with the reason."""
+    """What is left of a model's answer after the check, and what was dropped or marked, with the reason."""
 
     sentences: tuple[Sentence, ...]
-    dropped: tuple[str, ...]
+    """One that is marked cites nothing."""
+    lacking: tuple[str, ...]
 
 
 def prompt(question: str, matches: Sequence[Match]) -> tuple[Message, ...]:
@@ -113,14 +116,14 @@ def written_so_far(text: str) -> tuple[WrittenSentence, ...]:
     return tuple(sentences)
 
 
-def check(written: Sequence[WrittenSentence], facts: Sequence[Fact]) -> Checked:
+def check(written: Sequence[WrittenSentence], facts: Sequence[Fact], *, marks: bool = False) -> Checked:
     """Keep the sentences whose every name, number, date and content word stands in one fact.
 
     Where it is not the fact that the model named, the citation is set right; where there is none, the
-    sentence is dropped.
+    sentence is dropped, or kept behind a mark.
     """
     statements = [Statement(fact.title, fact.statement) for fact in facts]
-    kept, dropped = [], []
+    kept, lacking = [], []
     for one in written:
         text = one.text.strip()
         named = [number - 1 for number in one.facts if number <= len(facts)]
@@ -130,16 +133,19 @@ def check(written: Sequence[WrittenSentence], facts: Sequence[Fact]) -> Checked:
         if supporting:
             kept.append(Sentence(text, (supporting[0],)))
         else:
-            dropped.append(_why_dropped([lack for lack in lacks.values() if lack]))
-    return Checked(tuple(kept), tuple(dropped))
+            became = "marked" if marks else "dropped"
+            lacking.append(_lacking([lack for lack in lacks.values() if lack], became))
+            if marks:
+                kept.append(Sentence(f"{MARK} {text}", ()))
+    return Checked(tuple(kept), tuple(lacking))
 
 
-def _why_dropped(lacks: Sequence[frozenset[str]]) -> str:
+def _lacking(lacks: Sequence[frozenset[str]], became: str) -> str:
     if not lacks:
-        return "A sentence was dropped: it says nothing."
+        return f"A sentence was {became}: it says nothing."
     lacking = sorted(sorted(lacks, key=len)[0])
     shown = ", ".join(lacking[:_SHOWN]) + (", and more" if len(lacking) > _SHOWN else "")
-    return f"A sentence was dropped: no fact says {shown}."
+    return f"A sentence was {became}: no fact says {shown}."
 
 
 def in_plain_words(matches: Sequence[Match]) -> str:

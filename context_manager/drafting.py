@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -50,11 +50,12 @@ class Draft:
 
 
 async def draft(
-    gateway: Gateway, embedder: Embedder, job: Job, found: Retrieval
+    gateway: Gateway, embedder: Embedder, job: Job, found: Retrieval, *, marks: bool = False
 ) -> AsyncGenerator[Sentence | Draft, None]:
     """The sentences as they hold, then the whole. Of nodes only those that the asker may see are named.
 
-    Raises Overloaded, and what `job.placed` raises. Closing the generator ends the request at the engine.
+    A sentence that no fact says is dropped, or marked if it `marks` such. Raises Overloaded, and what
+    `job.placed` raises. Closing the generator ends the request at the engine.
     """
     context, visible = found.context, found.nodes
     facts = [match.fact for match in context.facts]
@@ -68,10 +69,10 @@ async def draft(
                 text += text_of(event)
                 whole = written_so_far(text)
                 for one in whole[read:]:
-                    checked = check([one], facts)
-                    notes += checked.dropped
+                    checked = check([one], facts, marks=marks)
+                    notes += checked.lacking
                     for sentence in checked.sentences:
-                        if await _to_the_point(embedder, found, sentence):
+                        if not sentence.cites or await _to_the_point(embedder, found, sentence):
                             kept.append(sentence)
                             yield sentence
                         else:
@@ -94,10 +95,11 @@ async def draft(
     if node is not None and not read and not cut:
         what, todo = "wrote nothing in the form that it was asked for", "check that it enforces JSON schemas"
         notes.append(f"No sentence is a model's: {NodeAnsweredGarbage(node, what, todo).told(visible)}.")
-    made = _of_sentences(kept) if kept else _of_facts(context)
+    grounded = any(sentence.cites for sentence in kept)
+    made = _of_sentences(kept) if grounded else _of_facts(context, kept)
     if node is not None:
         made = replace(made, node=node.name, model=job.model_on(node))
-    outcome = Outcome.CUT_SHORT if kept and cut else made.outcome
+    outcome = Outcome.CUT_SHORT if grounded and cut else made.outcome
     yield replace(made, outcome=outcome, notes=tuple(notes))
 
 
@@ -106,9 +108,10 @@ def _of_sentences(kept: list[Sentence]) -> Draft:
     return Draft(Outcome.ANSWERED, " ".join(sentence.text for sentence in kept), cited)
 
 
-def _of_facts(context: Context) -> Draft:
+def _of_facts(context: Context, marked: Iterable[Sentence]) -> Draft:
     best = context.best()
-    return Draft(Outcome.FACTS, in_plain_words([context.facts[i] for i in best]), best)
+    said = [*(sentence.text for sentence in marked), in_plain_words([context.facts[i] for i in best])]
+    return Draft(Outcome.FACTS, "\n".join(said), best)
 
 
 async def _to_the_point(embedder: Embedder, found: Retrieval, sentence: Sentence) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
@@ -62,6 +63,8 @@ class Settings(BaseSettings):
 
     ask_deadline: float = Field(60.0, gt=0)
     """Seconds that models have for an answer; after them it is the facts themselves."""
+    ungrounded: Literal["drop", "mark"] = "drop"
+    """What becomes of a model's sentence that no fact says."""
     node_keys_file: Path | None = None
     """TOML: the API key of each other mesh node, by its id in quotes."""
 

@@ -44,6 +44,11 @@ class MeshSnapshot:
         """The moment at which certifications and statements must hold."""
         return self.compiled.at
 
+    def only(self, node_id: str) -> MeshSnapshot:
+        """As if the mesh had this node alone."""
+        alone = [member for member in self.members if member[0].id == node_id]
+        return snapshot_of(alone, self.at, self.weights)
+
     def state(self, node_id: str) -> NodeState:
         """Raises KeyError for a node that is not of the mesh."""
         return self.states[self.compiled.position[node_id]]

@@ -5,6 +5,7 @@ from typing import Any
 
 from context_manager.answer import WrittenSentence, check, in_plain_words, prompt, written_so_far
 from context_manager.facts import Fact
+from context_manager.grounding import Sentence
 from context_manager.relevance import Match
 
 
@@ -27,7 +28,7 @@ def written(text: str, *facts: int) -> list[WrittenSentence]:
 def test_a_grounded_sentence_is_kept_with_its_citation() -> None:
     checked = check(written("Ada Moss is a broker by job title.", 1), [MOSS, PLAN])
     assert [(s.text, s.cites) for s in checked.sentences] == [("Ada Moss is a broker by job title.", (0,))]
-    assert checked.dropped == ()
+    assert checked.lacking == ()
 
 
 def test_a_citation_of_the_wrong_fact_is_set_right() -> None:
@@ -42,7 +43,17 @@ def test_a_citation_of_no_fact_is_set_right_or_the_sentence_goes() -> None:
 def test_what_was_dropped_is_said_with_the_words_that_no_fact_holds() -> None:
     checked = check(written("Ada Moss earns $99,000 as a broker.", 1), [MOSS, PLAN])
     assert checked.sentences == ()
-    assert checked.dropped == ("A sentence was dropped: no fact says 99,000, earns.",)
+    assert checked.lacking == ("A sentence was dropped: no fact says 99,000, earns.",)
+
+
+def test_what_no_fact_says_is_marked_where_it_is_not_dropped_and_cites_nothing() -> None:
+    said = [*written("Ada Moss earns $99,000.", 1), *written("Ada Moss: job title is Broker.", 1)]
+    checked = check(said, [MOSS, PLAN], marks=True)
+    assert checked.sentences == (
+        Sentence("[not in the facts] Ada Moss earns $99,000.", ()),
+        Sentence("Ada Moss: job title is Broker.", (0,)),
+    )
+    assert checked.lacking == ("A sentence was marked: no fact says 99,000, earns.",)
 
 
 def test_planted_orders_that_a_model_obeys_do_not_get_through() -> None:
