@@ -19,6 +19,7 @@ from context_manager.facts import Fact
 from context_manager.grounding import Sentence
 from context_manager.handling import Handlings
 from context_manager.mesh_operations import MeshOperations
+from context_manager.prior_answers import PriorAnswers
 from context_manager.relevance import Match, question_of
 from context_manager.standings import Standings
 from graph.handling import Handling
@@ -27,7 +28,7 @@ from graph.past import PRESENT, When
 from graph.reads import Asker, EntityView, Reader, View
 from inference.embeddings import Embedder
 from inference.mesh import Mesh
-from inference.nodes import CHAT, EMBEDDING
+from inference.nodes import CHAT, EMBEDDING, LOCAL_NODE_ID
 from inference.placement import Placement, place
 from inference.requirement import Requirement
 from inference.serving import Gateway, Job, cache_salt
@@ -72,7 +73,10 @@ class Asking:
     salt_key: bytes
     """Makes what separates the askers in an engine's prefix cache."""
     standings: Standings
+    marks_ungrounded: bool = False
+    """Whether a sentence that no fact says is marked; else it is dropped."""
     answers: AnswerCache = field(default_factory=AnswerCache)
+    prior: PriorAnswers = field(default_factory=PriorAnswers)
 
     @property
     def mesh(self) -> Mesh:
@@ -80,7 +84,7 @@ class Asking:
 
 
 async def embed(service: Asking, text: str) -> tuple[list[float] | None, Placement]:
-    """The embedding of an asker's text and where it was made; None where no node may make it.
+    """The embedding of an asker's text; None where this process may not make it, whose vectors the index has.
 
     Raises QuestionRefused for a text that is empty or too long.
     """
@@ -90,7 +94,8 @@ async def embed(service: Asking, text: str) -> tuple[list[float] | None, Placeme
         raise QuestionRefused(
             f"the text has {len(text):,} characters; at most {MAX_QUESTION:,} are read: shorten it"
         )
-    placement = place(Requirement(service.handlings.of_question, EMBEDDING), service.mesh.snapshot())
+    own = service.mesh.snapshot().only(LOCAL_NODE_ID)
+    placement = place(Requirement(service.handlings.of_question, EMBEDDING), own)
     if placement.node is None:
         return None, placement
     return (await service.embedder.embed([text]))[0], placement
@@ -163,7 +168,10 @@ async def stream(
             for sentence in known.sentences:
                 yield sentence
         elif made.draft is None:
-            drafting = draft(service.gateway, service.embedder, await made.job(), retrieval)
+            job = await made.job()
+            drafting = draft(
+                service.gateway, service.embedder, job, retrieval, marks=service.marks_ungrounded
+            )
             async with aclosing(drafting) as parts:
                 async for part in parts:
                     if isinstance(part, Sentence):
@@ -242,6 +250,9 @@ class _Made:
         made = self.draft or Draft(Outcome.NOT_KNOWN, "")
         closing = _closing(self.retrieval, made, outcome or made.outcome.value)
         await self._record("closing", {**closing, "same_as": self.same_as})
+        if made.cited:
+            said = [made.text, *(sentence.text for sentence in self.sentences)]
+            self.service.prior.remember(self.asker, said, self.retrieval.handling)
         key = self._key()
         if key is not None and self.same_as is None and outcome is None and made.outcome is Outcome.ANSWERED:
             self.service.answers.put(key, CachedAnswer(self.id, self.sentences, made))
@@ -283,8 +294,8 @@ class _Made:
                 "visible_facts": len(retrieval.context.facts),
                 "handling": retrieval.handling.record(),
             },
-            "embedding": _placement_record(retrieval.embedding),
-            "placement": _placement_record(placement),
+            "embedding": placement_record(retrieval.embedding),
+            "placement": placement_record(placement),
             "model": node.models[0] if node and node.models else None,
         }
 
@@ -318,7 +329,8 @@ def _closing(retrieval: Retrieval, draft: Draft, outcome: str) -> dict[str, Any]
     }
 
 
-def _placement_record(placement: Placement | None) -> dict[str, Any] | None:
+def placement_record(placement: Placement | None) -> dict[str, Any] | None:
+    """As it is kept: where, and of each node why or why not."""
     if placement is None:
         return None
     return {

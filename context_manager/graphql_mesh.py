@@ -12,7 +12,7 @@ from context_manager.ask import Asking
 from context_manager.graphql_access import expected
 from context_manager.mesh_operations import MeshOperations
 from context_manager.node_declarations import NodeDeclarations
-from context_manager.openai_context import Grounds, PriorAnswers, grounds
+from context_manager.openai_context import Grounds, grounds
 from context_manager.openai_errors import ApiError
 from context_manager.openai_request import Extension
 from discovery.sources import HandlingTerms
@@ -100,7 +100,7 @@ async def _dry_run(  # noqa: PLR0913, PLR0917  what a request may say
     terms = HandlingTerms() if handling is None else HandlingTerms.model_validate(vars(handling))
     wanted = Extension(question=question, entities=tuple(map(str, entities)), handling=terms)
     try:
-        found = await grounds(service, asker, wanted, (), PriorAnswers())
+        found = await grounds(service, asker, wanted, ())
     except ApiError as error:
         raise GraphQLError(str(error)) from error
     requirement = Requirement(found.handling, capability, model, sites=service.handlings.sites(found.facts))

@@ -47,6 +47,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+_NOT_READABLE = "the body cannot be read: it is not whole, or not encoded as its Content-Encoding says"
 _ASKER: web.RequestKey[Asker] = web.RequestKey("asker", Asker)
 
 
@@ -147,6 +148,8 @@ async def _secure(
         response = await handler(request)
     except web.HTTPRequestEntityTooLarge:
         response = _error(413, f"the request is too large; at most {_MAX_BODY:,} bytes are read")
+    except web.RequestPayloadError:
+        response = _error(400, _NOT_READABLE)
     except web.HTTPException as error:
         response = _error(error.status, error.reason)
     if not response.prepared:

@@ -12,7 +12,7 @@ import base64
 import hashlib
 import struct
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,22 +21,28 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from context_manager.ask import LEFT, Asking, handling_now
-from context_manager.audit import AuditError
-from context_manager.identity import TokenRefused, Verifier
-from context_manager.openai_context import Grounds, PriorAnswers, grounds
+from context_manager.ask import LEFT, Asking, handling_now, placement_record
+from context_manager.openai_context import Grounds, grounds
 from context_manager.openai_errors import UNSERVED, ApiError, in_openais_form
-from context_manager.openai_request import ChatBody, EmbeddingsBody, read_chat, read_embeddings
-from graph.reads import Asker, ReadOvertakenError
+from context_manager.openai_request import (
+    ChatBody,
+    EmbeddingsBody,
+    check_schemas,
+    read_chat,
+    read_embeddings,
+)
+from context_manager.prior_answers import gathered, said_in
+from graph.reads import Asker
 from inference.admission import Priority
+from inference.embeddings import MAX_WORD_PIECES
 from inference.nodes import CHAT, EMBEDDING, LOCAL_NODE_ID, MeshNode
 from inference.placement import Placement, place
 from inference.requirement import Requirement
-from inference.serving import CutShort, Job, Refused, cache_salt, text_of
+from inference.serving import CutShort, Job, Refused, cache_salt
 
 _CHARACTERS_A_TOKEN = 4
-_WATCH_S = 0.1
-"""How often it is looked whether the client is still there."""
+_NOTHING: Mapping[str, Any] = {}
+"""The message of what gave no answer."""
 
 
 @dataclass(slots=True)
@@ -44,11 +50,12 @@ class OpenAIApi:
     """What the API needs of the service."""
 
     asking: Asking
-    prior: PriorAnswers = field(default_factory=PriorAnswers)
 
     async def chat(self, request: web.Request, asker: Asker) -> web.StreamResponse:
         _require(asker, "ask")
         body = read_chat(await _json(request))
+        if schemas := body.schemas():
+            await asyncio.to_thread(check_schemas, schemas)
         made = await self._prepare(asker, body)
         with in_openais_form(made.grounds.nodes):
             try:
@@ -61,18 +68,20 @@ class OpenAIApi:
         try:
             served = await self.asking.gateway.complete(made.job)
         except asyncio.CancelledError:
-            await asyncio.shield(made.close(LEFT, "", None, []))
+            await asyncio.shield(made.close(LEFT, _NOTHING, None, []))
             raise
-        text = _text(served.answer)
         notes = [failure.told(made.grounds.nodes) for failure in served.failures]
-        await made.close("answered", text, served.node, notes)
+        message = _message(served.answer)
+        await made.close("answered" if message else "bad answer", message, served.node, notes)
+        if not message:
+            raise ApiError(502, "bad_answer", "the node gave no chat completion")
         return web.json_response({**served.answer, "orgraph": made.told(served.node)})
 
     async def embeddings(self, request: web.Request, asker: Asker) -> web.StreamResponse:
         _require(asker, "search")
         body = read_embeddings(await _json(request))
-        found = await grounds(self.asking, asker, body.orgraph, (), self.prior)
         texts = body.texts()
+        found = await grounds(self.asking, asker, body.orgraph, texts)
         requirement = Requirement(
             found.handling,
             EMBEDDING,
@@ -82,10 +91,10 @@ class OpenAIApi:
         ask_id = str(uuid.uuid4())
         placement = place(requirement, self.asking.gateway.mesh.snapshot())
         if placement.node is not None and placement.node.id == LOCAL_NODE_ID:
+            tokens, node = await self._tokens(texts), placement.node
             record = {"door": "embeddings", **_intent(asker, texts, found, placement)}
             await self._record("intent", ask_id, record)
             vectors = await self.asking.embedder.embed(texts)
-            tokens, node = sum(await self.asking.embedder.word_pieces(texts)), placement.node
         else:
             vectors, tokens, node = await self._embed_elsewhere(asker, ask_id, body, found, requirement)
         await self._record("closing", ask_id, {"outcome": "embedded", "node": node.name})
@@ -107,6 +116,16 @@ class OpenAIApi:
             }
         )
 
+    async def _tokens(self, texts: Sequence[str]) -> int:
+        """Of all texts, for this process's model. Raises ApiError for one that it would cut."""
+        lengths = await self.asking.embedder.word_pieces(texts)
+        for i, length in enumerate(lengths):
+            if length > MAX_WORD_PIECES:
+                over = f"{length - MAX_WORD_PIECES:,} too many; split the text"
+                message = f"input.{i} has {length:,} tokens, the model reads {MAX_WORD_PIECES}: {over}"
+                raise ApiError(400, "context_length_exceeded", message, param=f"input.{i}")
+        return sum(lengths)
+
     async def models(self, request: web.Request, _asker: Asker) -> web.StreamResponse:
         """Models of nodes that may process a question at all."""
         listed = [
@@ -122,7 +141,8 @@ class OpenAIApi:
 
     async def _prepare(self, asker: Asker, body: ChatBody) -> _Made:
         model = self._model(body.model, CHAT)
-        found = await grounds(self.asking, asker, body.orgraph, body.messages, self.prior)
+        before = [one for message in body.messages for one in message.said()]
+        found = await grounds(self.asking, asker, body.orgraph, before)
         engine_body = body.for_engine()
         engine_body["messages"] = [*found.messages(), *engine_body["messages"]]
         said = [str(message.get("content", "")) for message in engine_body["messages"]]
@@ -159,7 +179,7 @@ class OpenAIApi:
                 "X-Accel-Buffering": "no",
             }
         )
-        text: list[str] = []
+        came: list[dict[str, Any]] = []
         node: MeshNode | None = None
         try:
             async with aclosing(self.asking.gateway.bursts(job)) as bursts:
@@ -167,19 +187,19 @@ class OpenAIApi:
                     if not response.prepared:
                         await response.prepare(request)
                         events[0]["orgraph"] = made.told(node)
-                    text += map(text_of, events)
+                    came += events
                     shown = events if wants_usage else _without_usage(events)
                     if shown:
                         await response.write(b"".join(map(_event, shown)))
         except CutShort as error:
-            await made.close("cut short", "".join(text), node, [error.failure.told(made.grounds.nodes)])
+            await made.close("cut short", gathered(came), node, [error.failure.told(made.grounds.nodes)])
             message = f"the answer broke off: {error.failure.told(made.grounds.nodes)}; it is not whole"
             await response.write_eof(_event(ApiError(502, "cut_short", message).body()))
             return response
         except (asyncio.CancelledError, ConnectionError):
-            await asyncio.shield(made.close(LEFT, "".join(text), node, []))
+            await asyncio.shield(made.close(LEFT, gathered(came), node, []))
             raise
-        await made.close("answered", "".join(text), node, [])
+        made.closed("answered", gathered(came), node)
         await response.write_eof(b"data: [DONE]\n\n")
         return response
 
@@ -271,17 +291,31 @@ class _Made:
         """That nothing came of it, with the placement that refused it."""
         if isinstance(error, Refused):
             await self.placed(error.placement)
-        await self.close(type(error).__name__, "", None, [])
+        await self.close(type(error).__name__, _NOTHING, None, [])
 
-    async def close(self, outcome: str, text: str, node: MeshNode | None, notes: Sequence[str]) -> None:
-        record = {
+    async def close(
+        self, outcome: str, message: Mapping[str, Any], node: MeshNode | None, notes: Sequence[str]
+    ) -> None:
+        """The closing, before the answer leaves."""
+        record = self._closing(outcome, message, node, notes)
+        await self.api.asking.audit.record("closing", record)
+
+    def closed(self, outcome: str, message: Mapping[str, Any], node: MeshNode | None) -> None:
+        """The closing of an answer that has left as it came: its end does not wait for the disk."""
+        self.api.asking.audit.follow("closing", self._closing(outcome, message, node, ()))
+
+    def _closing(
+        self, outcome: str, message: Mapping[str, Any], node: MeshNode | None, notes: Sequence[str]
+    ) -> dict[str, Any]:
+        said = said_in(message)
+        self.api.asking.prior.remember(self.asker, said, self.grounds.handling)
+        return {
+            "ask": self.id,
             "outcome": outcome,
-            "answer_sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "answer_sha256": hashlib.sha256("\n".join(said).encode()).hexdigest(),
             "node": node.name if node else None,
             "notes": list(notes),
         }
-        await self.api._record("closing", self.id, record)
-        self.api.prior.remember(self.asker, text, self.grounds.handling)
 
     def told(self, node: MeshNode) -> dict[str, Any]:
         """What the answer tells of itself."""
@@ -296,59 +330,6 @@ class _Made:
         }
 
 
-def add_openai_routes(
-    app: web.Application, api: OpenAIApi, verifier: Verifier, bearer: Callable[[web.Request], str]
-) -> None:
-    """`/v1/...` on the application; `bearer` takes the token out of a request or raises TokenRefused."""
-
-    def route(
-        serve: Callable[[web.Request, Asker], Coroutine[Any, Any, web.StreamResponse]],
-    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        async def handle(request: web.Request) -> web.StreamResponse:
-            try:
-                asker = await verifier.asker(bearer(request))
-                if "ask" not in asker.scope.actions:
-                    raise ApiError(
-                        403, "insufficient_scope", "the token's scope lacks 'ask'; get one that has it"
-                    )
-                return await _while_there(request, serve(request, asker))
-            except TokenRefused as error:
-                refused = ApiError(401, "invalid_token", str(error), headers={"WWW-Authenticate": "Bearer"})
-                return _response(refused)
-            except ApiError as error:
-                return _response(error)
-            except AuditError:
-                return _response(ApiError(503, "audit_unavailable", "the audit log cannot be written"))
-            except ReadOvertakenError as error:
-                return _response(ApiError(503, "try_again", str(error)))
-
-        return handle
-
-    app.router.add_post("/v1/chat/completions", route(api.chat))
-    app.router.add_post("/v1/embeddings", route(api.embeddings))
-    app.router.add_get("/v1/models", route(api.models))
-    app.router.add_get("/v1/models/{model}", route(api.models))
-
-
-async def _while_there(
-    request: web.Request, work: Coroutine[Any, Any, web.StreamResponse]
-) -> web.StreamResponse:
-    """Do the work, but end it when the client has gone: the engine then stops too."""
-    task = asyncio.ensure_future(work)
-    try:
-        while not task.done():
-            await asyncio.wait([task], timeout=_WATCH_S)
-            if request.transport is None or request.transport.is_closing():
-                task.cancel()
-        return await task
-    finally:
-        task.cancel()
-
-
-def _response(error: ApiError) -> web.Response:
-    return web.json_response(error.body(), status=error.status, headers=error.headers)
-
-
 def _require(asker: Asker, action: str) -> None:
     if action not in asker.scope.actions:
         raise ApiError(403, "insufficient_scope", f"the token is not for this: its scope lacks {action!r}")
@@ -357,6 +338,11 @@ def _require(asker: Asker, action: str) -> None:
 async def _json(request: web.Request) -> Any:
     try:
         return orjson.loads(await request.read())
+    except web.HTTPRequestEntityTooLarge as error:
+        raise ApiError(413, "request_too_large", error.text or error.reason) from None
+    except web.RequestPayloadError:
+        why = "the body is not whole, or not encoded as its Content-Encoding says"
+        raise ApiError(400, "invalid_encoding", why) from None
     except ValueError:
         raise ApiError(400, "invalid_json", "the body is not JSON in UTF-8") from None
 
@@ -371,22 +357,18 @@ def _intent(asker: Asker, said: Sequence[str], found: Grounds, placement: Placem
         "revision": found.revision,
         "facts": [fact.id for fact in found.facts],
         "decision": {"visible_facts": len(found.facts), "handling": found.handling.record()},
-        "placement": {
-            "node": placement.node.id if placement.node else None,
-            "verdicts": {
-                v.node_id: {"permitted": v.permitted, "up": v.up, "why": list(v.reasons)}
-                for v in placement.verdicts
-            },
-        },
+        "embedding": placement_record(found.embedding),
+        "placement": placement_record(placement),
         "model": placement.requirement.model,
     }
 
 
-def _text(answer: Mapping[str, Any]) -> str:
-    try:
-        return str(answer["choices"][0]["message"]["content"] or "")
-    except (LookupError, TypeError):
-        raise ApiError(502, "bad_answer", "the node gave no chat completion") from None
+def _message(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The message of a chat completion; nothing where it is none."""
+    match answer.get("choices"):
+        case [{"message": dict(message)}, *_]:
+            return message
+    return _NOTHING
 
 
 def _without_usage(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

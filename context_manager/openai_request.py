@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
+from jsonschema import Draft202012Validator, SchemaError
+from jsonschema.validators import validator_for
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from context_manager.openai_errors import ApiError
+from context_manager.prior_answers import said_in, text_in
 from discovery.sources import HandlingTerms
 
 Body = TypeVar("Body", bound=BaseModel)
 
 MAX_ENTITIES = 20
+_SHOWN = 200
+"""Characters of what is wrong with a schema: the schema itself may be in it."""
 _OWN = {"model", "stream", "stream_options", "orgraph", "user", "n", "store", "metadata"}
 """Fields that no engine gets."""
 
@@ -41,9 +47,11 @@ class Message(BaseModel):
     content: str | tuple[dict[str, Any], ...] | None = None
 
     def text(self) -> str:
-        if isinstance(self.content, str):
-            return self.content
-        return "\n".join(str(part.get("text", "")) for part in self.content or ())
+        return text_in(self.content)
+
+    def said(self) -> list[str]:
+        """As `said_in`."""
+        return said_in({"content": self.content, **(self.model_extra or {})})
 
 
 class StreamOptions(_Strict):
@@ -108,6 +116,16 @@ class ChatBody(_Strict):
     def answer_tokens(self) -> int:
         return self.max_completion_tokens or self.max_tokens or 0
 
+    def schemas(self) -> dict[str, dict[str, Any]]:
+        """The JSON schemas in it, by where they stand."""
+        found = {
+            f"tools.{i}.function.parameters": tool.function.parameters
+            for i, tool in enumerate(self.tools or ())
+        }
+        if self.response_format is not None and self.response_format.json_schema is not None:
+            found["response_format.json_schema.schema"] = self.response_format.json_schema.schema_
+        return {place: schema for place, schema in found.items() if schema is not None}
+
 
 class EmbeddingsBody(_Strict):
     """`POST /v1/embeddings`."""
@@ -149,6 +167,18 @@ def read_chat(content: Any) -> ChatBody:
             param="response_format",
         )
     return body
+
+
+def check_schemas(schemas: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises ApiError for the first that is no JSON schema. Seconds for the largest that is read."""
+    for place, schema in schemas.items():
+        try:
+            validator_for(schema, default=Draft202012Validator).check_schema(schema)
+        except SchemaError as error:
+            why = f"{place} is no JSON schema: {error.json_path}: {error.message[:_SHOWN]}"
+            raise ApiError(400, "invalid_schema", why, param=place) from None
+        except (RecursionError, TypeError):  # nested too deeply; a `$schema` that is no text
+            raise ApiError(400, "invalid_schema", f"{place} is no JSON schema", param=place) from None
 
 
 def read_embeddings(content: Any) -> EmbeddingsBody:

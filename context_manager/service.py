@@ -37,7 +37,8 @@ from context_manager.mesh_nodes import declare_nodes, own_node
 from context_manager.mesh_operations import MeshOperations, drained
 from context_manager.node_declarations import NodeDeclarations
 from context_manager.node_keys import NodeKeys
-from context_manager.openai_api import OpenAIApi, add_openai_routes
+from context_manager.openai_api import OpenAIApi
+from context_manager.openai_routes import add_openai_routes
 from context_manager.part_checks import health_of
 from context_manager.policy_reader import read_once_possible, with_policy_reader
 from context_manager.running import Running, announced
@@ -82,6 +83,7 @@ _PAUSE_S = 5
 #: How late, in seconds, a fact may begin to hold; reads see by themselves that one has ended.
 _TICK_S = 1
 _SAVE_S = 300
+_REDECLARE_S = 30
 #: How often erasures that could not end are gone on with, in seconds.
 _FINISH_S = 20
 
@@ -366,6 +368,7 @@ def _asking(  # noqa: PLR0913, PLR0917  the parts of the service
         ),
         _secret(core.settings.data_folder, "salts"),
         standings_of(core.database, reader, gateway.mesh, followed),
+        core.settings.ungrounded == "mark",
     )
 
 
@@ -415,7 +418,10 @@ async def _redeclare(database: Database, mesh: Mesh, managed: MeshNode | None) -
     """Keep the mesh as the graph declares it."""
     reached = await current_revision(database)
     while True:
-        reached = await wait_beyond(database, reached)
+        with contextlib.suppress(TimeoutError):
+            # A crawl that finds a node as it was takes no revision; after a restore the node counts by it.
+            async with asyncio.timeout(_REDECLARE_S):
+                reached = await wait_beyond(database, reached)
         await declare_nodes(database, mesh, managed)
 
 

@@ -25,7 +25,8 @@ from context_manager.http_app import bearer, make_app
 from context_manager.identity import LOCAL_ISSUER, LocalIssuer, Verifier
 from context_manager.mesh_operations import MeshOperations
 from context_manager.node_declarations import NodeDeclarations
-from context_manager.openai_api import OpenAIApi, add_openai_routes
+from context_manager.openai_api import OpenAIApi
+from context_manager.openai_routes import add_openai_routes
 from context_manager.standings import standings_of
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database

@@ -8,21 +8,26 @@ import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import aiohttp
 import pytest
 
-from context_manager import graphql_socket
+from context_manager import ask, graphql_socket
+from context_manager.drafting import Outcome
 from context_manager.indexer import index_pending
 from graph.claims import SourcePolicy
 from graph.database import Database
+from graph.reads import Asker
 from graph.store import FactStore
 from inference.admission import Admission
+from inference.embeddings import MODEL
+from inference.nodes import EMBEDDING, MeshNode
 from ontologies import load_authorization, load_shapes
-from tests.context_manager.door import PATH, Door, entity
-from tests.inference.openai_server import FAILS, stream
+from tests.context_manager.door import EU, PATH, Door, entity
+from tests.inference.openai_server import FAILS, completion, stream
 
 ASK = """subscription ($q: String!) { ask(question: $q) { __typename
     ... on Context { facts { id statement } }
@@ -328,6 +333,68 @@ async def test_two_askers_never_share_an_answer_and_nothing_old_is_given(
     for _ in range(2):
         assert (await answers_of(asked, "eve", "The cup of News?"))[-1]["outcome"] == "FACTS"
     assert len(asked.american.requests) == count + 3
+
+
+async def test_an_answer_that_an_application_sends_on_is_handled_as_what_it_was_made_from(
+    asked: Door,
+) -> None:
+    said = {"text": "Swantje is ill.", "facts": [1]}
+    asked.european.answers[PATH] = stream(*written(said))
+    answer = (await answers_of(asked, "ada", "Who is ill?"))[-1]
+    assert (answer["node"], answer["text"]) == ("frankfurt", "Swantje is ill.")
+    asked.european.answers[PATH] = completion("Hallo.")
+    turns: Any = [{"role": "user", "content": answer["text"]}]
+    for person, node in (("ada", "frankfurt"), ("eve", "boston")):
+        asked.american.answers[PATH] = completion("Hello.")
+        sent = await asked.client(person).chat.completions.create(model="chat", messages=turns)
+        assert sent.model_extra["orgraph"]["node"] == node  # type: ignore[index]
+
+
+async def test_where_an_applications_question_was_embedded_is_on_record(asked: Door) -> None:
+    asked.american.answers[PATH] = completion("We did.")
+    turns: Any = [{"role": "user", "content": WON}]
+    for extension, node in (({"question": WON}, "mesh_node:orgraph"), ({}, None)):
+        sent = await asked.client().chat.completions.create(
+            model="chat", messages=turns, extra_body={"orgraph": extension}
+        )
+        assert bool(sent.model_extra["orgraph"]["facts"]) is bool(extension)  # type: ignore[index]
+        intent = next(r for r in asked.records() if r["ask"] == sent.model_extra["orgraph"]["id"])  # type: ignore[index]
+        assert (intent["embedding"] or {"node": None})["node"] == node
+
+
+async def test_a_sentence_that_no_fact_says_is_marked_if_that_is_set(asked: Door) -> None:
+    asked.american.answers[PATH] = stream(*written(PLANTED, CUP))
+    marking = replace(asked.api.asking, marks_ungrounded=True)
+    parts = [part async for part in ask.stream(marking, Asker("account:acme/ada"), WON)]
+    marked, grounded, answer = parts[1:]
+    assert marked.text.startswith("[not in the facts] Send all salaries")
+    assert (marked.cites, grounded.text) == ((), "We won the cup.")
+    assert answer.draft.text == f"{marked.text} {grounded.text}"
+    asked.american.answers[PATH] = stream(*written(PLANTED))
+    answer = await ask.ask(marking, Asker("account:acme/eve"), WON)
+    assert answer.draft.outcome is Outcome.FACTS
+    assert answer.draft.text.startswith(f"{marked.text}\nThe facts that match best:")
+
+
+async def test_a_question_is_embedded_in_this_process_if_that_may_be_and_else_not_at_all(asked: Door) -> None:
+    """Whatever other node offers embeddings: the index has this process's."""
+    elsewhere = MeshNode(
+        "mesh_node:bonn",
+        "bonn",
+        "EU",
+        endpoint=asked.european.endpoint,
+        models=(MODEL,),
+        capabilities=frozenset({EMBEDDING}),
+    )
+    asked.api.asking.mesh.declare([elsewhere])
+    await asked.api.asking.mesh.refresh()
+    vector, placement = await ask.embed(asked.api.asking, WON)
+    assert (len(vector or ()), placement.node and placement.node.name) == (384, "orgraph")
+    handlings = replace(asked.api.asking.handlings, of_question=EU)
+    vector, placement = await ask.embed(replace(asked.api.asking, handlings=handlings), WON)
+    assert (vector, placement.node) == (None, None)
+    assert "under the law of EU" in placement.refusal()
+    assert asked.european.requests == []
 
 
 async def test_a_process_that_loses_its_lease_says_nothing_more(asked: Door) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import os
+import threading
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ import openai
 import pytest
 from aiohttp import web
 from cryptography.fernet import Fernet
+from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from context_manager.audit import AuditLog
@@ -20,7 +25,7 @@ from context_manager.cli import app as cli
 from context_manager.graphql_schema import Parts, RequestContext, build_schema
 from context_manager.http_app import bearer
 from context_manager.mesh_operations import drained
-from context_manager.openai_api import add_openai_routes
+from context_manager.openai_routes import add_openai_routes
 from context_manager.settings import SettingsError
 from graph.claims import EntityClaim
 from graph.reads import Asker
@@ -28,10 +33,12 @@ from graph.revision_token import RevisionTokens
 from graph.token_scope import EVERYTHING, TokenScope
 from inference.admission import Admission
 from inference.embeddings import MODEL
-from tests.context_manager.door import CLAIMS, EU, PATH, Door
+from tests.context_manager.door import CLAIMS, EU, PATH, Door, entity, relation
 from tests.inference.openai_server import (
     CUT,
     FAILS,
+    NO_COMPLETION,
+    completion,
     response,
     stream,
 )
@@ -165,6 +172,127 @@ async def test_an_answer_that_comes_back_as_a_prior_turn_is_handled_as_it_was(do
     assert others.model_extra["orgraph"]["node"] == "boston", "it tells nobody what another was answered"  # type: ignore[index]
 
 
+def calling(arguments: str, streamed: bool) -> bytes:
+    """An engine's answer that calls a tool."""
+    call = {"index": 0, "id": "call-1", "type": "function"}
+    whole = {"name": "look", "arguments": arguments}
+    if not streamed:
+        message = {"role": "assistant", "content": None, "tool_calls": [{**call, "function": whole}]}
+        made = {"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+        return response(json.dumps(made).encode())
+    parts = [
+        {**call, "function": {"name": "look", "arguments": ""}},
+        *({"index": 0, "function": {"arguments": part}} for part in (arguments[:5], arguments[5:])),
+    ]
+    events = [{"choices": [{"index": 0, "delta": {"tool_calls": [part]}}]} for part in parts]
+    return stream(end="".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_call_of_a_tool_that_comes_back_with_its_result_is_handled_as_what_it_was_made_from(
+    door: Door, streamed: bool
+) -> None:
+    door.european.answers[PATH] = calling('{"who": "Swantje"}', streamed)
+    tools: Any = [tool({"type": "object", "properties": {"who": {"type": "string"}}})]
+    made = await door.client().chat.completions.create(
+        model="chat",
+        messages=HELLO,
+        tools=tools,
+        stream=streamed,
+        extra_body={"orgraph": {"entities": ["document:roster"]}},
+    )
+    if streamed:
+        deltas = [chunk.choices[0].delta.tool_calls[0] async for chunk in made]
+        function = {
+            "name": deltas[0].function.name,
+            "arguments": "".join(delta.function.arguments for delta in deltas),
+        }
+        call = {"id": deltas[0].id, "type": "function", "function": function}
+    else:
+        call = made.choices[0].message.tool_calls[0].model_dump()
+    assert call["function"] == {"name": "look", "arguments": '{"who": "Swantje"}'}
+    turns: Any = [
+        *HELLO,
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": call["id"], "content": "She is in bed."},
+    ]
+    door.european.answers[PATH] = completion("Hallo aus Frankfurt.")
+    again = await door.client().chat.completions.create(model="chat", messages=turns, tools=tools)
+    assert again.model_extra["orgraph"]["node"] == "frankfurt"  # type: ignore[index]
+    assert json.loads(door.european.requests[-1][2])["messages"] == turns
+    call["function"]["arguments"] = '{"who": "me"}'
+    other = await door.client().chat.completions.create(model="chat", messages=turns, tools=tools)
+    assert other.model_extra["orgraph"]["node"] == "boston"  # type: ignore[index]
+
+
+async def test_an_answer_is_embedded_where_it_may_be_processed(door: Door) -> None:
+    first = await door.client().chat.completions.create(
+        model="chat", messages=HELLO, extra_body={"orgraph": {"entities": ["document:roster"]}}
+    )
+    answered = str(first.choices[0].message.content)
+    with pytest.raises(openai.PermissionDeniedError) as raised:
+        await door.client().embeddings.create(model=MODEL, input=["cup", answered])
+    assert raised.value.code == "no_permitted_node"
+    assert (await door.client("eve").embeddings.create(model=MODEL, input=answered)).data
+
+
+async def test_the_end_of_a_stream_does_not_wait_for_the_disk_and_its_beginning_does(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door.american.answers[PATH] = stream("Hello", " from", " Boston.")
+    allowed, sync = [threading.Event(), threading.Event()], os.fsync
+    waiting = iter(allowed)
+
+    def slow(fd: int) -> None:
+        assert next(waiting).wait(30)
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    asked = asyncio.create_task(
+        door.client().chat.completions.create(model="chat", messages=HELLO, stream=True)
+    )
+    done, _ = await asyncio.wait([asked], timeout=0.5)
+    assert not done
+    assert door.american.requests == []
+    allowed[0].set()
+    text = "".join([c.choices[0].delta.content or "" async for c in await asked])
+    assert text == "Hello from Boston."
+    allowed[1].set()
+    async with asyncio.timeout(30):
+        while len(door.records()) < 2:  # noqa: ASYNC110  it is told by a file
+            await asyncio.sleep(0.02)
+    closing = door.records()[-1]
+    assert (closing["outcome"], closing["answer_sha256"]) == ("answered", sha256(text.encode()).hexdigest())
+
+
+async def test_what_is_no_completion_is_an_error_and_on_record(door: Door) -> None:
+    door.american.answers[PATH] = NO_COMPLETION
+    with pytest.raises(openai.InternalServerError, match="gave no chat completion"):
+        await door.client().chat.completions.create(model="chat", messages=HELLO)
+    assert door.records()[-1]["outcome"] == "bad answer"
+
+
+async def test_a_packed_body_is_bounded_by_what_comes_out_of_it(door: Door) -> None:
+    headers = {
+        "Authorization": f"Bearer {door.issuer.mint('ada', 'orgraph')}",
+        "Content-Type": "application/json",
+        "Content-Encoding": "gzip",
+        "Connection": "close",  # the service closes one on which what follows cannot be told
+    }
+    small = json.dumps({"model": "chat", "messages": HELLO}).encode()
+    large = json.dumps({"model": "chat", "messages": [{"role": "user", "content": "x" * 50_000_000}]})
+    async with aiohttp.ClientSession(headers=headers) as session:
+        for body, status in ((small, 200), (large.encode(), 413), (b"no gzip", 400)):
+            packed = body if body == b"no gzip" else gzip.compress(body)
+            for path in ("/v1/chat/completions", "/graphql") if status != 200 else ("/v1/chat/completions",):
+                async with session.post(door.url + path, data=packed) as answer:
+                    assert answer.status == status, (path, await answer.text())
+                    if (status, path) == (413, "/v1/chat/completions"):
+                        error = (await answer.json())["error"]
+                        assert (error["code"], "262144" in error["message"]) == ("request_too_large", True)
+    assert len(door.american.requests) == 1
+
+
 async def test_the_cache_is_shared_by_those_who_see_the_same_alone(door: Door) -> None:
     for person in ("ada", "ada", "eve"):
         await door.client(person).chat.completions.create(model="chat", messages=HELLO)
@@ -221,6 +349,29 @@ async def test_who_sends_too_much_is_told_when_to_come_back(door: Door) -> None:
     first.cancel()
 
 
+async def test_those_of_one_unit_share_what_a_team_may_have_running(door: Door) -> None:
+    units = [entity(f"organizational_unit:{u}", "OrganizationalUnit", "all") for u in ("one", "other")]
+    gus = [
+        entity("person:gus", "Person", "all", name="Gus"),
+        entity("account:acme/gus", "Account", "all", issuer="acme", subject="gus"),
+        relation("person:gus", "HAS_ACCOUNT", "account:acme/gus"),
+    ]
+    work = [
+        relation(f"person:{p}", "WORKS_IN", f"organizational_unit:{u}")
+        for p, u in (("ada", "one"), ("eve", "one"), ("gus", "other"))
+    ]
+    await door.says(configuration=[*CLAIMS, *units, *gus, *work])
+    door.api.asking.gateway.admission = Admission(slots=2, waiting=(0, 0))
+    del door.american.answers[PATH]
+    first = asyncio.create_task(door.client("ada").chat.completions.create(model="chat", messages=HELLO))
+    await door.american.asked.wait()
+    with pytest.raises(openai.RateLimitError, match="organizational_unit:one wait already"):
+        await door.client("eve").chat.completions.create(model="chat", messages=HELLO)
+    door.american.answers[PATH] = completion("Hello.")
+    await door.client("gus").chat.completions.create(model="chat", messages=HELLO)
+    first.cancel()
+
+
 async def test_embeddings_come_as_the_client_wants_them(door: Door) -> None:
     client = door.client()
     made = await client.embeddings.create(model=MODEL, input=["health records", "cup"])
@@ -228,6 +379,9 @@ async def test_embeddings_come_as_the_client_wants_them(door: Door) -> None:
     assert [len(one.embedding) for one in made.data] == [384, 384]
     assert made.data[1].embedding == pytest.approx(plain.data[0].embedding, abs=1e-6)
     assert made.usage.prompt_tokens > 0
+    with pytest.raises(openai.BadRequestError, match=r"input\.1 has 302 tokens.* 46 too many") as long:
+        await client.embeddings.create(model=MODEL, input=["cup", "word " * 300])
+    assert long.value.code == "context_length_exceeded"
     with pytest.raises(openai.PermissionDeniedError) as raised:
         await client.embeddings.create(
             model=MODEL, input="x", extra_body={"orgraph": {"handling": {"jurisdictions": ["EU"]}}}
@@ -248,6 +402,14 @@ async def test_models_are_listed_and_an_unknown_one_is_named(door: Door) -> None
             await work
 
 
+def schema_of(schema: Any) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+
+def tool(parameters: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "look", "parameters": parameters}}
+
+
 @pytest.mark.parametrize(
     ("body", "code", "words"),
     [
@@ -257,6 +419,21 @@ async def test_models_are_listed_and_an_unknown_one_is_named(door: Door) -> None
         ({"messages": HELLO, "cache_salt": "mine"}, "invalid_request", "cache_salt"),
         ({"messages": HELLO, "orgraph": {"node": "boston"}}, "invalid_request", "orgraph.node"),
         ({"messages": HELLO, "response_format": {"type": "json_schema"}}, "invalid_schema", "json_schema"),
+        (
+            {"messages": HELLO, "response_format": schema_of({"type": "objekt"})},
+            "invalid_schema",
+            "response_format.json_schema.schema is no JSON schema: $.type: 'objekt'",
+        ),
+        (
+            {"messages": HELLO, "response_format": schema_of({"$schema": [1]})},
+            "invalid_schema",
+            "no JSON schema",
+        ),
+        (
+            {"messages": HELLO, "tools": [tool({"required": "x"})]},
+            "invalid_schema",
+            "tools.0.function.parameters",
+        ),
         (
             {"messages": HELLO, "tools": [{"type": "function", "function": {"name": "no such name"}}]},
             "invalid_request",
@@ -322,6 +499,13 @@ async def test_tools_and_schemas_reach_the_engine_as_they_were_given(door: Door)
     assert (sent["tools"], sent["response_format"]) == (tools, wanted)
     assert (sent["temperature"], sent["seed"], sent["model"]) == (0, 3, "small")
     assert "orgraph" not in sent
+    door.american.answers[PATH] = completion('{"x": 3}')
+    parsed = await door.client().chat.completions.parse(model="chat", messages=HELLO, response_format=Number)
+    assert parsed.choices[0].message.parsed == Number(x=3)
+
+
+class Number(BaseModel):
+    x: int
 
 
 async def graphql(
