@@ -338,12 +338,13 @@ async def test_two_askers_never_share_an_answer_and_nothing_old_is_given(
 async def test_an_answer_that_an_application_sends_on_is_handled_as_what_it_was_made_from(
     asked: Door,
 ) -> None:
-    said = {"text": "Swantje is ill.", "facts": [1]}
-    asked.european.answers[PATH] = stream(*written(said))
-    answer = (await answers_of(asked, "ada", "Who is ill?"))[-1]
-    assert (answer["node"], answer["text"]) == ("frankfurt", "Swantje is ill.")
+    asking = asked.api.asking
+    european = replace(asking.handlings, of_source={**asking.handlings.of_source, "configuration": EU})
+    asked.european.answers[PATH] = stream(*written(CUP))
+    answer = await ask.ask(replace(asking, handlings=european), Asker("account:acme/ada"), WON)
+    assert (answer.draft.node, answer.draft.text) == ("frankfurt", "We won the cup.")
     asked.european.answers[PATH] = completion("Hallo.")
-    turns: Any = [{"role": "user", "content": answer["text"]}]
+    turns: Any = [{"role": "user", "content": answer.draft.text}]
     for person, node in (("ada", "frankfurt"), ("eve", "boston")):
         asked.american.answers[PATH] = completion("Hello.")
         sent = await asked.client(person).chat.completions.create(model="chat", messages=turns)
