@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from context_manager.openfga_errors import OpenFgaError
 from graph.rebac import evaluator, expansion, explanation, listing
 from graph.rebac.errors import RebacError
-from graph.rebac.explanation import Explanation, Shown
+from graph.rebac.evaluator import Shown, everything
+from graph.rebac.explanation import Explanation
 from graph.rebac.names import NameSet
 from graph.rebac.relation_tuples import TupleIndex, TupleKey
 from graph.rebac.validation import (
@@ -98,22 +99,26 @@ class StoreAnswers:
             request = self._request(supposed, listing=True)
             return listing.list_objects(request, user, relation, type_name)
 
-    async def list_users(
-        self, object: str, relation: str, user_type: str, user_relation: str, supposed: Supposed
+    async def list_users(  # noqa: PLR0913, PLR0917  the parts of the question
+        self,
+        object: str,
+        relation: str,
+        user_type: str,
+        user_relation: str,
+        supposed: Supposed,
+        shown: Shown = everything,
     ) -> list[str]:
         with as_openfga():
             validate_list_users(self.model, object, relation, user_type, user_relation)
             request = self._request(supposed, listing=True)
-            return list(listing.list_users(request, object, relation, user_type, user_relation))
+            return list(listing.list_users(request, object, relation, user_type, user_relation, shown))
 
     async def expand(self, object: str, relation: str, supposed: Supposed) -> Mapping[str, Any]:
         with as_openfga():
             validate_check(self.model, "", relation, object)
             return expansion.expand(self._request(supposed), object, relation)
 
-    async def explain(
-        self, key: TupleKey, supposed: Supposed, shown: Shown = lambda _name: True
-    ) -> Explanation:
+    async def explain(self, key: TupleKey, supposed: Supposed, shown: Shown = everything) -> Explanation:
         with as_openfga():
             self._validate(key, supposed)
             return explanation.explain(self._request(supposed), key.user, key.relation, key.object, shown)

@@ -20,6 +20,7 @@ from context_manager.openfga_errors import OpenFgaError, model_not_found
 from context_manager.openfga_paging import position_of, token_of
 from graph.organization_tuples import OrganizationTuples
 from graph.reads import Asker, Reader, View
+from graph.rebac.evaluator import Shown
 from graph.rebac.explanation import Explanation, Ground, entities
 from graph.rebac.names import NameSet
 from graph.rebac.relation_tuples import TupleIndex, TupleKey
@@ -149,10 +150,14 @@ class OrganizationAnswers:
         self, object: str, relation: str, user_type: str, user_relation: str, supposed: Supposed
     ) -> list[str]:
         self._refuse_supposed(supposed)
-        answers = await self._about(object)
-        return await self._only_seen(
-            await answers.list_users(object, relation, user_type, user_relation, supposed)
-        )
+        question = object, relation, user_type, user_relation, supposed
+        answers, names = await self._about(object), set[str]()
+        found = await answers.list_users(*question, _noting(names))
+        if self.administrator:
+            return found
+        seen = {object, *await self._only_seen(sorted(names))}
+        told = set(await answers.list_users(*question, seen.__contains__))
+        return [user for user in found if user in told]
 
     async def expand(self, object: str, relation: str, supposed: Supposed) -> Mapping[str, Any]:
         self._refuse_supposed(supposed)
@@ -164,13 +169,8 @@ class OrganizationAnswers:
     async def explain(self, key: TupleKey, supposed: Supposed) -> Explanation:
         self._refuse_others(key.user, supposed)
         answers = await self._about(key.object)
-        names: set[str] = set()
-
-        def noted(name: str) -> bool:
-            names.add(name)
-            return True
-
-        found = await answers.explain(key, supposed, noted)
+        names = set[str]()
+        found = await answers.explain(key, supposed, _noting(names))
         if self.administrator:
             return found
         if found.ground is not None:
@@ -212,6 +212,16 @@ class OrganizationAnswers:
             raise OpenFgaError(
                 "forbidden", "contextual tuples of the organization's store need its administrator"
             )
+
+
+def _noting(names: set[str]) -> Shown:
+    """All may be shown, and is noted."""
+
+    def noted(name: str) -> bool:
+        names.add(name)
+        return True
+
+    return noted
 
 
 def _read_only() -> OpenFgaError:

@@ -38,6 +38,15 @@ RESOLUTION_LIMIT = 25
 _CALLS = 400
 _UNLIMITED = 2**62
 
+Shown = Callable[[str], bool]
+"""Whether who asks may be shown an entity. Nothing is looked for beyond one that they may not see: what is
+found there would tell of it."""
+
+
+def everything(_name: str) -> bool:
+    """All may be shown."""
+    return True
+
 
 @dataclass(slots=True, eq=False)
 class Allowance:

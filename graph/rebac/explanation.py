@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from graph.rebac.errors import RebacError
-from graph.rebac.evaluator import Request, Search
+from graph.rebac.evaluator import Request, Search, Shown, everything
 from graph.rebac.relation_tuples import Goal, Grant, TupleKey, type_of
 from graph.rebac.rules import Conditions, Value, rule_of
 from ontologies.authorization_model import (
@@ -70,13 +70,8 @@ class Explanation:
     misses: tuple[Miss, ...] = ()
 
 
-Shown = Callable[[str], bool]
-"""Whether an entity may be shown. Nothing is looked for beyond one that may not: what is found there would
-tell of it."""
-
-
 def explain(
-    request: Request, user: str, relation: str, object: str, shown: Shown = lambda _name: True
+    request: Request, user: str, relation: str, object: str, shown: Shown = everything
 ) -> Explanation:
     """Why the user has the relation to the object, or what is missing, of that what may be shown.
 

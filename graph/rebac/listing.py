@@ -9,7 +9,7 @@ from pyroaring import BitMap
 
 from graph.rebac.cyclic_goals import cyclic_goals
 from graph.rebac.errors import RebacError
-from graph.rebac.evaluator import RESOLUTION_LIMIT, Request, Search, too_complex
+from graph.rebac.evaluator import RESOLUTION_LIMIT, Request, Search, Shown, everything, too_complex
 from graph.rebac.kept_lists import keep, kept
 from graph.rebac.names import NameSet
 from graph.rebac.relation_tuples import Goal, Grant, split_userset, type_of
@@ -223,19 +223,21 @@ class _Possible(_Objects):
         return value is not False
 
 
-def list_users(
+def list_users(  # noqa: PLR0913, PLR0917  the parts of the question
     request: Request,
     object: str,
     relation: str,
     user_type: str,
     user_relation: str = "",
+    shown: Shown = everything,
 ) -> Iterator[str]:
     """Every `type:id` and `type:*`, or with `user_relation` every `type:id#relation`, that has the relation.
 
-    Who has it only as one of everyone is not named; who is excluded from everyone is left out. Raises
-    RebacError where a condition could not be decided, or where the resolution is too deep.
+    Who has it only as one of everyone is not named; who is excluded from everyone is left out. What may not
+    be shown is as if it were not there, also where it excludes somebody. Raises RebacError where a condition
+    could not be decided, or where the resolution is too deep.
     """
-    users = _Users(request, user_type, user_relation).of((object, relation))
+    users = _Users(request, user_type, user_relation, shown).of((object, relation))
     if users.everyone:
         yield f"{user_type}:*"
     yield from sorted(users.named)
@@ -244,10 +246,11 @@ def list_users(
 class _Users:
     """The users of goals, as the least fixed point of what is certain and what is possible."""
 
-    def __init__(self, request: Request, user_type: str, user_relation: str) -> None:
+    def __init__(self, request: Request, user_type: str, user_relation: str, shown: Shown) -> None:
         self._request = request
         self._type = user_type
         self._relation = user_relation
+        self._shown = shown
         self._bounds: dict[Goal, Bounds] = {}
         self._above: dict[Goal, list[Goal]] = defaultdict(list)
 
@@ -319,7 +322,7 @@ class _Users:
             held = self._request.holds(grant, allowed)
             if isinstance(held, RebacError):
                 raise held
-            if held is not False:
+            if held is not False and self._shown(name):
                 yield name, held
 
     def _evaluate(self, goal: Goal) -> Bounds:

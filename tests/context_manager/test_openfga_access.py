@@ -185,6 +185,36 @@ async def test_lists_and_trees_name_only_what_the_asker_sees(authorization: Auth
     assert "acme/eve" in seen_by_eve
 
 
+async def test_who_sees_something_over_what_is_hidden_is_not_told(authorization: Authorization) -> None:
+    """That would tell who is in a hidden group; nor does a hidden denial bring anybody back."""
+    claims = [*ORGANIZATION, relation("group:board", "MAY_VIEW", "collection:open")]
+    claims += [
+        entity("group:banned", "collection:secret"),
+        relation("person:zoe", "MEMBER_OF", "group:banned"),
+    ]
+    claims += [relation("group:banned", "DENIED", "collection:open")]
+    for name, group in (("pat", "group:board"), ("zoe", "group:all")):
+        account = f"account:acme/{name}"
+        claims += [entity(f"person:{name}"), entity(account, issuer="acme", subject=name)]
+        claims += [relation(f"person:{name}", "HAS_ACCOUNT", account)]
+        claims += [relation(f"person:{name}", "MEMBER_OF", group)]
+    await authorization.crawl(claims)
+
+    async def told(person: str) -> set[str]:
+        async with authorization.client(person, ORGANIZATION_STORE) as client:
+            users = await client.list_users(
+                ClientListUsersRequest(
+                    object=FgaObject(type="document", id="handbook"),
+                    relation="viewer",
+                    user_filters=[UserTypeFilter(type="account")],
+                )
+            )
+            return {user.object.id for user in users.users}
+
+    assert await told("ada") == {"acme/ada", "acme/eve", "acme/lee", "acme/pat"}
+    assert await told("eve") == {"acme/ada", "acme/eve", "acme/lee"}
+
+
 async def test_explanations_name_only_what_the_asker_sees(authorization: Authorization) -> None:
     async def explained(person: str, object: str, user: str = EVE) -> dict:
         body = {"tuple_key": {"user": user, "relation": "viewer", "object": object}}
