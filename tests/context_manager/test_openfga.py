@@ -185,7 +185,8 @@ async def test_lists_users_objects_and_trees(authorization: Authorization) -> No
 async def test_a_batch_answers_each_and_tells_errors_of_their_own(authorization: Authorization) -> None:
     async with authorization.client("eve") as client:
         await store_of(client)
-        await client.write(ClientWriteRequest(writes=[tuple_of("user:bo")]))
+        limited = tuple_of("user:di", condition={"name": "small"})
+        await client.write(ClientWriteRequest(writes=[tuple_of("user:bo"), limited]))
         items = [
             ClientBatchCheckItem(user="user:bo", relation="viewer", object="doc:1", correlation_id="yes"),
             ClientBatchCheckItem(user="user:cy", relation="viewer", object="doc:1", correlation_id="no"),
@@ -198,6 +199,16 @@ async def test_a_batch_answers_each_and_tells_errors_of_their_own(authorization:
                 correlation_id="supposed",
                 contextual_tuples=[tuple_of("user:cy")],
             ),
+            *(
+                ClientBatchCheckItem(
+                    user="user:di",
+                    relation="viewer",
+                    object="doc:1",
+                    correlation_id=f"x-{x}",
+                    context={} if x is None else {"x": x},
+                )
+                for x in (50, 5, None)
+            ),
         ]
         response = await client.batch_check(ClientBatchCheckRequest(checks=items))
         results = {one.correlation_id: one for one in response.result}
@@ -206,7 +217,9 @@ async def test_a_batch_answers_each_and_tells_errors_of_their_own(authorization:
             False,
             True,
         )
-        assert results["wrong"].error.input_error == "validation_error"
+        assert (results["x-50"].allowed, results["x-5"].allowed) == (False, True)
+        for id in ("wrong", "x-None"):
+            assert results[id].error.input_error == "validation_error"
 
 
 async def test_reads_and_changes_are_paged(authorization: Authorization) -> None:
