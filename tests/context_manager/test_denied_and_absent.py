@@ -17,7 +17,7 @@ from graph.database import Database
 from tests.context_manager.door import CLAIMS, PATH, Door, entity, relation
 from tests.inference.openai_server import stream
 
-QUESTIONS = ("Who won the cup?", "What is the annual salary in Pay of Eve?", "Who lost the cup in Ghent?")
+WON, SALARY = "Who won the cup?", "What is the annual salary in Pay of Eve?"
 DOORS = """query ($q: String!, $ids: [ID!]!) {
     classes { name count }
     entities(className: "Entity", first: 100) { totalCount items { id name neighbours { label entity { id } } } }
@@ -36,18 +36,18 @@ PAY = next(c for c in CLAIMS if isinstance(c, EntityClaim) and c.id == "compensa
 HIDDEN: list[Claim] = [
     *(
         entity(f"document:hidden-{i}", "Document", "hr", name=f"Who won the cup? {i}", description=said)
-        for i, said in enumerate(["We won the cup, who lost the cup in Ghent: Pay of Eve."] * 90)
+        for i, said in enumerate(["We won the cup, who lost the cup in Ghent: Pay of Eve."] * 45)
     ),
     relation("person:eve", "HAS_COMPENSATION", PAY.id),
 ]
 VISIBLE = [claim for claim in CLAIMS if claim != PAY]
 
 
-async def everything(door: Door, person: str) -> list[Any]:
+async def everything(door: Door, person: str, *questions: str) -> list[Any]:
     """What each question gives through each door, and what the engine was sent for it."""
     found = []
     async with aiohttp.ClientSession() as session:
-        for question in QUESTIONS:
+        for question in questions:
             door.american.requests.clear()
             headers = {"Authorization": f"Bearer {door.issuer.mint(person, 'orgraph')}"}
             body = {"query": DOORS, "variables": {"q": question, "ids": ["document:news"]}}
@@ -68,12 +68,11 @@ async def test_what_is_hidden_changes_nothing_through_any_door(door: Door, neo4j
         await index_pending(neo4j, asking.ontology, asking.embedder)
 
     await says(*VISIBLE, PAY, *HIDDEN)
-    denied, allowed = await everything(door, "eve"), await everything(door, "ada")
+    denied, allowed = await everything(door, "eve", WON, SALARY), await everything(door, "ada", WON)
     assert "hidden-" not in json.dumps(denied)
     assert "hidden-" in json.dumps(allowed)
     await says(*VISIBLE)
-    absent = await everything(door, "eve")
+    absent = await everything(door, "eve", WON, SALARY)
     assert denied == absent
-    assert await everything(door, "ada") != allowed
-    _, won, sent = absent[0]
+    (_, won, sent), _ = absent
     assert (won["data"]["ask"]["outcome"], len(sent)) == ("ANSWERED", 1)
