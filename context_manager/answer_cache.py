@@ -28,16 +28,27 @@ class CachedAnswer:
 
 @dataclass(slots=True)
 class AnswerCache:
-    """In memory alone; the least lately used goes first."""
+    """In memory alone, while the graph stays as it is; the least lately used goes first."""
 
     _known: OrderedDict[str, CachedAnswer] = field(default_factory=OrderedDict)
+    _revision: int = 0
+
+    def at(self, revision: int) -> None:
+        """The graph is read at the revision. What rests on an earlier one is asked for no more; some of it
+        may have been erased since."""
+        if revision > self._revision:
+            self._known.clear()
+            self._revision = revision
 
     def get(self, key: str) -> CachedAnswer | None:
         if key in self._known:
             self._known.move_to_end(key)
         return self._known.get(key)
 
-    def put(self, key: str, answer: CachedAnswer) -> None:
+    def put(self, key: str, answer: CachedAnswer, revision: int) -> None:
+        """Of the revision that it rests on."""
+        if revision < self._revision:
+            return
         self._known[key] = answer
         self._known.move_to_end(key)
         if len(self._known) > _KEPT:

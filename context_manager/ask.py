@@ -160,6 +160,7 @@ async def stream(
     generator ends the request at the engine.
     """
     retrieval = await retrieve(service, asker, text, about, when)
+    service.answers.at(retrieval.context.revision)
     made = _Made(service, asker, text, about, retrieval, await _placement(service, retrieval))
     await made.begin()
     try:
@@ -255,7 +256,8 @@ class _Made:
             self.service.prior.remember(self.asker, said, self.retrieval.handling)
         key = self._key()
         if key is not None and self.same_as is None and outcome is None and made.outcome is Outcome.ANSWERED:
-            self.service.answers.put(key, CachedAnswer(self.id, self.sentences, made))
+            kept = CachedAnswer(self.id, self.sentences, made)
+            self.service.answers.put(key, kept, self.retrieval.context.revision)
         return Answer(self.id, self.retrieval, self.placement, made)
 
     async def _placed(self, placement: Placement) -> None:

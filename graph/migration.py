@@ -443,7 +443,7 @@ async def _label(database: Database, ontology: Ontology) -> None:
     async def work(tx: AsyncManagedTransaction, class_name: str, labels: Sequence[str]) -> None:
         result = await tx.run(
             """
-            MATCH (n:Entity&$($class)) WHERE n.id STARTS WITH $prefix
+            MATCH (n:$($class)) WHERE n.id STARTS WITH $prefix
               AND (size(labels(n)) <> size($labels) OR any(label IN labels(n) WHERE NOT label IN $labels))
             RETURN n.id AS id
             """,

@@ -111,7 +111,7 @@ _AT: LiteralString = "UNWIND $ids AS id" + _FOUND + "RETURN id," + _ENTITY
 _OF_CLASS: LiteralString = (
     """
     CALL () {
-        MATCH (n:Entity&$($label)) WHERE n.since <= $revision
+        MATCH (n:$($label)) WHERE n.since <= $revision
         RETURN n.id AS id, n, n AS found, n.since AS since, n.audience AS held
         UNION ALL
         MATCH (v:_Version) WHERE v.class IN $classes AND v.until > $revision

@@ -115,12 +115,12 @@ class View:
         Raises KeyError for a class that the ontology lacks, CursorError for what is no cursor.
         """
         name, id = from_cursor(after) if after is not None else ("", "")
-        label = self._ontology.classes[class_name].name
+        label = self._ontology.classes[class_name].name  # with `Entity` beside it, all entities are scanned
         [counted] = await self._run(
-            "MATCH (n:Entity&$($label)) WHERE " + _NODE + " RETURN count(n) AS total", label=label
+            "MATCH (n:$($label)) WHERE " + _NODE + " RETURN count(n) AS total", label=label
         )
         records = await self._run(
-            "MATCH (n:Entity&$($label)) WHERE "
+            "MATCH (n:$($label)) WHERE "
             + _NODE
             + """ AND (n.name > $name OR n.name = $name AND n.id > $id)
             WITH n ORDER BY n.name, n.id LIMIT $limit

@@ -6,8 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from context_manager.answer_cache import cache_key
+from context_manager.answer_cache import AnswerCache, CachedAnswer, cache_key
 from context_manager.context import Context, Retrieval
+from context_manager.drafting import Draft, Outcome
 from context_manager.facts import Fact
 from context_manager.relevance import Match
 from graph.handling import Handling
@@ -72,3 +73,16 @@ def test_every_ground_by_itself_makes_another_key() -> None:
     assert {name for name, key in keys.items() if key == same} == set()
     assert len(set(keys.values())) == len(keys)
     assert cache_key(**GROUNDS | {"asker": Asker("account:acme/ada"), "found": replace(FOUND)}) == same
+
+
+def test_what_rests_on_an_earlier_revision_is_not_kept() -> None:
+    """It would not be asked for any more, and may hold what was erased since."""
+    answers, answer = AnswerCache(), CachedAnswer("ask", (), Draft(Outcome.ANSWERED, "It is."))
+    answers.at(7)
+    answers.put("a", answer, 7)
+    answers.at(7)
+    assert answers.get("a") is answer
+    answers.at(8)
+    assert answers.get("a") is None
+    answers.put("b", answer, 7)  # begun before
+    assert answers.get("b") is None
