@@ -125,12 +125,7 @@ class Bulk:
         """Those that are written: all, or none where their collection does not stand."""
         facts = [merge_entity(self.shapes.ontology, [one]) for one in new]
         rows = [
-            [
-                fact.id,
-                _stored(fact.properties() | {"pages": [self.pages[fact.id]]}),
-                kept_confidence(fact.confidence),
-                by,
-            ]
+            [fact.id, _stored(fact.properties() | {"pages": [self.pages[fact.id]]}), by]
             for fact, by in zip(facts, self._by(new), strict=True)
         ]
         result = await self.tx.run(
@@ -193,9 +188,9 @@ def _name(name: str) -> str:
 _CREATE_ENTITIES: LiteralString = """
     MATCH (c:Entity {id: $collection})
     UNWIND $rows AS row
-    CREATE (n:LABELS {id: row[0], since: $of[row[3]][0], audience: $audience})
+    CREATE (n:LABELS {id: row[0], since: $of[row[2]][0], audience: $audience})
     SET n += row[1]
-    CREATE (n)-[:IN_COLLECTION {sources: $of[row[3]][1], confidence: row[2], since: $of[row[3]][0]}]->(c)
+    CREATE (n)-[:IN_COLLECTION {sources: $of[row[2]][1], confidence: n.confidence, since: n.since}]->(c)
     RETURN count(n) AS written
     """
 #: Where nobody else claims any, none can stand.

@@ -319,16 +319,22 @@ async def test_a_body_of_ten_megabytes_is_refused_and_the_service_unharmed(
         assert await may(eve, EVE, "viewer", "document:handbook")
 
 
+async def store_of_documents(client: OpenFgaClient) -> str:
+    """A new store, which the client asks from here on; in its model people view documents."""
+    store = (await client.create_store(CreateStoreRequest(name="eves"))).id
+    client.set_store_id(store)
+    model = to_json(
+        parse_dsl("model\n  schema 1.1\ntype user\ntype doc\n  relations\n    define viewer: [user]")
+    )
+    await client.write_authorization_model(WriteAuthorizationModelRequest(**model))
+    return store
+
+
 async def test_a_check_sees_what_this_process_wrote_and_when_asked_what_others_did(
     authorization: Authorization, neo4j: Database
 ) -> None:
     async with authorization.client("eve") as client:
-        store = (await client.create_store(CreateStoreRequest(name="eves"))).id
-        client.set_store_id(store)
-        model = to_json(
-            parse_dsl("model\n  schema 1.1\ntype user\ntype doc\n  relations\n    define viewer: [user]")
-        )
-        await client.write_authorization_model(WriteAuthorizationModelRequest(**model))
+        store = await store_of_documents(client)
         grant = ClientTuple(user="user:bo", relation="viewer", object="doc:1")
         for _ in range(20):
             await client.write(ClientWriteRequest(writes=[grant]))
@@ -349,12 +355,7 @@ async def test_each_question_that_asks_to_be_current_is_answered_from_what_other
     authorization: Authorization, neo4j: Database
 ) -> None:
     async with authorization.client("eve") as client:
-        store = (await client.create_store(CreateStoreRequest(name="eves"))).id
-        client.set_store_id(store)
-        model = to_json(
-            parse_dsl("model\n  schema 1.1\ntype user\ntype doc\n  relations\n    define viewer: [user]")
-        )
-        await client.write_authorization_model(WriteAuthorizationModelRequest(**model))
+        store = await store_of_documents(client)
     key = {"user": "user:bo", "relation": "viewer", "object": "doc:1"}
     shared = {"object": {"type": "doc", "id": "1"}, "relation": "viewer", "user_filters": [{"type": "user"}]}
     listed = {"user": "user:bo", "relation": "viewer", "type": "doc"}
