@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 # What a machine has, or else the one that is put into the environment.
 UV = $$(command -v uv || echo $(BIN)/uv)
+# Where this is set, as in many containers, each process compiles anew what it imports: 10 s to a service.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test env lint schema lock clean
 
@@ -13,7 +15,7 @@ demo: env
 	$(BIN)/orgraph demo
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: env
 	$(BIN)/ruff check .

@@ -35,18 +35,27 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the shared Neo4j go to one xdist worker (--dist loadgroup), which starts it."""
+    """How xdist divides the tests (--dist loadgroup --no-loadscope-reorder): those of the one vLLM go to one
+    worker, those of a module to one, and what takes longest is begun first, so that no worker waits at the end.
+    """
     for item in items:
+        group = item.nodeid.partition("::")[0]
         if "neo4j_server" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.neo4j)
-            item.add_marker(pytest.mark.xdist_group("neo4j"))
+        if _needs_vllm(item):
+            item.add_marker(pytest.mark.model)
+            group = "vllm"
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: (not _needs_vllm(item), "/resilience/" not in item.nodeid))
+
+
+def _needs_vllm(item: pytest.Item) -> bool:
+    return "vllm_node" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")
 def neo4j_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
-    """The one Neo4j of the session; it ends with pytest, however pytest ends."""
-    if "PYTEST_XDIST_WORKER" in os.environ:  # the folder above is all workers'
-        (tmp_path_factory.getbasetemp().parent / "neo4j-is-started").touch(exist_ok=False)
+    """The one Neo4j of this process, a worker of xdist or all of them; it ends with it, however that ends."""
     server = start(tmp_path_factory.mktemp("data"))
     yield server
     server.stop()

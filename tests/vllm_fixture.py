@@ -1,8 +1,4 @@
-"""The real model node, for the tests of any room: `vllm_node` is a running vLLM, one for the session.
-
-The tests that use it are marked here: `model`, and the group of xdist that the tests with Neo4j are in
-too, so that one worker starts one of each.
-"""
+"""The real model node, for the tests of any room: `vllm_node` is a running vLLM, one for the session."""
 
 import importlib.util
 import socket
@@ -17,14 +13,6 @@ from inference.nodes import MeshNode, certifications
 from inference.vllm_server import VllmServer, VllmSettings
 
 MODEL_CACHE = Path(__file__).resolve().parent.parent / ".orgraph" / "models"
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if "vllm_node" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.model)
-            item.add_marker(pytest.mark.xdist_group("neo4j"))
 
 
 @pytest.fixture

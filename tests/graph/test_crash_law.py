@@ -43,8 +43,7 @@ from tests.graph.fact_model import (
     sayings,
 )
 
-# Not beside the shared server: two are more than a small machine bears.
-pytestmark = [pytest.mark.neo4j, pytest.mark.xdist_group("own_neo4j")]
+pytestmark = pytest.mark.neo4j
 
 DATABASE = "facts"
 #: More than a batch has queries: at the latest its commit is struck.

@@ -19,8 +19,7 @@ from graph.neo4j_jars import JarError, Pin, fetch_jars, read_pins
 from graph.neo4j_server import Neo4jServer, Neo4jStartError, start
 from tests.graph.batches import crawl_batches, store_of, whole_batches
 
-# Not beside the shared server: two are more than a small machine bears.
-pytestmark = [pytest.mark.neo4j, pytest.mark.xdist_group("own_neo4j")]
+pytestmark = pytest.mark.neo4j
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -289,7 +289,6 @@ async def on(server: Neo4jServer) -> AsyncIterator[Database]:
 
 
 @pytest.mark.neo4j
-@pytest.mark.xdist_group("own_neo4j")
 async def test_it_holds_after_neo4j_was_killed_in_the_middle(tmp_path: Path) -> None:
     data, saved = tmp_path / "data", tmp_path / "visibility.index"
     server = start(data)

@@ -21,8 +21,7 @@ from graph.neo4j_server import Neo4jServer, start
 from tests.graph.batches import crawl_batches, store_of, whole_batches
 from tests.resilience.command import copy_of_sample
 
-# Not beside the shared server: two are more than a small machine bears.
-pytestmark = [pytest.mark.neo4j, pytest.mark.xdist_group("own_neo4j")]
+pytestmark = pytest.mark.neo4j
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from tests.resilience.command import (
     wipe,
 )
 
-pytestmark = [pytest.mark.neo4j, pytest.mark.xdist_group("neo4j")]
+pytestmark = pytest.mark.neo4j
 
 DOCUMENTS = 160
 """New ones, which make several batches."""

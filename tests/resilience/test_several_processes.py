@@ -14,7 +14,7 @@ from tests.resilience.command import Orgraph, copy_of_sample, on, wipe
 from tests.service_process import START_SECONDS, Served
 from tests.vllm_fixture import _free_port
 
-pytestmark = [pytest.mark.neo4j, pytest.mark.xdist_group("neo4j")]
+pytestmark = pytest.mark.neo4j
 
 
 @contextmanager

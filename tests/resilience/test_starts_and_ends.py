@@ -18,7 +18,7 @@ from tests.resilience.command import Orgraph, copy_of_sample, descendants, edit,
 from tests.service_process import START_SECONDS, Served
 from tests.vllm_fixture import MODEL_CACHE, _free_port
 
-pytestmark = [pytest.mark.neo4j, pytest.mark.xdist_group("own_neo4j")]
+pytestmark = pytest.mark.neo4j
 
 READS = "carlos.ibarra"
 """Sees the data catalog as a member of the group engineering alone."""

@@ -14,7 +14,7 @@ from graph.neo4j_server import Neo4jServer
 from tests.resilience.command import Orgraph, copy_of_sample, edit, facts, on, visible, wipe
 from tests.vllm_fixture import _free_port
 
-pytestmark = [pytest.mark.neo4j, pytest.mark.xdist_group("neo4j")]
+pytestmark = pytest.mark.neo4j
 
 DOCUMENTS = 300
 PAGES_PER_SECOND = 40
