@@ -21,13 +21,14 @@ from typing import Any
 from discovery.connector import (
     Connector,
     Incremental,
-    Item,
+    Places,
     Position,
     PositionLostError,
     Problem,
     SourceError,
 )
 from discovery.pages import watched
+from discovery.readings import knowing
 from discovery.sources import ConfigurationError, OrganizationConfig, SourceConfig
 from discovery.statements import Fact, fact_of
 from graph.claims import Claim, EntityClaim
@@ -59,6 +60,8 @@ class Specimen:
     """Further keys of the source in sources.toml, such as placement."""
     connect: Connect | None = None
     """In place of the connector's own, where the service gives it something beside its configuration."""
+    at_path: frozenset[str] = frozenset()
+    """Those of `stays` that are what is at a path, and so others where a file is moved."""
 
 
 MakeSpecimen = Callable[[Path], AbstractContextManager[Specimen]]
@@ -102,7 +105,7 @@ def findings(connect: Connect, make: MakeSpecimen, folder: Path) -> list[Finding
     Raises CannotServeError where there is nothing to read.
     """
     found: list[Finding] = []
-    for number, check in enumerate((_faults, _changes, _renames, _skew)):
+    for number, check in enumerate((_faults, _changes, _renames, _files_moved, _skew)):
         place = folder / f"specimen-{number}"
         place.mkdir()
         with make(place) as specimen:
@@ -115,6 +118,8 @@ class _Reader:
     connect: Connect
     specimen: Specimen
     folder: Path
+    places: dict[str, Places] = field(default_factory=dict)
+    """As the runner keeps them."""
 
     def connector(self) -> Connector:
         declared = {
@@ -135,7 +140,8 @@ class _Reader:
                 "folder": self.folder,
             }
         )
-        return (self.specimen.connect or self.connect)(organization, organization.source[0])
+        connector = (self.specimen.connect or self.connect)(organization, organization.source[0])
+        return knowing(connector, dict(self.places))
 
     def read(self, watcher: Callable[[str], None] = lambda page: None) -> _Told:
         """All scopes, as the runner reads them: an error or a problem anywhere and nothing is retracted."""
@@ -147,13 +153,18 @@ class _Reader:
                 connector = self.connector()
                 for scope in connector.scopes():
                     for item in connector.read(scope):
-                        _sort(item, claims, problems, positions)
+                        if isinstance(item, Places):
+                            self.places[scope] = item
+                        else:
+                            _sort(item, claims, problems, positions)
             except Exception as error:  # noqa: BLE001 - what it raises is judged by the checks
                 return _Told(claims, problems, positions, error)
         return _Told(claims, problems, positions, None)
 
 
-def _sort(item: Item, claims: dict[Fact, Claim], problems: list[Problem], positions: list[str]) -> None:
+def _sort(
+    item: Claim | Problem | Position, claims: dict[Fact, Claim], problems: list[Problem], positions: list[str]
+) -> None:
     if isinstance(item, Problem):
         problems.append(item)
     elif isinstance(item, Position):
@@ -252,6 +263,20 @@ def _renames(reader: _Reader, specimen: Specimen, folder: Path) -> Iterator[Find
         if not told.complete:
             said = told.error or "; ".join(problem.message for problem in told.problems)
             yield Finding(check, f"expected the specimen to be read completely: {said}")
+
+
+def _files_moved(reader: _Reader, specimen: Specimen, folder: Path) -> Iterator[Finding]:
+    """Each file under another name: what is known of it stays."""
+    whole = reader.read()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and ".git" not in path.parts):
+        to = path.rename(path.with_name(f"moved-{path.name}"))
+        told = reader.read()
+        to.rename(path)
+        gone = (specimen.stays - specimen.at_path) & whole.claims.keys() - told.claims.keys()
+        if told.complete and gone:
+            check = f"{path.relative_to(folder)} moved to {to.name}"
+            yield Finding(check, f"taken for deleted: {', '.join(sorted(gone))}")
+        reader.read()
 
 
 def _skew(reader: _Reader, specimen: Specimen, folder: Path) -> Iterator[Finding]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, Self, runtime_checkable
 
 from graph.claims import Claim
 
@@ -37,7 +37,25 @@ class Position:
     text: str
 
 
-Item = Claim | Problem | Position
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file that a source knows by a key: the path at which it was first read."""
+
+    key: str
+    content: str
+    """A digest of what was last read there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """By which keys the files of a scope are known, each under the path that it has now."""
+
+    files: Mapping[str, Place] = field(default_factory=dict)
+    gone: Mapping[str, Place] = field(default_factory=dict)
+    """Those that stand at no path now; known until the scope is complete without them."""
+
+
+Item = Claim | Problem | Position | Places
 
 
 class Connector(Protocol):
@@ -46,6 +64,8 @@ class Connector(Protocol):
     `read` runs in a thread. A scope whose `read` ends without a `Problem` was complete: what this
     source claimed there before and no longer yields is retracted. After a `Problem` it is partial,
     after a `SourceError` failed, and nothing is retracted.
+
+    It yields the `Places` of its files, if any, before the first claim.
 
     A scope's name says what it covers, filters included: under a narrower filter it is another scope,
     and what the old one held is not taken for deleted.
@@ -68,6 +88,8 @@ class Change:
     problems: Sequence[Problem] = ()
     standing: int = 0
     """Claims of the scope before the change; the brake compares `withdrawn` with it."""
+    places: Places | None = None
+    """After it, of a connector that knows files by keys."""
 
 
 @runtime_checkable
@@ -79,6 +101,16 @@ class Incremental(Protocol):
 
         Raises PositionLostError, before the first change, when the source cannot tell.
         """
+        ...
+
+
+@runtime_checkable
+class Keyed(Protocol):
+    """A connector whose ids are made of files' paths: a file that is moved keeps the key that it had, and
+    so its labels, rules, reviews and history (`discovery.places`)."""
+
+    def knowing(self, places: Mapping[str, Places]) -> Self:
+        """The same connector, told what its last readings yielded, by scope."""
         ...
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
 
-from discovery.connector import Change, Connector, Item, Position, Problem, only_if_unchanged
+from discovery.connector import Change, Connector, Item, Places, Position, Problem, only_if_unchanged
 from discovery.fields import as_mapping
 from discovery.files import UnreadableError, find, listing, locate, read_bytes
 from discovery.options import Options, parse_options
 from discovery.patterns import Parts
+from discovery.places import placed
 from discovery.records import read_document
 from discovery.sources import OrganizationConfig, SourceConfig
 from discovery.statements import alike
@@ -28,13 +30,20 @@ class File:
 
     name: str
     """Its path from the glob's base."""
+    key: str
+    """What ids are made of: the path that it was first read at."""
     document: Any
     source: str
     parts: Parts
 
     @property
     def stem(self) -> str:
-        return self.name.rpartition(".")[0] or self.name
+        """Its name, for what has none."""
+        return without_suffix(self.name)
+
+    @property
+    def key_stem(self) -> str:
+        return without_suffix(self.key)
 
     def entity(self, id_: str, class_name: str, place: str = "", **values: Value | None) -> Iterator[Claim]:
         """An entity with those of the values that there are, and its classifications."""
@@ -45,6 +54,11 @@ class File:
 
     def relationship(self, start: str, type_name: str, end: str, place: str = "") -> Claim:
         return RelationshipClaim(start, type_name, end, f"{self.name} {place}".strip())
+
+
+def without_suffix(name: str) -> str:
+    """The path of a file without what its name ends in."""
+    return name.rpartition(".")[0] or name
 
 
 Interpret = Callable[[File], Iterator[Claim | Problem]]
@@ -68,6 +82,10 @@ class FileConnector:
     source: SourceConfig
     options: FileOptions
     interpret: Interpret
+    places: Mapping[str, Places] = field(default_factory=dict)
+
+    def knowing(self, places: Mapping[str, Places]) -> Self:
+        return replace(self, places=places)
 
     def scopes(self) -> Sequence[str]:
         return (self.options.path,)
@@ -80,11 +98,15 @@ class FileConnector:
         parts = Parts(self.organization, self.source)
         yield from parts.classifications()
         described: dict[str, EntityClaim] = {}
-        for found in find(locate(self.organization, self.options.path)):
+        files = find(locate(self.organization, self.options.path))
+        places, listed = placed(files, self.places.get(scope, Places()))
+        yield places
+        for found in listed:
             if isinstance(found, Problem):
                 yield found
                 continue
-            for item in self._file(*found, parts):
+            path, name = found
+            for item in self._file(path, name, places.files[name].key, parts):
                 if isinstance(item, EntityClaim):
                     first = described.setdefault(item.id, item)
                     if not alike(first, item):
@@ -96,10 +118,10 @@ class FileConnector:
                 yield item
         yield Position(position)
 
-    def _file(self, path: Any, name: str, parts: Parts) -> Iterator[Claim | Problem]:
+    def _file(self, path: Path, name: str, key: str, parts: Parts) -> Iterator[Claim | Problem]:
         try:
             document = as_mapping(read_document(read_bytes(path), name), "the document")
-            yield from self.interpret(File(name, document, self.source.name, parts))
+            yield from self.interpret(File(name, key, document, self.source.name, parts))
         except UnreadableError as error:
             yield Problem(name, str(error))
 

@@ -65,9 +65,11 @@ def search(base: Path, globs: list[str]) -> Iterator[tuple[Path, str] | Problem]
     """Files below `base` that match one of the globs, in order of their paths; else as `find`."""
     if not base.is_dir():
         raise SourceError(f"{base}: expected a folder; correct the path in sources.toml")
-    names = [name for name in _walk(base) if any(matches(glob, name) for glob in globs)]
-    if not names:
+    unseen: list[Problem] = []
+    names = [name for name in _walk(base, unseen) if any(matches(glob, name) for glob in globs)]
+    if not names and not unseen:
         raise SourceError(f"{base}: no file matches {', '.join(globs)}; correct the path in sources.toml")
+    yield from unseen
     yield from _inside(base, names)
 
 
@@ -109,9 +111,15 @@ def _inside(base: Path, names: list[str]) -> Iterator[tuple[Path, str] | Problem
             yield Problem(name, "a symbolic link leads out of the source's folder; put the file itself there")
 
 
-def _walk(base: Path) -> list[str]:
+def _walk(base: Path, unseen: list[Problem]) -> list[str]:
+    """Paths of the files below; a folder that cannot be listed goes to `unseen`."""
     found = []
-    for folder, folders, files in os.walk(base, followlinks=False):
+
+    def cannot(error: OSError) -> None:
+        place = Path(error.filename).relative_to(base).as_posix()
+        unseen.append(Problem(place, f"the folder cannot be listed: {error.strerror}; check its permissions"))
+
+    for folder, folders, files in os.walk(base, followlinks=False, onerror=cannot):
         folders.sort()
         found += [(Path(folder) / file).relative_to(base).as_posix() for file in files]
     return sorted(found)

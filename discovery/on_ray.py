@@ -17,7 +17,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from discovery.connector import Change, Connector, Incremental, Item
+from discovery.connector import Change, Connector, Incremental, Item, Places
 from discovery.connectors.table import build
 from discovery.readings import (
     AHEAD,
@@ -29,6 +29,7 @@ from discovery.readings import (
     WorkerLostError,
     batches,
     in_threads,
+    knowing,
 )
 from discovery.sources import OrganizationConfig, SourceConfig
 from graph.tuples import CONFIGURATION
@@ -72,7 +73,7 @@ async def _reader(wanted: Wanted) -> Reading:
     """A source that may be asked slowly only gains nothing by more machines, and keeps its one bucket."""
     if wanted.bucket is not None or wanted.source.connector in _HERE:
         return await in_threads(wanted)
-    job = ray.put(_Job(wanted.organization, wanted.source, wanted.known_names))
+    job = ray.put(_Job(wanted.organization, wanted.source, wanted.known_names, wanted.places))
     try:
         scopes, incremental = await _OPENED.remote(job)
     except RayTaskError as error:
@@ -89,9 +90,10 @@ class _Job:
     organization: OrganizationConfig
     source: SourceConfig
     known_names: Mapping[str, str]
+    places: Mapping[str, Places]
 
     def connector(self) -> Connector:
-        return build(self.organization, self.source, self.known_names)
+        return knowing(build(self.organization, self.source, self.known_names), self.places)
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeVar
 
-from discovery.connector import Change, Connector, Incremental, Item
+from discovery.connector import Change, Connector, Incremental, Item, Keyed, Places
 from discovery.connectors.scim_push import Resources
 from discovery.connectors.table import build
 from discovery.pages import watched
@@ -67,6 +67,13 @@ class Wanted:
     where the scope is to be read whole."""
     bucket: TokenBucket | None
     """Of a source that may not be asked for pages as quickly as they come."""
+    places: Mapping[str, Places] = field(default_factory=dict)
+    """By which keys its files are known, by scope."""
+
+
+def knowing(connector: Connector, places: Mapping[str, Places]) -> Connector:
+    """The connector, which is told of them if its keys are paths."""
+    return connector.knowing(places) if isinstance(connector, Keyed) else connector
 
 
 Reader = Callable[[Wanted], Awaitable[Reading]]
@@ -78,7 +85,7 @@ async def in_threads(wanted: Wanted) -> Reading:
     connector = await asyncio.to_thread(
         build, wanted.organization, wanted.source, wanted.known_names, wanted.pushed, wanted.held
     )
-    return _InThreads(connector, wanted.bucket)
+    return _InThreads(knowing(connector, wanted.places), wanted.bucket)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from neo4j.exceptions import DatabaseError, ServiceUnavailable, SessionExpired
 
-from discovery.connector import Change, Item, Position, PositionLostError, Problem, SourceError
+from discovery.connector import Change, Item, Places, Position, PositionLostError, Problem, SourceError
 from discovery.connectors.scim_push import Resources
 from discovery.extraction import ReadPassage
 from discovery.holds import Hold, allowance, hold, lapse
@@ -37,10 +37,12 @@ from discovery.reports import RunReport, ScopeReport
 from discovery.runs import (
     UnderWay,
     forget_position,
+    places_of,
     position_of,
-    reading,
+    reached,
     record_run,
-    remember_position,
+    remember,
+    remember_places,
     scopes_read,
 )
 from discovery.scim.pushed import pushed, stale
@@ -168,7 +170,8 @@ class Runner:
         rate = source.pages_per_second
         bucket = None if rate is None else self.buckets.setdefault(source.name, TokenBucket(rate))
         held = self._held(source, asyncio.get_running_loop())
-        return Wanted(self.organization, source, names, pushed, held, bucket)
+        places = await places_of(self.database, source.name)
+        return Wanted(self.organization, source, names, pushed, held, bucket, places)
 
     def _pushed(self, source: SourceConfig, loop: asyncio.AbstractEventLoop) -> Callable[[], Resources]:
         """What was pushed to the source, for the thread that reads."""
@@ -247,6 +250,8 @@ class _ScopeCrawl:
     report: ScopeReport = field(init=False)
     position: Position | None = field(default=None, init=False)
     """That the whole of it was read at."""
+    places: Places | None = field(default=None, init=False)
+    """By which keys its files are known, where its connector says so."""
     untold: int = field(default=0, init=False)
     """Problems beyond those in the report."""
 
@@ -300,8 +305,11 @@ class _ScopeCrawl:
             if self.source.brake.holds(gone, standing) and await self.held(gone, standing, _TOO_MUCH):
                 return self.report
             await self.complete(crawl)
+        if self.places is not None:
+            self.places = replace(self.places, gone={})
+            await remember_places(database, name, self.scope, self.places)
         if self.position is not None:
-            await remember_position(database, name, self.scope, self.configuration, self.position.text)
+            await remember(database, name, self.scope, reached(self.configuration, self.position.text))
         return self.report
 
     async def _claims(self, read: AsyncIterator[Sequence[Item]]) -> AsyncIterator[Sequence[Claim]]:
@@ -309,7 +317,10 @@ class _ScopeCrawl:
         self.position = None
         async for told in read:
             items = self.proposed.admitted(told)
-            claims = [item for item in items if not isinstance(item, (Problem, Position))]
+            claims = [item for item in items if not isinstance(item, (Problem, Position, Places))]
+            for places in (item for item in items if isinstance(item, Places)):
+                self.places = places  # known before a claim rests on it
+                await remember_places(self.runner.database, self.source.name, self.scope, places)
             self._problems([item for item in items if isinstance(item, Problem)])
             self.position = next((item for item in items if isinstance(item, Position)), self.position)
             self.report = replace(self.report, claims=self.report.claims + len(claims))
@@ -343,21 +354,24 @@ class _ScopeCrawl:
                         kept = seen
                 await self._take(crawl, taken)
             if self.report.problems:  # of the latest change: earlier ones were mended since
+                if self.places is not None:
+                    await remember_places(database, name, self.scope, self.places)
                 self.report = replace(self.report, outcome="partial")
                 return self.report
             self.report = self.report.plus(await crawl.confirm())
         if seen != kept:
-            await remember_position(database, name, self.scope, self.configuration, seen)
+            await remember(database, name, self.scope, reached(self.configuration, seen, self.places))
         await lapse(database, name, self.scope)
         return self.report
 
     def _step(self, change: Change) -> Step:
         """With the position that is reached by it, if any, in the same transaction."""
+        self.places = change.places or self.places
         withdrawn = self.proposed.without_sampled(change.withdrawn)
         claims = [one for one in self.proposed.admitted(change.claims) if isinstance(one, Claim)]
         if change.position is None or not (claims or withdrawn):
             return Step(claims, withdrawn)
-        return Step(claims, withdrawn, reading(self.configuration, change.position))
+        return Step(claims, withdrawn, reached(self.configuration, change.position, change.places))
 
     async def _take(self, crawl: Crawl, taken: Sequence[tuple[Change, Step]]) -> None:
         """Write the changes, and tell of one after the other."""

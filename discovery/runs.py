@@ -11,6 +11,8 @@ from typing import Any
 
 from neo4j import AsyncManagedTransaction
 
+from discovery.connector import Places
+from discovery.places import packed, unpacked
 from discovery.reports import RunReport, ScopeReport
 from graph.database import Database
 
@@ -155,27 +157,35 @@ async def position_of(database: Database, source: str, scope: str, configuration
     return str(records[0]["position"]) if records else None
 
 
-def reading(configuration: str, position: str) -> dict[str, str]:
+def reached(configuration: str, position: str, places: Places | None = None) -> dict[str, str]:
     """What the scope's `_Reading` keeps of a position, for `Crawl.write`."""
-    return {"configuration": configuration, "position": position}
+    kept = {"configuration": configuration, "position": position}
+    return kept if places is None else kept | {"places": packed(places)}
 
 
-async def remember_position(
-    database: Database, source: str, scope: str, configuration: str, position: str
-) -> None:
-    await execute(
-        database,
-        """MERGE (r:_Reading {source: $source, scope: $scope})
-           SET r += $reading""",
+async def remember(database: Database, source: str, scope: str, kept: Mapping[str, str]) -> None:
+    """Keep that of a scope's reading, and the rest as it is."""
+    query = "MERGE (r:_Reading {source: $source, scope: $scope}) SET r += $kept"
+    await execute(database, query, source=source, scope=scope, kept=kept)
+
+
+async def remember_places(database: Database, source: str, scope: str, places: Places) -> None:
+    await remember(database, source, scope, {"places": packed(places)})
+
+
+async def places_of(database: Database, source: str) -> Mapping[str, Places]:
+    """By which keys the files of a source are known, by scope."""
+    records = await database.read(
+        """MATCH (r:_Reading {source: $source}) WHERE r.places IS NOT NULL
+           RETURN r.scope AS scope, r.places AS places""",
         source=source,
-        scope=scope,
-        reading=reading(configuration, position),
     )
+    return {record["scope"]: unpacked(record["places"]) for record in records}
 
 
 async def forget_position(database: Database, source: str, scope: str) -> None:
     """Before a whole reading: when it breaks off, what stands is no longer what a position tells of."""
-    query = "MATCH (r:_Reading {source: $source, scope: $scope}) DELETE r"
+    query = "MATCH (r:_Reading {source: $source, scope: $scope}) REMOVE r.configuration, r.position"
     await execute(database, query, source=source, scope=scope)
 
 

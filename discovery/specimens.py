@@ -243,6 +243,7 @@ def _files(folder: Path) -> Iterator[Specimen]:
         _moves(data / "notes.txt", data / "2026" / "notes.txt"),
         _copies(data / "2026" / "people.csv", data / "people.csv"),
         secrets=("no value is kept",),
+        at_path=frozenset({"file:specimen/2026/people.csv"}),
     )
 
 

@@ -256,7 +256,7 @@ async def readmit(tx: AsyncManagedTransaction, pseudonyms: Collection[str]) -> N
     await tx.run("MATCH (t:_Tombstone) WHERE t.id IN $ids DELETE t", ids=ids)
     await tx.run(
         """MATCH (q:_Quarantined) WHERE q.entity IN $ids
-           OPTIONAL MATCH (r:_Reading {source: q.source, scope: q.scope}) DELETE r""",
+           MATCH (r:_Reading {source: q.source, scope: q.scope}) REMOVE r.configuration, r.position""",
         ids=ids,
     )
     await tx.run("MATCH (s:_Source) WHERE s.lease IS NOT NULL REMOVE s.lease, s.leaseUntil")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 from xml.etree.ElementTree import Element
 
-from discovery.connector import Change, Connector, Item, Position, Problem, only_if_unchanged
+from discovery.connector import Change, Connector, Item, Places, Position, Problem, only_if_unchanged
+from discovery.file_source import without_suffix
 from discovery.files import UnreadableError, find, listing, locate, read_bytes
 from discovery.options import Options, parse_options
 from discovery.patterns import Parts
+from discovery.places import placed
 from discovery.sources import OrganizationConfig, SourceConfig
 from discovery.xml_text import load_xml
 from graph.claims import Claim, EntityClaim, RelationshipClaim, entity_id
@@ -56,6 +59,10 @@ class BpmnConnector:
     organization: OrganizationConfig
     source: SourceConfig
     options: BpmnOptions
+    places: Mapping[str, Places] = field(default_factory=dict)
+
+    def knowing(self, places: Mapping[str, Places]) -> Self:
+        return replace(self, places=places)
 
     def scopes(self) -> Sequence[str]:
         return (self.options.path,)
@@ -70,16 +77,19 @@ class BpmnConnector:
         position = self._position()
         parts = Parts(self.organization, self.source)
         yield from parts.classifications()
-        for found in find(locate(self.organization, scope)):
+        places, listed = placed(find(locate(self.organization, scope)), self.places.get(scope, Places()))
+        yield places
+        for found in listed:
             if isinstance(found, Problem):
                 yield found
                 continue
+            path, name = found
             try:
-                root = _parse(found[0])
+                root = _parse(path)
             except UnreadableError as error:
-                yield Problem(found[1], str(error))
+                yield Problem(name, str(error))
             else:
-                yield from _Model(found[1], root, parts).claims()
+                yield from _Model(name, places.files[name].key, root, parts).claims()
         yield Position(position)
 
 
@@ -119,6 +129,8 @@ class _Model:
     """One file. Ids of elements are unique in it."""
 
     file: str
+    key: str
+    """What ids are made of: the path that it was first read at."""
     root: Element
     parts: Parts
 
@@ -150,8 +162,7 @@ class _Model:
         yield from self._data_objects()
 
     def _id(self, type_name: str, element: Element) -> str:
-        stem = self.file.rpartition(".")[0] or self.file
-        return entity_id(type_name, f"{stem}/{element.get('id')}")
+        return entity_id(type_name, f"{without_suffix(self.key)}/{element.get('id')}")
 
     def _step_id(self, element: Element) -> str:
         class_name = _STEPS[_kind(element)][0]

@@ -23,7 +23,7 @@ def _interpret(file: File) -> Iterator[Claim | Problem]:
     }
     if not nodes:
         raise UnreadableError("expected dbt's manifest with nodes or sources, found none; run `dbt compile`")
-    project = text_at(metadata, "project_name") or file.stem
+    project = text_at(metadata, "project_name") or file.key_stem
     dataset = entity_id("dataset", f"{file.source}/{project}")
     yield from file.entity(dataset, "Dataset", name=project, path=file.name)
     tables = {key: node for key, node in nodes.items() if text_at(node, "resource_type") in _TABLES}

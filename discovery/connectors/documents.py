@@ -7,14 +7,14 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 
-from discovery.connector import Change, Connector, Item, Position, PositionLostError, Problem
+from discovery.connector import Change, Connector, Item, Place, Places, Position, PositionLostError, Problem
 from discovery.connectors.handling_rules import handling_rules
 from discovery.dates import effective_from
 from discovery.docx import read_docx
@@ -27,6 +27,7 @@ from discovery.options import Options, parse_options
 from discovery.passages import Block, PassageText, cut
 from discovery.patterns import Parts
 from discovery.pdf import read_pdf
+from discovery.places import placed
 from discovery.slugs import slug
 from discovery.sources import OrganizationConfig, SourceConfig
 from discovery.text import mentions
@@ -87,6 +88,10 @@ class DocumentsConnector:
     options: DocumentsOptions
     known_names: Mapping[str, str]
     held: Callable[[str], Iterator[Claim]]
+    places: Mapping[str, Places] = field(default_factory=dict)
+
+    def knowing(self, places: Mapping[str, Places]) -> Self:
+        return replace(self, places=places)
 
     def scopes(self) -> Sequence[str]:
         return (" ".join((self.options.path, *self.options.glob)),)
@@ -100,26 +105,33 @@ class DocumentsConnector:
         came, changed, went = now.since(FolderPosition.parsed(position))
         if len(came) + len(changed) + len(went) > _FEW:
             raise PositionLostError(f"{len(came) + len(changed) + len(went)} files changed")
-        if any(isinstance(item, Problem) for item in found):
+        if (before := self.places.get(scope)) is None:
+            raise PositionLostError("by which keys its files are known was not kept")
+        places, listed = placed(found, before, now.files.keys() - came - changed)
+        if any(isinstance(item, Problem) for item in listed):
             raise PositionLostError("not all files can be read")
-        files = {name: path for path, name in (item for item in found if not isinstance(item, Problem))}
-        yield self._change(scope, now, files, came | changed, went, bool(came or went))
+        files = {name: path for path, name in (item for item in listed if not isinstance(item, Problem))}
+        gone = {self._id(before.files[name].key) for name in changed | went if name in before.files}
+        yield self._change(scope, now, files, places, came | changed, gone, bool(came or went))
 
     def _change(  # noqa: PLR0913, PLR0917  what changed, and of what
         self,
         scope: str,
         now: FolderPosition,
         files: Mapping[str, Path],
+        places: Places,
         read: Set[str],
-        went: Set[str],
+        was: Set[str],
         others: bool,
     ) -> Change:
-        """`others`: whether links of files that did not change may lead elsewhere."""
+        """`was`: ids of the documents that stood in what changed or went.
+        `others`: whether links of files that did not change may lead elsewhere."""
         parts, said = Parts(self.organization, self.source), _Said()
         told: dict[str, Claim] = {}
         problems: list[Problem] = []
-        texts = self._documents([(files[name], name) for name in sorted(read)], files.keys(), parts, said)
-        links = self._all_links(files, files.keys() - read) if others else ()
+        keys = places.files
+        texts = self._documents([(files[name], name) for name in sorted(read)], keys, parts, said)
+        links = self._all_links(files, files.keys() - read, keys) if others else ()
         for item in chain(texts, links):
             if isinstance(item, Problem):
                 problems.append(item)
@@ -128,7 +140,7 @@ class DocumentsConnector:
         before: dict[str, Claim] = {}
         referred_before: dict[str, Claim] = {}
         links_before: dict[str, Claim] = {}
-        again, standing = {self._id(name) for name in read | went}, 0
+        again, standing = {self._id(keys[name].key) for name in read} | was, 0
         for claim in self.held(scope):
             standing += 1
             document = self._document_of(subject(claim))
@@ -145,10 +157,10 @@ class DocumentsConnector:
         told |= {fact_of(claim): claim for claim in said.references(self._known())}
         before |= referred_before
         if problems:
-            return Change(None, tuple(told.values()), (), problems, standing)
+            return Change(None, tuple(told.values()), (), problems, standing, places)
         gone = [claim for fact, claim in before.items() if fact not in told]
         news = [claim for fact, claim in told.items() if before.get(fact) != claim]
-        return Change(now.text(), news, gone, (), standing)
+        return Change(now.text(), news, gone, (), standing, Places(keys))
 
     def _found(self) -> list[tuple[Path, str] | Problem]:
         return list(search(locate(self.organization, self.options.path), list(self.options.glob)))
@@ -167,33 +179,37 @@ class DocumentsConnector:
         found = self._found()
         position = self._position(found)
         parts, said = Parts(self.organization, self.source), _Said()
-        yield from (item for item in found if isinstance(item, Problem))
-        files = [item for item in found if not isinstance(item, Problem)]
+        places, listed = placed(found, self.places.get(scope, Places()))
+        yield places
+        yield from (item for item in listed if isinstance(item, Problem))
+        files = [item for item in listed if not isinstance(item, Problem)]
         yield from parts.classifications()
-        yield from self._documents(files, frozenset(name for _, name in files), parts, said)
+        yield from self._documents(files, places.files, parts, said)
         yield from said.references(self._known())
         yield Position(position.text())
 
     def _documents(
-        self, files: Sequence[tuple[Path, str]], names: Set[str], parts: Parts, said: _Said
+        self, files: Sequence[tuple[Path, str]], places: Mapping[str, Place], parts: Parts, said: _Said
     ) -> Iterator[Claim | Problem]:
         """What files say, but for whom their passages refer to by title: that `said` knows at the end."""
         known = self._known()
         for start in range(0, len(files), _BATCH):
             passages: list[EntityClaim] = []
             for path, name in files[start : start + _BATCH]:
-                for claim in self._document(path, name, names, parts):
+                for claim in self._document(path, name, places, parts):
                     yield claim
                     if not isinstance(claim, EntityClaim):
                         continue
                     if claim.class_name == "Passage":
                         passages.append(claim)
                     if self.options.mentions:
-                        said.add(claim, self._id(name))
+                        said.add(claim, self._id(places[name].key))
             if known:
                 yield from _mentions(passages, known)
 
-    def _all_links(self, files: Mapping[str, Path], unchanged: Set[str]) -> Iterator[Claim | Problem]:
+    def _all_links(
+        self, files: Mapping[str, Path], unchanged: Set[str], places: Mapping[str, Place]
+    ) -> Iterator[Claim | Problem]:
         """What documents that did not change link to, among the files that there are now."""
         for name in sorted(unchanged):
             if files[name].suffix.lower() not in _WITHOUT_LINKS:
@@ -202,11 +218,12 @@ class DocumentsConnector:
                 except UnreadableError as error:
                     yield Problem(name, str(error))
                     continue
-                yield from self._links(name, text.links, files.keys())
+                yield from self._links(name, text.links, places)
 
-    def _links(self, name: str, links: Sequence[str], names: Set[str]) -> Iterator[Claim]:
-        for target in sorted(_targets(name, links, names)):
-            yield RelationshipClaim(self._id(name), "REFERS_TO", self._id(target), name)
+    def _links(self, name: str, links: Sequence[str], places: Mapping[str, Place]) -> Iterator[Claim]:
+        for target in sorted(_targets(name, links, places.keys())):
+            start, end = self._id(places[name].key), self._id(places[target].key)
+            yield RelationshipClaim(start, "REFERS_TO", end, name)
 
     def _document_of(self, id_: str) -> str:
         """The document that an entity of this source is of: itself, or what it is a part of."""
@@ -217,40 +234,43 @@ class DocumentsConnector:
             key = _FURTHER.sub("", key)
         return f"{self.options.kind}:{key}"
 
-    def _id(self, name: str) -> str:
-        return entity_id(self.options.kind, f"{self.source.name}/{name}")
+    def _id(self, key: str) -> str:
+        return entity_id(self.options.kind, f"{self.source.name}/{key}")
 
-    def _document(self, path: Path, name: str, names: Set[str], parts: Parts) -> Iterator[Claim | Problem]:
+    def _document(
+        self, path: Path, name: str, places: Mapping[str, Place], parts: Parts
+    ) -> Iterator[Claim | Problem]:
         try:
             text = _read(path, name)
         except UnreadableError as error:
             yield Problem(name, str(error))
             return
         yield from text.problems
-        document, collection = self._id(name), parts.collection(name)
+        key = places[name].key
+        document, collection = self._id(key), parts.collection(name)
         values: dict[str, Value] = {"name": text.title, "path": name}
         if (effective := effective_from(passage.text for passage in text.passages)) is not None:
             values["effectiveFrom"] = effective
-        for key, value in _front_values(text.front_matter, name):
+        for property_, value in _front_values(text.front_matter, name):
             if isinstance(value, Problem):
                 yield value
             else:
-                values[key] = value
+                values[property_] = value
         claim = EntityClaim(document, _CLASSES[self.options.kind], collection, values, f"{name}:1")
         yield claim
         yield from parts.classified(document, f"{name}:1", name)
-        yield from self._links(name, text.links, names)
-        yield from self._passages(document, name, text, parts)
+        yield from self._links(name, text.links, places)
+        yield from self._passages(document, name, key, text, parts)
         if self.options.kind == "policy" and "handling" in text.front_matter:
-            yield from handling_rules(text.front_matter["handling"], f"{self.source.name}/{name}", claim)
+            yield from handling_rules(text.front_matter["handling"], f"{self.source.name}/{key}", claim)
 
-    def _passages(self, document: str, name: str, text: _Text, parts: Parts) -> Iterator[Claim]:
+    def _passages(self, document: str, name: str, key: str, text: _Text, parts: Parts) -> Iterator[Claim]:
         collection, under = parts.collection(name), Counter[str]()
         for position, passage in enumerate(text.passages):
             # Counted under its own heading, so that an edit elsewhere leaves its id.
             section = slug(_section(passage))[:60] or "section"
             under[section] += 1
-            id_ = entity_id("passage", f"{self.source.name}/{name}/{section}-{under[section]}")
+            id_ = entity_id("passage", f"{self.source.name}/{key}/{section}-{under[section]}")
             evidence = f"{name}:{passage.line}" if passage.page is None else f"{name} page {passage.page}"
             values: dict[str, Value] = {
                 "name": " > ".join((text.title, *passage.heading)),

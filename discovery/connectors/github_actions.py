@@ -16,12 +16,12 @@ def _interpret(file: File) -> Iterator[Claim | Problem]:
     jobs = {str(key): as_mapping(job, f"job {key}") for key, job in mapping_at(file.document, "jobs").items()}
     if not jobs:
         raise UnreadableError("expected a workflow with jobs, found none; correct it")
-    process = entity_id("process", f"{file.source}/{file.name}")
+    process = entity_id("process", f"{file.source}/{file.key}")
     name = text_at(file.document, "name") or file.name
     yield from file.entity(process, "Process", name=name, path=file.name)
     first = [key for key, job in jobs.items() if not list_at(job, "needs")]
     for trigger in _triggers(file.document):
-        event, place = entity_id("process_event", f"{file.source}/{file.name}/on/{trigger}"), f"on {trigger}"
+        event, place = entity_id("process_event", f"{file.source}/{file.key}/on/{trigger}"), f"on {trigger}"
         yield from file.entity(event, "ProcessEvent", place, name=f"On {trigger}", eventType=trigger)
         yield file.relationship(process, "HAS_STEP", event, place)
         for key in first:
@@ -39,7 +39,7 @@ connect = file_connector(_interpret)
 
 
 def _job_id(file: File, key: str) -> str:
-    return entity_id("activity", f"{file.source}/{file.name}/{key}")
+    return entity_id("activity", f"{file.source}/{file.key}/{key}")
 
 
 def _triggers(document: Mapping[Any, Any]) -> list[str]:

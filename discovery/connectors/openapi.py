@@ -20,7 +20,7 @@ def _interpret(file: File) -> Iterator[Claim | Problem]:
     if not {"openapi", "swagger"} & file.document.keys():
         raise UnreadableError("expected `openapi` or `swagger` at the top, found neither")
     info = mapping_at(file.document, "info")
-    api = entity_id("dataset", f"{file.source}/{file.stem}")
+    api = entity_id("dataset", f"{file.source}/{file.key_stem}")
     yield from file.entity(
         api,
         "Dataset",
@@ -55,7 +55,7 @@ def _described(document: Mapping[str, Any], info: Mapping[str, Any]) -> str | No
 def _schema(
     file: File, api: str, name: str, schema: Mapping[str, Any], composed: _Composed
 ) -> Iterator[Claim]:
-    key, place = f"{file.source}/{file.stem}/{name}", f"schema {name}"
+    key, place = f"{file.source}/{file.key_stem}/{name}", f"schema {name}"
     table = entity_id("table", key)
     described = {"description": text_at(schema, "description"), "dataType": _type(schema)}
     yield from file.entity(table, "Table", place, name=name, **described)

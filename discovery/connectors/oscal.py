@@ -42,7 +42,7 @@ def _control_id(file: File, control: str) -> str:
 
 
 def _catalog(file: File, catalog: Mapping[str, Any]) -> Iterator[Claim]:
-    id_ = entity_id("policy", f"{file.source}/{file.name}")
+    id_ = entity_id("policy", f"{file.source}/{file.key}")
     yield from _document(file, catalog, "Policy", id_)
     params: dict[str, str] = {}
     controls = list(_controls(catalog, ()))
@@ -135,7 +135,7 @@ def _passages(  # noqa: PLR0913, PLR0917 - all that a passage says
 
 def _profile(file: File, profile: Mapping[str, Any]) -> Iterator[Claim | Problem]:
     """What it chooses of catalogues it refers to; what it adds to them is passages of its own."""
-    id_ = entity_id("policy", f"{file.source}/{file.name}")
+    id_ = entity_id("policy", f"{file.source}/{file.key}")
     yield from _document(file, profile, "Policy", id_)
     for number, imported in enumerate(mappings_at(profile, "imports"), start=1):
         place = f"import {number}"
@@ -177,7 +177,7 @@ def _modified(file: File, id_: str, profile: Mapping[str, Any]) -> Iterator[Clai
 
 def _plan(file: File, plan: Mapping[str, Any]) -> Iterator[Claim]:
     """Each requirement that the plan says is kept is a passage, which refers to its control."""
-    id_ = entity_id("document", f"{file.source}/{file.name}")
+    id_ = entity_id("document", f"{file.source}/{file.key}")
     system = mapping_at(plan, "system-characteristics")
     metadata = {**mapping_at(plan, "metadata")}
     metadata["title"] = f"{text_at(metadata, 'title') or 'Plan'}: {needed(system, 'system-name')}"
@@ -191,7 +191,7 @@ def _plan(file: File, plan: Mapping[str, Any]) -> Iterator[Claim]:
 
 
 def _components(file: File, definition: Mapping[str, Any]) -> Iterator[Claim]:
-    id_ = entity_id("document", f"{file.source}/{file.name}")
+    id_ = entity_id("document", f"{file.source}/{file.key}")
     yield from _document(file, definition, "Document", id_)
     for component in mappings_at(definition, "components"):
         name = needed(component, "title")
@@ -213,7 +213,7 @@ def _requirements(
             for one in mappings_at(parent, "set-parameters")
         }
         text = _filled("\n".join(dict.fromkeys(line for line in lines if line)), params) or f"Keeps {key}."
-        passage = entity_id("passage", f"{file.source}/{file.name}/{needed(requirement, 'uuid')}")
+        passage = entity_id("passage", f"{file.source}/{file.key}/{needed(requirement, 'uuid')}")
         values = {"name": f"{name} > {key}", "heading": key, "text": text}
         yield from file.entity(passage, "Passage", place, position=number, **values)
         yield file.relationship(document, "HAS_PASSAGE", passage, place)

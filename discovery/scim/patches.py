@@ -69,6 +69,8 @@ def _at(document: dict[str, Any], op: str, path: str, value: Any) -> None:
         path = path[len(ENTERPRISE) + 1 :]
     elif lower.startswith(CORE.lower()):
         path = path.rpartition(":")[2]
+    elif lower.startswith("urn:"):
+        return  # of an extension, of which nothing is kept
     match = _PATH.fullmatch(path)
     if match is None:
         raise ScimError("invalidPath", f"expected a path such as name.givenName, found {path!r:.200}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from discovery.connector import Position, Problem
+from discovery.connector import Places, Position, Problem
 from discovery.connectors.table import build
 from discovery.sources import OrganizationConfig, SourceConfig
 from graph.claims import EntityClaim, RelationshipClaim
@@ -54,7 +54,7 @@ def organization(folder: Path, *sources: Mapping[str, Any]) -> OrganizationConfi
 def crawl(config: OrganizationConfig, source: SourceConfig, known_names=None) -> Said:
     connector = build(config, source, known_names or {})
     items = [item for scope in connector.scopes() for item in connector.read(scope)]
-    claims = [item for item in items if not isinstance(item, (Problem, Position))]
+    claims = [item for item in items if not isinstance(item, (Problem, Position, Places))]
     ids = [claim.id for claim in claims if isinstance(claim, EntityClaim)]
     assert len(ids) == len(set(ids)), "an entity was claimed twice"
     assert all(claim.evidence for claim in claims)

@@ -127,6 +127,11 @@ class LosesWhatMoves(Paged):
         return super().person(f"{key} moved" if (self.folder / "moved").exists() else key, **values)
 
 
+class KnowsFilesByTheirPath(Paged):
+    def person(self, key, **values):
+        return super().person(key if (self.folder / "file").exists() else f"{key} elsewhere", **values)
+
+
 class KeepsOneOfTwo(Paged):
     """Takes a page that is there twice for the end of the pages."""
 
@@ -191,6 +196,7 @@ def test_a_connector_that_keeps_the_contract_has_no_findings(found):
         (NoEvidence, "a whole reading", "expected evidence"),
         (Loses, "renamed", "taken for deleted: person:1"),
         (LosesWhatMoves, "moved", "taken for deleted: person:1"),
+        (KnowsFilesByTheirPath, "file moved to moved-file", "taken for deleted: person:1"),
         (KeepsOneOfTwo, "a page repeated", "without what it said before"),
         (GivesUpOnTwo, "a page repeated", "page 2 is there twice"),
         (RestsOnTimes, "clock skew", "another reading"),

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from discovery.connector import Position, PositionLostError, Problem
+from discovery.connector import Places, Position, PositionLostError, Problem
 from discovery.connectors import documents
 from discovery.connectors.table import build
+from discovery.readings import knowing
 from discovery.runner import Runner
 from discovery.sources import OrganizationConfig
 from graph.claims import Claim, EntityClaim, SourcePolicy
@@ -77,12 +78,14 @@ class Followed:
     organization: OrganizationConfig
     claims: dict[str, Claim] = field(default_factory=dict)
     position: str | None = None
+    places: Places = field(default_factory=Places)
 
     def connector(self) -> Any:
         def held(scope: str) -> Iterator[Claim]:
             yield from list(self.claims.values())
 
-        return build(self.organization, self.organization.source[0], KNOWN, held=held)
+        connector = build(self.organization, self.organization.source[0], KNOWN, held=held)
+        return knowing(connector, dict.fromkeys(connector.scopes(), self.places))
 
     def whole(self) -> tuple[dict[str, Claim], str]:
         connector = self.connector()
@@ -90,7 +93,9 @@ class Followed:
         assert not any(isinstance(item, Problem) for item in items)
         claims = dict[str, Claim]()
         for item in items:
-            if not isinstance(item, Position):
+            if isinstance(item, Places):
+                self.places = Places(item.files)
+            elif not isinstance(item, Position):
                 claims.setdefault(fact_of(item), item)
         return claims, next(item.text for item in items if isinstance(item, Position))
 
@@ -106,6 +111,7 @@ class Followed:
             assert all(self.claims.get(fact) != claim for fact, claim in told.items())
             self.claims = {fact: one for fact, one in self.claims.items() if fact not in gone} | told
             self.position = change.position
+            self.places = Places(change.places.files)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from reportlab.pdfgen.canvas import Canvas
 
-from discovery.connector import Position, Problem, SourceError
+from discovery.connector import Places, Position, Problem, SourceError
 from discovery.connectors.table import build
 from graph.rdf.parsing import MAX_PROBLEMS
 from tests.discovery.bounded import read_within_bounds
@@ -196,7 +196,7 @@ def crawl(kind: Kind, folder: Path) -> tuple[set[str], list[Problem]]:
             for item in connector.read(scope):
                 if isinstance(item, Problem):
                     problems.append(item)
-                elif not isinstance(item, Position):
+                elif not isinstance(item, (Places, Position)):
                     places.add(item.evidence)
     except SourceError as error:
         problems.append(Problem("the source", str(error)))

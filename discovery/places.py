@@ -1,0 +1,109 @@
+"""By which keys a source's files are known: one that is moved, and says the same, keeps the key that it had.
+
+A file was moved when its path is new, another is gone, and what it says is what the other said. What was
+changed and moved at once is a new one: nothing tells it from one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import count, takewhile
+from pathlib import Path, PurePosixPath
+
+from discovery.connector import Place, Places, Problem
+from discovery.files import UnreadableError, read_bytes
+
+Found = tuple[Path, str] | Problem
+"""As `discovery.files.find` and `search` yield it."""
+
+
+def placed(
+    found: Iterable[Found], before: Places, unchanged: Collection[str] = ()
+) -> tuple[Places, list[Found]]:
+    """The keys of the files that were found, and these; a Problem in the place of one that cannot be read.
+
+    `unchanged`: paths of files that are as they were, and are not read.
+    """
+    listed = list(found)
+    there = {one[1] for one in listed if not isinstance(one, Problem)}
+    unseen = {one.place for one in listed if isinstance(one, Problem)}
+    contents: dict[str, str] = {}
+    for at, one in enumerate(listed):
+        if isinstance(one, Problem):
+            continue
+        path, name = one
+        if name in unchanged and name in before.files:
+            contents[name] = before.files[name].content
+            continue
+        try:
+            contents[name] = hashlib.sha256(read_bytes(path)).hexdigest()[:32]
+        except UnreadableError as error:
+            listed[at] = Problem(name, str(error))
+    known = {**before.gone, **before.files}
+    # What lies where nothing can be seen may be there still.
+    gone = {
+        name
+        for name in known.keys() - there
+        if unseen.isdisjoint([name, *map(str, PurePosixPath(name).parents)])
+    }
+    was = _moved(contents.keys() - known.keys(), gone, contents, known)
+    files: dict[str, Place] = {}
+    taken = {place.key for place in known.values()}
+    for name in sorted(contents):
+        if (former := known.get(was.get(name, name))) is not None:
+            key = former.key
+        else:
+            key = next(one for one in _keys(name) if one not in taken)
+            taken.add(key)
+        files[name] = Place(key, contents[name])
+    left = known.keys() - files.keys() - set(was.values())
+    return Places(files, {name: known[name] for name in left}), listed
+
+
+def _moved(
+    came: Collection[str], gone: Collection[str], contents: Mapping[str, str], known: Mapping[str, Place]
+) -> Mapping[str, str]:
+    """By the path of a file that was moved, the one that it had; of several that say the same, those whose
+    paths end most alike."""
+    at: dict[str, list[str]] = {}
+    for name in gone:
+        at.setdefault(known[name].content, []).append(name)
+    pairs = [(-_alike(new, old), new, old) for new in came for old in at.get(contents[new], ())]
+    was: dict[str, str] = {}
+    for _, new, old in sorted(pairs):
+        if new not in was and old not in was.values():
+            was[new] = old
+    return was
+
+
+def _alike(one: str, other: str) -> int:
+    """How many parts two paths have in common at their ends."""
+    ends = zip(reversed(PurePosixPath(one).parts), reversed(PurePosixPath(other).parts), strict=False)
+    return sum(1 for _ in takewhile(lambda parts: parts[0] == parts[1], ends))
+
+
+def _keys(name: str) -> Iterator[str]:
+    """The path itself, else with a number: the file that was there first was moved, and has kept it."""
+    yield name
+    path = PurePosixPath(name)
+    for number in count(2):
+        yield path.with_name(f"{path.stem}~{number}{path.suffix}").as_posix()
+
+
+def packed(places: Places) -> str:
+    """As text."""
+    return json.dumps([_rows(places.files), _rows(places.gone)])
+
+
+def unpacked(text: str) -> Places:
+    """The inverse of `packed`."""
+    files, gone = json.loads(text)
+    return Places(
+        {name: Place(*row) for name, row in files.items()}, {name: Place(*row) for name, row in gone.items()}
+    )
+
+
+def _rows(places: Mapping[str, Place]) -> Mapping[str, tuple[str, str]]:
+    return {name: (place.key, place.content) for name, place in sorted(places.items())}
