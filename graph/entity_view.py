@@ -69,6 +69,11 @@ class RelationshipView:
     valid_from: datetime | None
     valid_to: datetime | None
 
+    @property
+    def id(self) -> str:
+        """As facts are named: `start TYPE end`."""
+        return f"{self.start} {self.type} {self.end}"
+
 
 @dataclass(frozen=True, slots=True)
 class Page:

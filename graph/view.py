@@ -32,6 +32,7 @@ from graph.handling import Handling
 from graph.inferred import STANDING
 from graph.pages import Pages
 from graph.proposals import OPEN, Proposal, proposal_from
+from graph.tuples import native
 from ontologies.ontology import Ontology
 
 #: A Lucene query may have 1,024 clauses, and each term becomes one for every indexed property.
@@ -241,6 +242,14 @@ class View:
             fact: tuple(sorted((one for one, _ in by.values()), key=lambda one: one.rank))
             for fact, by in claims.items()
         }
+
+    async def instants(self, revisions: Collection[int]) -> Mapping[int, datetime]:
+        """When the revisions were committed, those that are still on record."""
+        records = await self._run(
+            "UNWIND $numbers AS number MATCH (r:_Revision {number: number}) RETURN number, r.at AS at",
+            numbers=list(revisions),
+        )
+        return {record["number"]: native(record["at"]) for record in records}
 
     async def merges(self, ids: Collection[str]) -> list[tuple[str, str]]:
         """The merges around the entities, each from one to the one that was kept, at whatever distance,

@@ -27,6 +27,8 @@ from ontologies import load
 class RdfOptions(Options):
     path: str
     """A file or a glob; .ttl, .nt or .jsonld."""
+    attributed_to: str | None = None
+    """Of an export: the source whose claims alone are read, each with its own evidence."""
 
 
 def connect(organization: OrganizationConfig, source: SourceConfig) -> Connector:
@@ -53,7 +55,7 @@ class RdfConnector:
         with staging() as staged:
             yield from self._stage(staged)
             problems = 0
-            for item in claims(staged, ontology, parts.collection):
+            for item in claims(staged, ontology, parts.collection, self.options.attributed_to):
                 if not isinstance(item, BadTriple):
                     yield item
                     if isinstance(item, EntityClaim):

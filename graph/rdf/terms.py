@@ -22,8 +22,10 @@ XSD = "http://www.w3.org/2001/XMLSchema#"
 
 TYPE = NamedNode(RDF + "type")
 SUBJECT, PREDICATE, OBJECT = (NamedNode(RDF + name) for name in ("subject", "predicate", "object"))
-CLAIM, SOURCE_CLASS = NamedNode(PROVENANCE + "Claim"), NamedNode(PROVENANCE + "Source")
-CONFIDENCE = NamedNode(PROVENANCE + "confidence")
+CLAIM, SAYING, SOURCE_CLASS = (NamedNode(PROVENANCE + name) for name in ("Claim", "Saying", "Source"))
+CONFIDENCE, TRUST = NamedNode(PROVENANCE + "confidence"), NamedNode(PROVENANCE + "trust")
+EVIDENCE, SAYS = NamedNode(PROVENANCE + "evidence"), NamedNode(PROVENANCE + "says")
+KNOWN_SINCE = NamedNode(PROVENANCE + "knownSince")
 VALID_FROM, VALID_TO = NamedNode(PROVENANCE + "validFrom"), NamedNode(PROVENANCE + "validTo")
 ATTRIBUTED_TO = NamedNode(PROV + "wasAttributedTo")
 

@@ -103,6 +103,9 @@ def test_what_is_said_of_a_fact_goes_with_its_claim() -> None:
         (":c a ogp:Claim ; rdf:subject :ada .", "expected one http://www.w3.org/1999/02/22-rdf-syntax-ns#predicate"),
         (":c a ogp:Claim ; rdf:subject :ada ; rdf:predicate og:leads ; rdf:object :x .", "expected the fact that is claimed"),
         (":c a ogp:Claim ; rdf:subject :ada ; rdf:predicate rdf:type ; rdf:object og:Person ; ogp:confidence 'high' .", "expected one confidence of xsd:decimal"),
+        (":c a ogp:Claim ; rdf:subject :ada ; rdf:predicate rdf:type ; rdf:object og:Person ; ogp:trust 0.5 .", "expected one trust of xsd:integer"),
+        (":s a ogp:Saying ; rdf:subject :ada ; rdf:predicate og:leads ; rdf:object :x .", "expected one value of a property of the ontology as a saying"),
+        (":s a ogp:Saying ; rdf:subject :ada ; rdf:predicate og:disabled ; rdf:object 'yes' .", "disabled: expected a literal of xsd:boolean"),
     ],
 )  # fmt: skip
 def test_a_bad_triple_is_told_with_its_line_and_the_rest_goes_on(triple: str, reason: str) -> None:
