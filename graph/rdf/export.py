@@ -89,7 +89,7 @@ async def _parts(reader: Reader, asker: Asker, when: When) -> AsyncIterator[_Par
     async def work(view: View) -> _Part:
         page = await view.entities(ROOT, _PAGE, cursor)
         relationships = await view.outgoing([entity.id for entity in page.items])
-        facts = [*page.items, *relationships]
+        facts: list[EntityView | RelationshipView] = [*page.items, *relationships]
         claims = await view.claims([one.id for one in facts])
         instants = await view.instants({one.since for one in facts})
         return _Part(page.items, relationships, claims, instants, page.end_cursor)
