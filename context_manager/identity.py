@@ -207,7 +207,7 @@ class DelegatingVerifier(Verifier):
 
     exchanged: Verifier
     may_act: Callable[[str, str], Awaitable[bool]]
-    """Whether an agent (the id of its entity) may act for an account, now."""
+    """Whether an agent (the `sub` of its own tokens) may act for an account, now."""
 
     @property
     def of_issuer(self) -> Verifier:
@@ -221,7 +221,7 @@ class DelegatingVerifier(Verifier):
         agent = proof.asker.agent
         if agent is None and not made_here:
             return proof
-        if agent is None or not await self.may_act(proof.asker.account, agent_id(agent)):
+        if agent is None or not await self.may_act(proof.asker.account, agent):
             raise TokenRefused("the token's agent may not act for the account; get another token")
         return proof
 

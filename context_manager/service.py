@@ -23,6 +23,7 @@ from context_manager.ask import Asking
 from context_manager.audit import AuditLog
 from context_manager.authorization_apis import add_authorization_apis
 from context_manager.core import Core, Progress, configured, open_core, witness_file
+from context_manager.delegation import delegation_of
 from context_manager.enrolment import Enrolment, add_enrolment
 from context_manager.erasing import ErasureDesk, finish
 from context_manager.graphql_schema import Parts, build_schema
@@ -61,7 +62,6 @@ from graph.inferred import keep_inferred
 from graph.leadership import Leadership
 from graph.organization_tuples import OrganizationTuples
 from graph.reads import Asker, Reader
-from graph.rebac.evaluator import Request, Search
 from graph.revision_token import RevisionTokens
 from graph.service_lease import ServiceLease
 from graph.store import FactStore
@@ -391,10 +391,7 @@ def _identity(
         keys = RemoteKeys(session, settings.oidc_jwks_url)
         issuer = Verifier(str(settings.oidc_issuer), audience, namespace, keys)
 
-    async def may_act(account: str, agent: str) -> bool:
-        search = Search(Request(core.model, await tuples.index()), account)
-        return search.value(agent, "may_act") is True
-
+    may_act = delegation_of(core.database, core.model, tuples, namespace)
     exchanged = Verifier(signer.name, audience, namespace, signer.keys)
     proving = DelegatingVerifier(issuer.issuer, audience, namespace, issuer.keys, exchanged, may_act)
     return proving, local

@@ -21,7 +21,6 @@ from context_manager.identity import (
     Proof,
     TokenRefused,
     Verifier,
-    agent_id,
 )
 from graph.token_scope import ScopeError, TokenScope, parse_scope
 
@@ -78,7 +77,7 @@ class TokenExchange:
             actor.asker.agent is not None
             or await self.of_person(actor.asker.account)
             or not await self.enabled(account)
-            or not await self.verifier.may_act(account, agent_id(agent))
+            or not await self.verifier.may_act(account, agent)
         ):
             raise ExchangeRefused("invalid_request", "the agent may not act for the account")
         scope = _narrowed(form.get("scope"), subject)

@@ -77,6 +77,12 @@ async def is_enabled(database: Database, account: str) -> bool:
     return bool(await database.read(query, account=account, now=datetime.now(UTC)))
 
 
+async def is_disabled(database: Database, account: str) -> bool:
+    """Whether the account is there, and its source or somebody by hand has disabled it."""
+    query: LiteralString = "MATCH (account:Account {id: $account}) WHERE NOT (" + ENABLED + ") RETURN 1"
+    return bool(await database.read(query, account=account, now=datetime.now(UTC)))
+
+
 async def is_of_person(database: Database, account: str) -> bool:
     """Whether any source says that the account is a person's, however old that is."""
     query: LiteralString = (

@@ -22,7 +22,21 @@ from tests.sample_service_fixture import SAMPLE
 from tests.service_process import Served, served
 
 ADMINISTRATOR, BROKER, ENGINEER = "amara.okafor", "priya.raman", "carlos.ibarra"
-AGENT = '\n[[agent]]\nid = "helper"\nname = "Helper"\nmay_act_for = ["group:everyone"]\n\n[[source]]\n'
+AGENTS = (
+    "\n"
+    + "\n".join(
+        f'[[agent]]\nid = "{id}"\nname = "{id}"\nmay_act_for = ["group:everyone"]\n'
+        for id in ("helper", "clerk")
+    )
+    + "\n[[source]]\n"
+)
+CLERK = """
+dn: uid=clerk,ou=People,dc=harborview,dc=example
+objectClass: inetOrgPerson
+uid: clerk
+cn: Clerk
+sn: Clerk
+"""
 KEPT = ("directory", "compensation", "policies", "mesh")
 PRIVATE = '{ entities(className: "Compensation", first: 1) { totalCount items { id } } }'
 
@@ -46,10 +60,12 @@ def service(
     shutil.copytree(SAMPLE, folder)
     text = (SAMPLE / "sources.toml").read_text(encoding="utf-8")
     kept = [part for part in text.split("\n[[source]]\n") if _is_kept(part)]
-    text = kept[0] + AGENT + "\n[[source]]\n".join(kept[1:])
+    text = kept[0] + AGENTS + "\n[[source]]\n".join(kept[1:])
     text = text.replace('extract = "wording"', 'extract = "model"')
     mesh = (SAMPLE / "mesh.yaml").read_text(encoding="utf-8")
     emergency = 'id = "hr-private"\nbreak_glass = { by = ["group:engineering"], longest = "1h" }'
+    with (folder / "directory.ldif").open("a", encoding="utf-8") as directory:
+        directory.write(CLERK)
     (folder / "sources.toml").write_text(text.replace('id = "hr-private"', emergency), encoding="utf-8")
     (folder / "policies" / "parking.md").write_text("# Parking\n\nStaff may park \x1b[2J bikes inside.\n")
     (folder / "mesh.yaml").write_text(mesh.replace("http://127.0.0.1:8000", engine.endpoint))
@@ -194,6 +210,21 @@ def test_an_agent_does_what_its_scope_says_and_no_more(service: Served) -> None:
     ):
         _status, answer = service.post(token, json.dumps({"query": text}).encode())
         assert "the token is not for this: its scope lacks" in answer["errors"][0]["message"]
+
+
+def test_an_agent_whose_own_account_is_disabled_does_nothing_more(service: Served) -> None:
+    """Of one that the directory has an account of, with a token that the issuer made itself."""
+    token = service.token("kwame.asante", agent="clerk")
+    people = b'{"query": "{ entities(className: \\"Person\\") { totalCount } }"}'
+
+    def acts() -> int:
+        return service.post(token, people)[0]
+
+    assert acts() == 200
+    said(service, "disable", "account:harborview/clerk", "--reason", "left")
+    assert acts() == 401
+    said(service, "enable", "account:harborview/clerk", "--reason", "came back")
+    assert acts() == 200
 
 
 def test_an_agent_is_on_record_beside_the_person(service: Served) -> None:

@@ -227,7 +227,7 @@ async def test_an_agent_is_proven_at_each_request(tmp_path: Path, issuer, verifi
     may = {"quote-helper"}
 
     async def may_act(_account: str, agent: str) -> bool:
-        return agent.partition(":")[2] in may
+        return agent in may
 
     exchanged = Verifier(exchange.name, "orgraph", "sample", exchange.keys)
     delegating = DelegatingVerifier(verifier.issuer, "orgraph", "sample", issuer.keys, exchanged, may_act)

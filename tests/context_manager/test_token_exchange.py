@@ -17,6 +17,7 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
 from context_manager.audit import AuditLog
+from context_manager.delegation import delegation_of
 from context_manager.identity import (
     LOCAL_ISSUER,
     DelegatingVerifier,
@@ -35,7 +36,6 @@ from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database
 from graph.organization_tuples import OrganizationTuples
 from graph.reads import Asker, Reader
-from graph.rebac.evaluator import Request, Search
 from graph.store import FactStore
 from graph.system_reads import is_enabled, is_of_person
 from graph.visibility import Authorizer
@@ -150,9 +150,6 @@ async def exchange(neo4j: Database, tmp_path: Path) -> AsyncIterator[Exchange]:
     ontology, model = load(), load_authorization()
     tuples = OrganizationTuples(neo4j, ontology, POLICIES)
 
-    async def may_act(account: str, agent: str) -> bool:
-        return Search(Request(model, await tuples.index()), account).value(agent, "may_act") is True
-
     issuer = LocalIssuer(tmp_path / "keys")
     signer = LocalIssuer(tmp_path / "keys" / "exchange", EXCHANGE_ISSUER)
     verifier = DelegatingVerifier(
@@ -161,7 +158,7 @@ async def exchange(neo4j: Database, tmp_path: Path) -> AsyncIterator[Exchange]:
         "acme",
         issuer.keys,
         Verifier(EXCHANGE_ISSUER, "orgraph", "acme", signer.keys),
-        may_act,
+        delegation_of(neo4j, model, tuples, "acme"),
     )
     app = web.Application()
     audit = AuditLog(tmp_path / "audit.jsonl")
@@ -278,6 +275,35 @@ async def test_a_token_of_a_disabled_account_sees_nothing(exchange: Exchange) ->
     token = await exchange.token()
     await exchange.crawl([c for c in ORGANIZATION if c not in account("ada")] + account("ada", disabled=True))
     assert await exchange.sees(await exchange.verifier.asker(token)) == set()
+
+
+@pytest.mark.parametrize("by", ["source", "hand"])
+async def test_an_agent_whose_own_account_is_disabled_neither_exchanges_nor_acts(
+    exchange: Exchange, by: str
+) -> None:
+    helper = "account:acme/helper"
+    said = {"name": "helper", "issuer": "acme", "subject": "helper"}
+    there = EntityClaim(helper, "Account", "collection:all", said, "")
+    await exchange.crawl([*ORGANIZATION, there])
+    tokens = await exchange.token(), exchange.person(agent="helper")
+    for token in tokens:
+        assert (await exchange.verifier.asker(token)).agent == "helper"
+    if by == "source":
+        there = EntityClaim(helper, "Account", "collection:all", {**said, "disabled": True}, "")
+        await exchange.crawl([*ORGANIZATION, there])
+    else:
+        organization = EntityClaim("organization:acme", "Organization", "collection:all", {"name": "A"}, "")
+        await exchange.crawl(
+            [*ORGANIZATION, there, organization, RelationshipClaim(organization.id, "DISABLES", helper, "")]
+        )
+    for token in tokens:
+        with pytest.raises(TokenRefused, match="may not act for the account"):
+            await exchange.verifier.asker(token)
+    for parameters in ({}, {"subject_token": tokens[0], "actor_token": exchange.person("clerk")}):
+        assert await exchange.error(**parameters) == "invalid_request"
+    assert await exchange.token(actor_token=exchange.person("clerk")), "another agent's is as it was"
+    await exchange.crawl(ORGANIZATION)
+    assert await exchange.token(), "it need not have an account"
 
 
 async def test_forged_expired_and_foreign_tokens_are_refused(exchange: Exchange, tmp_path: Path) -> None:
