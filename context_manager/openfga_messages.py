@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -183,6 +184,8 @@ _TYPE_DEFINITIONS = Many(Message("TypeDefinition", {"type": Text(_TYPE)}), least
 _WRITE_MODEL = Message(
     "WriteAuthorizationModelRequest", {"type_definitions": _TYPE_DEFINITIONS, "schema_version": Text()}
 )
+_MOST_CONDITIONS, _MOST_EXPRESSION = 25, 512
+_MOST_PAIRS = f"value must contain no more than {_MOST_CONDITIONS} pair(s)"
 _SCHEMA_VERSIONS = ("1.0", "1.1", "1.2")
 WRITE_ASSERTIONS = Message(
     "WriteAssertionsRequest",
@@ -210,3 +213,24 @@ def check_model(document: Mapping[str, Any]) -> None:
         raise invalid(
             _WRITE_MODEL.name, "schema_version", f"value must be in list [{' '.join(_SCHEMA_VERSIONS)}]"
         )
+    conditions = document.get("conditions")
+    # What has another form is told of where the model is read.
+    if isinstance(conditions, dict):
+        _check_conditions(conditions)
+
+
+def _check_conditions(conditions: Mapping[str, Any]) -> None:
+    if len(conditions) > _MOST_CONDITIONS:
+        raise invalid(_WRITE_MODEL.name, "conditions", _MOST_PAIRS)
+    for name, condition in sorted(conditions.items()):
+        if not re.fullmatch(_NAME, name):
+            raise invalid(
+                _WRITE_MODEL.name, f"conditions[{name}]", f'value does not match regex pattern "{_NAME}"'
+            )
+        if not isinstance(condition, dict):
+            continue
+        expression, parameters = condition.get("expression"), condition.get("parameters")
+        if isinstance(expression, str) and len(expression.encode()) > _MOST_EXPRESSION:
+            raise invalid("Condition", "expression", f"value length must be at most {_MOST_EXPRESSION} bytes")
+        if isinstance(parameters, dict) and len(parameters) > _MOST_CONDITIONS:
+            raise invalid("Condition", "parameters", _MOST_PAIRS)

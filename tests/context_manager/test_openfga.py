@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from openfga_sdk import (
@@ -309,10 +310,29 @@ async def test_assertions_are_kept_with_their_model(authorization: Authorization
         assert (kept.tuple_key.user, kept.expectation) == ("user:bo", True)
 
 
-#: Requests to a store of Eve's, and the codes that OpenFGA v1.22 answers with to the same.
 UNDEFINED_CONDITION = [
     {"user": "user:a", "relation": "viewer", "object": "doc:1", "condition": {"name": "nope"}}
 ]
+
+
+def _conditional(parameters: int = 1, **conditions: str) -> dict[str, Any]:
+    """A model with these conditions, of as many parameters, the first of which is `x`."""
+    names = ["x", *(f"x{n}" for n in range(1, parameters))]
+    return {
+        "schema_version": "1.1",
+        "type_definitions": [{"type": "user"}],
+        "conditions": {
+            name: {
+                "name": name,
+                "expression": expression,
+                "parameters": {of: {"type_name": "TYPE_NAME_INT"} for of in names},
+            }
+            for name, expression in conditions.items()
+        },
+    }
+
+
+#: Requests to a store of Eve's, and the codes that OpenFGA v1.22 answers with to the same.
 REFUSED = [
     (("POST", "/check", {}), "tuple_key_value_not_specified"),
     (("POST", "/check", b'{"tuple_key": '), "validation_error"),
@@ -541,6 +561,14 @@ REFUSED = [
         ),
         "exceeded_entity_limit",
     ),
+    (("POST", "/authorization-models", _conditional(c="x == " + "1" * 508)), "validation_error"),
+    (("POST", "/authorization-models", _conditional(c="x == int('one')")), "invalid_authorization_model"),
+    (
+        ("POST", "/authorization-models", _conditional(**{f"c{n}": "x == 1" for n in range(26)})),
+        "validation_error",
+    ),
+    (("POST", "/authorization-models", _conditional(**{"c:": "x == 1"})), "validation_error"),
+    (("POST", "/authorization-models", _conditional(26, c="x == 1")), "validation_error"),
     (("GET", "/authorization-models/01HZZZZZZZZZZZZZZZZZZZZZZZ", None), "authorization_model_not_found"),
     (("GET", "/authorization-models/x", None), "validation_error"),
     (("GET", "/changes?continuation_token=!!", None), "validation_error"),
