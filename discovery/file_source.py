@@ -12,7 +12,7 @@ from discovery.fields import as_mapping
 from discovery.files import UnreadableError, find, listing, locate, read_bytes
 from discovery.options import Options, parse_options
 from discovery.patterns import Parts
-from discovery.places import placed
+from discovery.places import known, placed
 from discovery.records import read_document
 from discovery.sources import OrganizationConfig, SourceConfig
 from discovery.statements import alike
@@ -99,7 +99,7 @@ class FileConnector:
         yield from parts.classifications()
         described: dict[str, EntityClaim] = {}
         files = find(locate(self.organization, self.options.path))
-        places, listed = placed(files, self.places.get(scope, Places()))
+        places, listed = placed(files, known(self.places, scope))
         yield places
         for found in listed:
             if isinstance(found, Problem):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +23,9 @@ Id = Annotated[str, Field(pattern=r"^[a-z_]+:.")]
 Fields = Annotated[
     tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 ]
+
+
+_ALL = "**"
 
 
 class _Strict(BaseModel):
@@ -70,7 +73,7 @@ class RelationshipSpec(_Strict):
 
 
 class Rule(_Strict):
-    files: str = "**"
+    files: str = _ALL
     """A glob: the files that it applies to."""
     each: str = ""
     when: Fields = ()
@@ -97,7 +100,7 @@ class LookupSpec(_Strict):
 
     key: str
     value: _Parsed
-    files: str = "**"
+    files: str = _ALL
     """A glob: the files that it is made of."""
     path: str | None = None
     """A file beside sources.toml; the source's own files if none is given."""
@@ -111,6 +114,18 @@ class MappingFile(_Strict):
     lookup: dict[str, LookupSpec] = {}
     absent: tuple[str | bool, ...] = ()
     """What stands for no value (`none`, `TBD`, false)."""
+
+    def filters(self) -> str:
+        """A digest of what keeps files and records out, in whatever order; empty where nothing does."""
+        found = []
+        for rule in self.rule:
+            inner = [one for one in rule.relationship if one.when or one.where]
+            if rule.files != _ALL or rule.when or rule.where:
+                found.append(("rule", rule.id, rule.class_name, rule.files, *_filter(rule)))
+            found += [
+                ("relationship", rule.id, rule.files, one.type, one.end, *_filter(one)) for one in inner
+            ]
+        return hashlib.sha256(repr(sorted(map(repr, found))).encode()).hexdigest()[:12] if found else ""
 
     @model_validator(mode="after")
     def _lookups_exist(self) -> MappingFile:
@@ -129,8 +144,8 @@ class MappingFile(_Strict):
         return self
 
 
-def _where(spec: Rule | RelationshipSpec) -> Collection[Template]:
-    return spec.where.values()
+def _filter(spec: Rule | RelationshipSpec) -> tuple[object, ...]:
+    return sorted(spec.when), sorted((field, repr(template)) for field, template in spec.where.items())
 
 
 def _check_lookups(template: Template, known: set[str], place: str) -> None:

@@ -19,6 +19,15 @@ Found = tuple[Path, str] | Problem
 """As `discovery.files.find` and `search` yield it."""
 
 
+def known(places: Mapping[str, Places], scope: str) -> Places:
+    """What is known of a scope's files; of one that was never read, as under another filter, what is known of
+    the source's others."""
+    if scope in places:
+        return places[scope]
+    others = [places[one] for one in sorted(places)]
+    return Places({name: place for one in others for name, place in one.files.items()})
+
+
 def placed(
     found: Iterable[Found], before: Places, unchanged: Collection[str] = ()
 ) -> tuple[Places, list[Found]]:

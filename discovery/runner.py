@@ -70,6 +70,9 @@ _SCHEDULING = {
     "options", "every", "cron", "watch", "webhook", "pages_per_second", "max_age", "brake",
 }  # fmt: skip
 _TOO_MUCH = "more than the source's brake allows"
+_NO_LONGER = (
+    "it is listed no longer, as under another filter; what the scopes that are listed say of it too stays"
+)
 
 Progress = Callable[[str, ScopeReport], None]
 """Called with the source's name and its scope so far, after each batch."""
@@ -228,7 +231,7 @@ class Runner:
             ours = _ScopeCrawl(self, source, scope, _told_nobody, Proposed({}, {}))
             async with self.store.crawl(source.policy(), scope) as crawl:
                 gone, standing = await crawl.gone()
-                if gone and not await ours.held(gone, standing, "the scope is no longer listed"):
+                if gone and not await ours.held(gone, standing, _NO_LONGER):
                     await ours.complete(crawl)
             if gone:
                 reports.append(ours.report)

@@ -15,7 +15,7 @@ from discovery.file_source import without_suffix
 from discovery.files import UnreadableError, find, listing, locate, read_bytes
 from discovery.options import Options, parse_options
 from discovery.patterns import Parts
-from discovery.places import placed
+from discovery.places import known, placed
 from discovery.sources import OrganizationConfig, SourceConfig
 from discovery.xml_text import load_xml
 from graph.claims import Claim, EntityClaim, RelationshipClaim, entity_id
@@ -77,7 +77,7 @@ class BpmnConnector:
         position = self._position()
         parts = Parts(self.organization, self.source)
         yield from parts.classifications()
-        places, listed = placed(find(locate(self.organization, scope)), self.places.get(scope, Places()))
+        places, listed = placed(find(locate(self.organization, scope)), known(self.places, scope))
         yield places
         for found in listed:
             if isinstance(found, Problem):

@@ -27,7 +27,7 @@ from discovery.options import Options, parse_options
 from discovery.passages import Block, PassageText, cut
 from discovery.patterns import Parts
 from discovery.pdf import read_pdf
-from discovery.places import placed
+from discovery.places import known, placed
 from discovery.slugs import slug
 from discovery.sources import OrganizationConfig, SourceConfig
 from discovery.text import mentions
@@ -179,7 +179,7 @@ class DocumentsConnector:
         found = self._found()
         position = self._position(found)
         parts, said = Parts(self.organization, self.source), _Said()
-        places, listed = placed(found, self.places.get(scope, Places()))
+        places, listed = placed(found, known(self.places, scope))
         yield places
         yield from (item for item in listed if isinstance(item, Problem))
         files = [item for item in listed if not isinstance(item, Problem)]

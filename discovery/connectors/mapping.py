@@ -94,6 +94,11 @@ class _Mapping:
         }
         return Mapped(self.mapping, Parts(self.organization, self.source), external)
 
+    def scope(self, of: str) -> str:
+        """The name of what is read, with its filters: under others it is another scope."""
+        filters = self.mapping.filters()
+        return f"{of} filtered by {filters}" if filters else of
+
     def rules(self) -> str:
         """A digest of all that the claims follow from beside the source's own files."""
         digest = hashlib.sha256(f"{self.options.path}\n{self.options.repository}\n".encode())
@@ -109,12 +114,12 @@ class MappingConnector(_Mapping):
     """Files of a folder."""
 
     def scopes(self) -> Sequence[str]:
-        return (self.options.path,)
+        return (self.scope(self.options.path),)
 
     def read(self, scope: str) -> Iterator[Item]:
         position = self._position()
         mapped = self.mapped()
-        mapped.update(dict(_documents(self.organization, scope)))
+        mapped.update(dict(_documents(self.organization, self.options.path)))
         yield from mapped.statements.claims()
         yield Position(position)
 
@@ -131,7 +136,7 @@ class GitMappingConnector(_Mapping):
 
     def scopes(self) -> Sequence[str]:
         at = "" if self.options.branch is None else f" branch {self.options.branch}"
-        return (f"{self.options.repository}{at} {self.options.path}",)
+        return (self.scope(f"{self.options.repository}{at} {self.options.path}"),)
 
     def read(self, scope: str) -> Iterator[Item]:
         with open_repository(self._path) as repository, repository.reader() as blobs:

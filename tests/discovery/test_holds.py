@@ -1,6 +1,7 @@
 """The brake, and what is followed from a position: what a crawl may take away, and when it asks."""
 
 import os
+from collections.abc import Sequence
 
 import pytest
 
@@ -13,6 +14,9 @@ from graph.store import FactStore
 from ontologies.loader import load_authorization, load_shapes
 from tests.discovery.git_repository import commit
 
+NO_LONGER = (
+    "it is listed no longer, as under another filter; what the scopes that are listed say of it too stays"
+)
 MAPPING = """\
 [[rule]]
 files = "**"
@@ -159,7 +163,7 @@ async def test_a_narrowed_filter_deletes_nothing_until_a_person_says_so(neo4j, m
     report = await runner.run(narrowed)
     assert await count(neo4j) == 2
     [waiting] = await held(neo4j)
-    assert (waiting.scope, waiting.gone, waiting.why) == ("tree/**", 2, "the scope is no longer listed")
+    assert (waiting.scope, waiting.gone, waiting.why) == ("tree/**", 2, NO_LONGER)
     assert report.outcome == "partial"
     await decide(neo4j, "lists", "confirmed", "ada")
     await runner.run(narrowed)
@@ -195,6 +199,74 @@ def test_what_an_option_leaves_out_is_in_the_name_of_the_scope(
         ]
     )
     assert set(whole).isdisjoint(narrowed)
+
+
+WHERE = """[[rule]]
+each = "."
+id = "person:{id}"
+class = "Person"
+values = { name = "name" }
+"""
+
+
+async def test_a_narrowed_rule_of_a_mapping_deletes_nothing_until_a_person_says_so(
+    neo4j, make, write, tmp_path
+):
+    """Below the brake, which holds it anyway: two of fifty."""
+    runner, source = make()
+    await begun(runner)
+    (tmp_path / "mapping.toml").write_text(WHERE)
+    write({f"people/p{n}.toml": f'id = "p{n}"\nname = "N"\nkind = "{n % 25}"' for n in range(50)})
+    assert (await runner.run(source)).outcome == "complete"
+    (tmp_path / "mapping.toml").write_text(f"{WHERE}when = ['kind']\n")
+    report = await runner.run(source)
+    assert (report.outcome, await count(neo4j)) == ("partial", 50)
+    [waiting] = await held(neo4j)
+    assert (waiting.scope, waiting.gone, waiting.why) == ("tree/**", 50, NO_LONGER)
+    await decide(neo4j, "lists", "confirmed", "ada")
+    report = await runner.run(source)
+    assert (report.outcome, await count(neo4j), await held(neo4j)) == ("complete", 50, [])
+
+    (tmp_path / "mapping.toml").write_text(WHERE + "when = ['kind']\nwhere = { kind = '7' }\n")
+    report = await runner.run(source)
+    assert (report.outcome, sum(one.retracted for one in report.scopes)) == ("partial", 0)
+    assert await count(neo4j) == 50
+    await decide(neo4j, "lists", "confirmed", "ada")
+    assert (await runner.run(source)).outcome == "complete"
+    assert await count(neo4j) == 2
+    (tmp_path / "mapping.toml").write_text(
+        WHERE + "when = ['kind']\nwhere = { kind = '7' }\nrequired = ['id']\n"
+    )
+    report = await runner.run(source)
+    assert (report.outcome, len(report.scopes)) == ("complete", 1), (
+        "nothing else of the mapping names the scope"
+    )
+
+
+@pytest.mark.parametrize(
+    ("narrower", "another"),
+    [
+        ("where = { kind = '7' }", True),
+        ("when = ['kind']", True),
+        ("files = 'a/**'", True),
+        ("[[rule.relationship]]\ntype = 'MEMBER_OF'\nend = 'group:{kind}'\nwhere = { kind = '7' }", True),
+        ("[[rule.relationship]]\ntype = 'MEMBER_OF'\nend = 'group:{kind}'\nwhen = ['kind']", True),
+        ("[[rule.relationship]]\ntype = 'MEMBER_OF'\nend = 'group:{kind}'", False),
+        ("required = ['id']", False),
+    ],
+)
+@pytest.mark.parametrize("repository", [None, "lists"])
+def test_what_a_mapping_leaves_out_is_in_the_name_of_its_scope(
+    make_organization, tmp_path, narrower, another, repository
+):
+    options = {"path": "**", "mapping": "m.toml"} | ({"repository": repository} if repository else {})
+    organization = make_organization(tmp_path, {"name": "s", "connector": "mapping", "options": options})
+
+    def scopes(more: str = "") -> Sequence[str]:
+        (tmp_path / "m.toml").write_text(f"{WHERE}{more}\n")
+        return build(organization, organization.source[0], {}).scopes()
+
+    assert (scopes() != scopes(narrower)) is another
 
 
 async def test_an_unchanged_folder_is_not_read_again_and_its_grants_stay_fresh(neo4j, make, write, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from discovery.connector import Place, Places, Problem
 from discovery.files import search
+from discovery.holds import decide
 from discovery.places import packed, placed, unpacked
 from discovery.runner import Runner
 from graph.claims import EntityClaim, RelationshipClaim, SourcePolicy
@@ -150,8 +151,8 @@ async def test_moved_edited_and_gone_one_after_the_other(make_organization, tmp_
     """Each followed from the last, but for the second, which is read whole since its options are others."""
     pages = tmp_path / "pages"
 
-    def runner(*globs: str) -> Runner:
-        options = {"path": "pages", "mentions": not globs}
+    def runner(**more: object) -> Runner:
+        options = {"path": "pages", **more}
         declared = {"name": "pages", "connector": "documents", "options": options}
         return Runner(make_organization(tmp_path, declared), store, neo4j)
 
@@ -169,18 +170,26 @@ async def test_moved_edited_and_gone_one_after_the_other(make_organization, tmp_
     move(pages, "a.md", "c.md")
     assert await crawled(runner()) == {"c.md": a, "b.md": b}
     write(pages, "c.md", "# A\n\nedited\n")
-    assert await crawled(runner("another")) == {"c.md": a, "b.md": b}
+    assert await crawled(runner(mentions=False)) == {"c.md": a, "b.md": b}
     write(pages, "a.md", "# Another\n\ny\n")
     write(pages, "b.md", "# B\n\n[A](c.md) and [another](a.md)\n")
     new = "document:pages/a~2.md"
-    assert await crawled(runner("another")) == {"c.md": a, "b.md": b, "a.md": new}
+    assert await crawled(runner(mentions=False)) == {"c.md": a, "b.md": b, "a.md": new}
     assert {(b, a), (b, new)} == {
         (one["start"], one["end"])
         for one in await neo4j.read("MATCH (s)-[:REFERS_TO]->(e) RETURN s.id AS start, e.id AS end")
     }
+    narrower = runner(mentions=False, glob=["?.md"])
+    report = await narrower.run(narrower.organization.source[0])
+    assert {one.scope: one.outcome for one in report.scopes}["pages ?.md"] == "complete"
+    assert len(await neo4j.read("MATCH (d:Document) RETURN d")) == 3, "the same under another filter"
     (pages / "c.md").unlink()
-    assert await crawled(runner("another")) == {"b.md": b, "a.md": new}
-    [kept] = await neo4j.read("MATCH (r:_Reading {source: 'pages'}) RETURN r.places AS places")
+    await decide(neo4j, "pages", "confirmed", "ada")
+    assert (await narrower.run(narrower.organization.source[0])).outcome == "complete"
+    assert await crawled(narrower) == {"b.md": b, "a.md": new}
+    [kept] = await neo4j.read(
+        "MATCH (r:_Reading {source: 'pages', scope: 'pages ?.md'}) RETURN r.places AS places"
+    )
     assert unpacked(kept["places"]).gone == {}
 
 
