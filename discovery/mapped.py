@@ -44,10 +44,11 @@ class Mapped:
         for name, document in documents.items():
             self._documents.pop(name, None)
             self._unread.pop(name, None)
-            if isinstance(document, Problem):
-                self._unread[name] = document
-            elif document is not None:
-                self._documents[name] = self._present(document)
+            read = self._gathered(name, document)
+            if isinstance(read, Problem):
+                self._unread[name] = read
+            elif read is not None:
+                self._documents[name] = self._present(read)
         changed: set[Looked] = set()
         for lookup, spec in self._mapping.lookup.items():
             rests_on_changed = any(used in spec.value.lookups() for used, _ in changed)
@@ -80,6 +81,24 @@ class Mapped:
             if matches(rule.files, name):
                 for row in rows(self._documents[name], rule.each, name):
                     yield from [row] if isinstance(row, Problem) else reading.claims(rule, row)
+
+    def _gathered(self, name: str, document: Any) -> Any:
+        """A file's documents, and what those list that are lists themselves, under the field for that."""
+        field = self._mapping.gather
+        if field is None or document is None or isinstance(document, Problem):
+            return document
+        found: list[Any] = []
+        for number, one in enumerate(document if isinstance(document, list) else [document], start=1):
+            if not isinstance(one, Mapping) or field not in one:
+                found += [] if one is None else [one]  # nothing stands after the last `---`
+            elif isinstance(one[field], list):
+                found += one[field]
+            else:
+                what = (
+                    f"expected a list under {field!r} of document {number}, found {type(one[field]).__name__}"
+                )
+                return Problem(name, f"{what}; correct it")
+        return {field: found}
 
     def _present(self, value: Any) -> Any:
         """The document without what stands for no value."""

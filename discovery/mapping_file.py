@@ -114,6 +114,8 @@ class MappingFile(_Strict):
     lookup: dict[str, LookupSpec] = {}
     absent: tuple[str | bool, ...] = ()
     """What stands for no value (`none`, `TBD`, false)."""
+    gather: str | None = None
+    """A field: the documents of a file, and what any of them lists under it, are read as one list there."""
 
     def filters(self) -> str:
         """A digest of what keeps files and records out, in whatever order; empty where nothing does."""

@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from discovery.sources import load_organization
 
@@ -120,6 +121,36 @@ def test_a_cluster_role_reaches_the_cluster_or_the_namespace_that_it_is_bound_in
     assert ("group:rbac/interns", view) in said.typed("SUBGROUP_OF")
     assert (view, "group:rbac/cluster/view") in said.typed("DERIVED_FROM")
     assert {whole, billing, view, edit, root} <= said.entities.keys()
+
+
+def written(text: str, *, apart: bool) -> str:
+    """The items of a list as manifests are written: documents of one file, an empty one after the last."""
+    items = yaml.safe_load(text)["items"]
+    half = {"apiVersion": "v1", "kind": "List", "items": items[:3]}
+    documents = items if apart else [half, *items[3:]]
+    return "---\n".join(["# manifests\n", *(yaml.safe_dump(one) for one in documents), "\n"])
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_manifests_are_read_as_they_are_written(read, apart):
+    """One document each, with or without a list among them: as the list of all."""
+    as_list, as_written = read(CLUSTER), read(written(CLUSTER, apart=apart))
+    assert as_written.problems == as_list.problems == []
+    assert as_written.relationships == as_list.relationships
+    assert {id_: one.values for id_, one in as_written.entities.items()} == {
+        id_: one.values for id_, one in as_list.entities.items()
+    }
+
+
+def test_one_manifest_alone_is_read(read):
+    [role] = [one for one in yaml.safe_load(RBAC)["items"] if one["metadata"]["name"] == "viewer"]
+    said = read(yaml.safe_dump(role))
+    assert (said.problems, set(said.entities)) == ([], {"group:rbac/claims/viewer", "dataset:rbac/claims"})
+
+
+def test_a_list_that_is_none_is_a_problem(read):
+    [problem] = read("kind: List\nitems: 7\n").problems
+    assert "expected a list under 'items' of document 1, found int" in problem.message
 
 
 def test_a_manifest_that_is_no_mapping_is_a_problem_and_the_rest_is_read(read):
