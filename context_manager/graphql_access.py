@@ -14,6 +14,7 @@ from context_manager.administration import to_review
 from context_manager.audit import AuditError
 from context_manager.mesh_operations import OperationRefused
 from context_manager.node_declarations import DeclarationRefused
+from discovery.holds import NothingHeldError
 from discovery.sources import ConfigurationError
 from graph import access_effects, access_entries, access_history
 from graph.erasure import ErasureError
@@ -38,6 +39,7 @@ EXPECTED = (
     JournalError,
     LeaseLostError,
     MergeError,
+    NothingHeldError,
     OperationRefused,
     ReadOvertakenError,
     RevisionTokenError,

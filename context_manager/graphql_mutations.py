@@ -18,6 +18,7 @@ from context_manager.graphql_access import (
 )
 from context_manager.graphql_erasure import ErasureMutations
 from context_manager.graphql_extractions import ExtractionMutations
+from context_manager.graphql_holds import HoldMutations
 from context_manager.graphql_identity import IdentityMutations
 from context_manager.graphql_mesh import MeshMutations
 from graph import access_effects
@@ -33,7 +34,7 @@ class AccessOutcome:
 @strawberry.type(
     description="Decisions by hand about access, each with a reason and on record; and operating the mesh."
 )
-class Mutation(MeshMutations, IdentityMutations, ExtractionMutations, ErasureMutations):
+class Mutation(MeshMutations, IdentityMutations, ExtractionMutations, ErasureMutations, HoldMutations):
     @strawberry.mutation(
         description="Let a person or group view a collection, until then or for good. Where the collection "
         "takes two, it gives nothing until a second person confirms it."

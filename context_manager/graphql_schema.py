@@ -31,6 +31,7 @@ from context_manager.graphql_access import AccessQueries
 from context_manager.graphql_crawls import CrawlQueries, CrawlSubscriptions
 from context_manager.graphql_erasure import ErasureQueries
 from context_manager.graphql_extractions import ExtractionQueries
+from context_manager.graphql_holds import HoldQueries
 from context_manager.graphql_identity import IdentityQueries
 from context_manager.graphql_mesh import MeshQueries
 from context_manager.graphql_mutations import Mutation
@@ -249,6 +250,7 @@ class Query(
     QuarantineQueries,
     ErasureQueries,
     CrawlQueries,
+    HoldQueries,
 ):
     @strawberry.field(description="The classes of the ontology.")
     async def classes(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from neo4j import AsyncManagedTransaction
+
 from discovery.runs import execute
 from graph.database import Database
 
@@ -72,14 +74,23 @@ async def hold(database: Database, found: Hold) -> None:
     )
 
 
-async def decide(database: Database, source: str, decision: Decision, by: str) -> Sequence[Hold]:
-    """Record who decided on what the source has waiting; what that is. Raises NothingHeldError."""
-    waiting = await held(database, source)
-    if not waiting:
-        raise NothingHeldError(f"no crawl of {source!r} waits; `orgraph held list` shows those that do")
-    for one in waiting:
-        await _close(database, one.source, one.scope, decision, by)
-    return waiting
+async def decide(
+    database: Database, source: str, decision: Decision, by: str, shown: tuple[str, int] | None = None
+) -> Sequence[Hold]:
+    """Record who decided on what the source has waiting; what that is. Raises NothingHeldError.
+
+    `shown`: the scope, and how many claims would go, that alone is decided on; all without.
+    """
+    waiting = [one for one in await held(database, source) if shown in (None, (one.scope, one.gone))]
+    decided = [
+        one for one in waiting if await _close(database, one.source, one.scope, decision, by, one.gone)
+    ]
+    if not decided:
+        what = "" if shown is None else f"with {shown[1]} claims that would go from {shown[0][:200]!r} "
+        raise NothingHeldError(
+            f"no crawl of {source[:200]!r} {what}waits; `orgraph held list` shows those that do"
+        )
+    return decided
 
 
 async def lapse(database: Database, source: str, scope: str) -> None:
@@ -109,14 +120,24 @@ async def allowance(database: Database, source: str, scope: str) -> int:
     return int(records[0]["gone"] or 0)
 
 
-async def _close(database: Database, source: str, scope: str, decision: Decision, by: str) -> None:
-    await execute(
-        database,
-        """MATCH (h:_Hold {source: $source, scope: $scope}) WHERE h.decision IS NULL
-           SET h.decision = $decision, h.decidedBy = $by, h.decidedAt = $at""",
-        source=source,
-        scope=scope,
-        decision=decision,
-        by=by,
-        at=datetime.now(UTC),
-    )
+async def _close(  # noqa: PLR0913, PLR0917  what is decided, and by whom
+    database: Database, source: str, scope: str, decision: Decision, by: str, gone: int | None = None
+) -> bool:
+    """Whether it waited, with as many claims to go if that is asked."""
+
+    async def work(transaction: AsyncManagedTransaction) -> bool:
+        result = await transaction.run(
+            """MATCH (h:_Hold {source: $source, scope: $scope})
+               WHERE h.decision IS NULL AND ($gone IS NULL OR h.gone = $gone)
+               SET h.decision = $decision, h.decidedBy = $by, h.decidedAt = $at
+               RETURN count(h) AS closed""",
+            source=source,
+            scope=scope,
+            gone=gone,
+            decision=decision,
+            by=by,
+            at=datetime.now(UTC),
+        )
+        return bool((await result.single(strict=True))["closed"])
+
+    return await database.write_transaction(work)
