@@ -18,7 +18,9 @@ from context_manager.drafting import Draft, Outcome, draft
 from context_manager.facts import Fact
 from context_manager.grounding import Sentence
 from context_manager.handling import Handlings
+from context_manager.holding import Holder
 from context_manager.mesh_operations import MeshOperations
+from context_manager.placement_log import PlacementLog
 from context_manager.prior_answers import PriorAnswers
 from context_manager.relevance import Match, question_of
 from context_manager.standings import Standings
@@ -65,7 +67,7 @@ class Asking:
     reader: Reader
     embedder: Embedder
     gateway: Gateway
-    handlings: Handlings
+    holder: Holder
     audit: AuditLog
     deadline_s: float
     """For the models' answer."""
@@ -73,10 +75,15 @@ class Asking:
     salt_key: bytes
     """Makes what separates the askers in an engine's prefix cache."""
     standings: Standings
+    placements: PlacementLog
     marks_ungrounded: bool = False
     """Whether a sentence that no fact says is marked; else it is dropped."""
     answers: AnswerCache = field(default_factory=AnswerCache)
     prior: PriorAnswers = field(default_factory=PriorAnswers)
+
+    @property
+    def handlings(self) -> Handlings:
+        return self.holder.handlings
 
     @property
     def mesh(self) -> Mesh:
@@ -120,14 +127,16 @@ async def retrieve(
         return Retrieval(Context((), 0), own, embedding, None, when=when)
     question = question_of(text, vector)
 
-    async def work(view: View) -> tuple[tuple[Match, ...], Handling, frozenset[str], bytes]:
-        facts = await assemble(view, service.ontology, question, service.embedder, about)
+    async def work(view: View) -> tuple[tuple[Match, ...], frozenset[str], Handling, frozenset[str], bytes]:
+        facts, barred = await assemble(
+            view, service.ontology, question, service.embedder, service.holder.barred, about
+        )
         handling = await service.handlings.of_facts(view, [match.fact for match in facts])
-        return facts, handling.meet(own), await view.present(service.mesh.ids()), view.visible
+        return facts, barred, handling.meet(own), await view.present(service.mesh.ids()), view.visible
 
-    (facts, handling, nodes, visible), revision = await service.reader.run(asker, work, when)
+    (facts, barred, handling, nodes, visible), revision = await service.reader.run(asker, work, when)
     salt = cache_salt(service.salt_key, visible, handling)
-    return Retrieval(Context(facts, revision), handling, embedding, question, nodes, salt, when)
+    return Retrieval(Context(facts, revision), handling, embedding, question, nodes, salt, when, barred)
 
 
 async def handling_now(
@@ -209,7 +218,7 @@ class _Made:
 
     async def begin(self) -> None:
         """The intent; what needs no model is drafted at once."""
-        await self._record("intent", self._intent())
+        await self._record("intent", await self._intent())
         embedding, placement = self.retrieval.embedding, self.placement
         if placement is None and embedding.node is not None:
             self.draft = Draft(Outcome.NOT_KNOWN, _NOT_KNOWN)
@@ -264,7 +273,7 @@ class _Made:
         """Before a byte leaves for a node: another than the intent's is on record too."""
         before, self.placement = self.placement, placement
         if before is None or before.node != placement.node:
-            await self._record("retry", self._intent())
+            await self._record("retry", await self._intent())
         self.failed = tuple(
             f"{id_} failed." if id_ in self.retrieval.nodes else "A mesh node failed."
             for id_ in sorted(placement.requirement.failed_on)
@@ -279,8 +288,9 @@ class _Made:
     async def _record(self, kind: str, content: dict[str, Any]) -> None:
         await self.service.audit.record(kind, {"ask": self.id, **content})
 
-    def _intent(self) -> dict[str, Any]:
+    async def _intent(self) -> dict[str, Any]:
         asker, retrieval, placement = self.asker, self.retrieval, self.placement
+        placements = self.service.placements
         node = placement.node if placement else None
         return {
             "account": asker.account,
@@ -296,8 +306,8 @@ class _Made:
                 "visible_facts": len(retrieval.context.facts),
                 "handling": retrieval.handling.record(),
             },
-            "embedding": placement_record(retrieval.embedding),
-            "placement": placement_record(placement),
+            "embedding": await placements.record(retrieval.embedding),
+            "placement": await placements.record(placement),
             "model": node.models[0] if node and node.models else None,
         }
 
@@ -328,17 +338,4 @@ def _closing(retrieval: Retrieval, draft: Draft, outcome: str) -> dict[str, Any]
         "node": draft.node,
         "model": draft.model,
         "notes": list(draft.notes),
-    }
-
-
-def placement_record(placement: Placement | None) -> dict[str, Any] | None:
-    """As it is kept: where, and of each node why or why not."""
-    if placement is None:
-        return None
-    return {
-        "node": placement.node.id if placement.node else None,
-        "verdicts": {
-            v.node_id: {"permitted": v.permitted, "up": v.up, "why": list(v.reasons)}
-            for v in placement.verdicts
-        },
     }

@@ -23,8 +23,10 @@ from context_manager.client import query
 from context_manager.core import configured
 from context_manager.display import as_table, print_table, printable
 from context_manager.node_recipes import RECIPES, joining
+from context_manager.placement_log import NotReplayed, replayed
 from context_manager.settings import Settings
 from discovery.node_statements import LONGEST, SEVERAL, StatementRefused, sign_statement
+from inference.placement import Placement
 
 _FIELDS = """id name status why jurisdiction region certifications { name holds } clearance silicon
              models contextLength running waiting kvUse prefillRate decodeRate"""
@@ -128,16 +130,31 @@ def explain(
     ask: Annotated[str, typer.Argument(help="Id of an answer (`id` in GraphQL, `orgraph.id` in /v1).")],
     as_json: AsJson = False,
 ) -> None:
-    """Why a request went where it went, from the audit log of this data folder."""
-    path = load_settings_or_exit().data_folder / "audit.jsonl"
+    """Why a request went where it went: the decision, computed again from what is on record of it."""
+    folder = load_settings_or_exit().data_folder
+    path = folder / "audit.jsonl"
     found = run(asyncio.to_thread(_records, path, ask))
     if not found:
         fail(f"{path} has no record of {ask!r}; expected the id of an answer that this service gave")
+    decisions = [_decision(record) for record in found]
+    try:
+        again = iter(replayed(folder / "meshes.jsonl", [one for one in decisions if one is not None]))
+    except NotReplayed as error:
+        fail(f"the decision cannot be computed again: {error}")
+    told = [
+        (record, one, None if one is None else next(again))
+        for record, one in zip(found, decisions, strict=True)
+    ]
     if as_json:
-        typer.echo(json.dumps(found))
-        return
-    for record in found:
-        _show(record)
+        typer.echo(json.dumps([record | _replay(one, placed) for record, one, placed in told]))
+    else:
+        for record, _, placed in told:
+            _show(record, placed)
+    if others := [placed for _, one, placed in told if one and placed and one["node"] != _node_of(placed)]:
+        fail(
+            f"computed again it is {_node_of(others[0])}, which is not what is on record: "
+            "the record was made by another version of Orgraph"
+        )
 
 
 def _operate(mutation: str, node: str, asker: str | None) -> None:
@@ -198,7 +215,30 @@ def _records(path: Path, ask: str) -> list[dict[str, Any]]:
         return [record for line in file if (record := json.loads(line)).get("ask") == ask]
 
 
-def _show(record: Mapping[str, Any]) -> None:
+def _decision(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The placement that decided: of the model, or of the embedding where that was refused."""
+    embedding: Mapping[str, Any] | None = record.get("embedding")
+    if record.get("placement") is None and embedding is not None and embedding["node"] is None:
+        return embedding
+    return record.get("placement")
+
+
+def _node_of(placement: Placement) -> str | None:
+    return placement.node.id if placement.node else None
+
+
+def _replay(record: Mapping[str, Any] | None, placement: Placement | None) -> dict[str, Any]:
+    if record is None or placement is None:
+        return {}
+    verdicts = {
+        v.node_id: {"permitted": v.permitted, "up": v.up, "score": v.score, "why": list(v.reasons)}
+        for v in placement.verdicts
+    }
+    node = _node_of(placement)
+    return {"replay": {"node": node, "same": node == record["node"], "verdicts": verdicts}}
+
+
+def _show(record: Mapping[str, Any], placement: Placement | None) -> None:
     out.print(f"[bold]{escape(record['kind'])}[/] {record['at']}")
     if record["kind"] == "closing":
         out.print(f"  {escape(record['outcome'])}, on {escape(str(record['node']))}", soft_wrap=True)
@@ -207,11 +247,13 @@ def _show(record: Mapping[str, Any]) -> None:
     out.print(f"  {escape(str(record['account']))}, {facts} facts, revision {revision}", soft_wrap=True)
     asked = {k: v for k, v in record["decision"]["handling"].items() if v not in (None, [], 0)}
     out.print(f"  handling: {escape(json.dumps(asked)) if asked else 'unrestricted'}", soft_wrap=True)
-    placed = record["placement"]
-    if placed is None:
+    if placement is None:
         out.print("  no model was needed")
         return
-    for id_, verdict in placed["verdicts"].items():
-        mark = "->" if id_ == placed["node"] else "  "
-        may = "permitted" if verdict["permitted"] else "[red]forbidden[/]"
-        out.print(f"  {mark} {escape(id_)}: {may}; {escape(', '.join(verdict['why']))}", soft_wrap=True)
+    for verdict in placement.verdicts:
+        mark = "->" if verdict.node_id == _node_of(placement) else "  "
+        may = "permitted" if verdict.permitted else "[red]forbidden[/]"
+        why = escape(", ".join(verdict.reasons))
+        out.print(f"  {mark} {escape(verdict.node_id)}: {may}; {why}", soft_wrap=True)
+    if placement.node is None:
+        out.print(f"  refused: {escape(placement.refusal())}", soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from context_manager.facts import (
@@ -83,12 +83,36 @@ class Retrieval:
     """What may share an engine's prefix cache with it."""
     when: When = PRESENT
     """What it was asked of."""
+    barred: frozenset[str] = frozenset()
+    """Ids of entities of which nothing may be embedded here."""
 
 
-async def assemble(
-    view: View, ontology: Ontology, question: Question, embedder: Embedder, about: str | None
-) -> tuple[Match, ...]:
-    """The facts for a question, best first; none when none passes the bound of relevance.
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """How texts match a question by their meaning, 0 of what rests on an entity that is barred."""
+
+    question: Question
+    embedder: Embedder
+    barred: frozenset[str]
+
+    async def of(self, texts: Sequence[tuple[Collection[str], str]]) -> list[float]:
+        """Of each text, given with the ids of the entities that it rests on."""
+        told = [i for i, (ids, _) in enumerate(texts) if self.barred.isdisjoint(ids)]
+        vectors = await self.embedder.embed([texts[i][1] for i in told])
+        found = dict(zip(told, map(self.question.meaning, vectors), strict=True))
+        return [found.get(i, 0.0) for i in range(len(texts))]
+
+
+async def assemble(  # noqa: PLR0913, PLR0917  what facts are found with
+    view: View,
+    ontology: Ontology,
+    question: Question,
+    embedder: Embedder,
+    barred: Callable[[View, Collection[str]], Awaitable[frozenset[str]]],
+    about: str | None,
+) -> tuple[tuple[Match, ...], frozenset[str]]:
+    """The facts for a question, best first; none when none passes the bound of relevance. And the entities
+    of them that are `barred` from being embedded: they match by their words alone.
 
     `about` is the id of the entity whose own facts and neighbourhood are asked; None for everything.
     """
@@ -98,13 +122,13 @@ async def assemble(
     known = await with_members(view, others)
     called = _called(question, known)
     short = await _short_facts(view, ontology, known)
-    weighed = await _weigh_passages(view, ontology, question, embedder, passages)
+    untold = await barred(view, {id_ for fact in short for id_ in fact.entities} | {p.id for p in passages})
+    meaning = Meaning(question, embedder, untold)
+    weighed = await _weigh_passages(view, ontology, meaning, passages)
     weighed = [m for m in weighed if not called or speaks_of(m.fact, called)]
-    weighed += await _weigh_short(
-        question, embedder, [fact for fact in short if not called or speaks_of(fact, called)]
-    )
-    read = await _read_closely(question, embedder, best_first(weighed))
-    return relevant(read, BUDGET, called=bool(called))
+    weighed += await _weigh_short(meaning, [fact for fact in short if not called or speaks_of(fact, called)])
+    read = await _read_closely(meaning, best_first(weighed))
+    return relevant(read, BUDGET, called=bool(called)), untold
 
 
 async def find(view: View, question: Question) -> list[EntityView]:
@@ -144,14 +168,15 @@ async def _around(view: View, about: str) -> list[EntityView]:
 
 
 async def _weigh_passages(
-    view: View, ontology: Ontology, question: Question, embedder: Embedder, passages: Sequence[EntityView]
+    view: View, ontology: Ontology, meaning: Meaning, passages: Sequence[EntityView]
 ) -> list[Match]:
+    question = meaning.question
     meanings = dict(await view.similarities([p.id for p in passages], question.vector))
     # Of superseded texts no embedding is kept, and what has just come may not have one yet.
     without = [passage for passage in passages if passage.id not in meanings]
     best = sorted(without, key=lambda p: (-question.coverage(_text(p)), p.id))[:_WEIGHED]
-    vectors = await embedder.embed([description(ontology, passage) for passage in best])
-    meanings |= {p.id: question.meaning(vector) for p, vector in zip(best, vectors, strict=True)}
+    found = await meaning.of([((p.id,), description(ontology, p)) for p in best])
+    meanings |= {p.id: one for p, one in zip(best, found, strict=True)}
     return [
         match(question, fact, meanings.get(passage.id, 0.0))
         for passage in passages
@@ -180,17 +205,17 @@ async def _short_facts(
     return list(found.values())
 
 
-async def _weigh_short(question: Question, embedder: Embedder, facts: Sequence[Fact]) -> list[Match]:
+async def _weigh_short(meaning: Meaning, facts: Sequence[Fact]) -> list[Match]:
+    question = meaning.question
     telling = [fact for fact in facts if to_the_point(question, fact)]
     best = sorted(telling, key=lambda f: (-question.coverage(f"{f.statement} {f.synonyms}"), f.id))[:_WEIGHED]
-    vectors = await embedder.embed([fact.statement for fact in best])
-    return [
-        match(question, fact, question.meaning(vector)) for fact, vector in zip(best, vectors, strict=True)
-    ]
+    found = await meaning.of([(fact.entities, fact.statement) for fact in best])
+    return [match(question, fact, one) for fact, one in zip(best, found, strict=True)]
 
 
-async def _read_closely(question: Question, embedder: Embedder, ranked: Sequence[Match]) -> list[Match]:
+async def _read_closely(meaning: Meaning, ranked: Sequence[Match]) -> list[Match]:
     """The most promising facts, the long ones by their best line too: it may match better than all."""
+    question = meaning.question
     read = ranked[:_READ]
     lines = [
         replace(m.fact, statement=line)
@@ -198,10 +223,10 @@ async def _read_closely(question: Question, embedder: Embedder, ranked: Sequence
         if len(m.fact.statement) > LONG
         for line in split(m.fact.statement)
     ]
-    vectors = await embedder.embed([f"{line.title}: {line.statement}" for line in lines])
+    found = await meaning.of([(line.entities, f"{line.title}: {line.statement}") for line in lines])
     weighed: dict[str, list[Match]] = {}
-    for line, vector in zip(lines, vectors, strict=True):
-        weighed.setdefault(line.id, []).append(match(question, line, question.meaning(vector)))
+    for line, one in zip(lines, found, strict=True):
+        weighed.setdefault(line.id, []).append(match(question, line, one))
     return [_quoting(question, m, weighed[m.fact.id]) if m.fact.id in weighed else m for m in read]
 
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from context_manager.mesh_nodes import holding
+from context_manager.handling import handlings_of
+from context_manager.holding import Holder, holder_of, refusal_of, told_of
 from context_manager.node_declarations import policy as nodes_by_hand
 from context_manager.running import running_service
 from context_manager.settings import Settings, SettingsError
@@ -34,6 +35,7 @@ from graph.neo4j_server import USER, embedded_neo4j
 from graph.ontology_versions import check_versions
 from graph.store import FactStore
 from graph.tombstones import open_pseudonyms
+from graph.tuples import CONFIGURATION, IDENTITY, NODES_BY_HAND
 from ontologies import AuthorizationModel, Ontology, load, load_authorization, load_shapes
 
 Progress = Callable[[str], None]
@@ -49,6 +51,7 @@ class Core:
     uri: str
     """Of Neo4j."""
     database: Database
+    holder: Holder
     ontology: Ontology
     model: AuthorizationModel
     store: FactStore
@@ -107,12 +110,15 @@ async def open_core(settings: Settings, progress: Progress) -> AsyncIterator[Cor
             index = settings.data_folder / "visibility.index"
             erasures = Erasures(store, administration, journal, pseudonyms, index)
             await merges.reconcile()
+        own = (CONFIGURATION, POLICY.name, IDENTITY, NODES_BY_HAND)
+        holder = holder_of(settings, handlings_of(organization, *own))
         runner = Runner(
             organization,
             store,
             database,
             partial(_say, progress),
-            holding(settings),
+            refusal_of(holder),
+            partial(told_of, database, ontology, holder),
             reader=await _reader(settings, stack),
         )
         yield Core(
@@ -120,6 +126,7 @@ async def open_core(settings: Settings, progress: Progress) -> AsyncIterator[Cor
             organization,
             uri,
             database,
+            holder,
             ontology,
             model,
             store,

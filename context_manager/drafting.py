@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 
 from context_manager.answer import check, in_plain_words, written_so_far
-from context_manager.context import Context, Retrieval
+from context_manager.context import Context, Meaning, Retrieval
 from context_manager.grounding import Sentence
 from context_manager.relevance import match
 from inference.embeddings import Embedder
@@ -119,9 +119,10 @@ async def _to_the_point(embedder: Embedder, found: Retrieval, sentence: Sentence
     context, question = found.context, found.question
     if question is None:
         return False
-    [vector] = await embedder.embed([sentence.text])
-    said = replace(context.facts[sentence.cites[0]].fact, statement=sentence.text)
-    return match(question, said, question.meaning(vector)).score >= context.bar()
+    cited = [context.facts[i].fact for i in sentence.cites]
+    entities = {id_ for fact in cited for id_ in fact.entities}
+    [meaning] = await Meaning(question, embedder, found.barred).of([(entities, sentence.text)])
+    return match(question, replace(cited[0], statement=sentence.text), meaning).score >= context.bar()
 
 
 def _ends_early(event: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from context_manager.facts import Fact
 from discovery.sources import OrganizationConfig
 from graph.extractions import of_source
 from graph.handling import FORBIDDEN, UNRESTRICTED, Handling, meet_all
-from graph.reads import View
+from graph.reads import HandlingInput, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,9 @@ class Handlings:
     of_source: Mapping[str, Handling]
     """Of what a source says, where no rule says it more strictly."""
 
+    holding_of_source: Mapping[str, Handling] = field(default_factory=dict)
+    """Where the graph may hold what a source says, of those that say. Whoever declares that has decided it,
+    whatever rules are found."""
     site_of_source: Mapping[str, str] = field(default_factory=dict)
     """Where a source's data lies, of those that say."""
 
@@ -50,6 +53,22 @@ class Handlings:
             ]
         )
 
+    async def of_holding(self, view: View, ids: Collection[str]) -> Mapping[str, Handling]:
+        """Of each entity, where it may be held, and embedded; an absent one nowhere."""
+        inputs, rules = await view.handling_inputs(ids), await view.handling_rules()
+
+        def of_one(found: HandlingInput) -> Handling:
+            ruled = meet_all(r.handling for r in rules if r.classifications & found.classifications)
+            of_each = [
+                self.holding_of_source[source]
+                if source in self.holding_of_source
+                else self.of_source.get(source, FORBIDDEN).meet(ruled)
+                for source in found.sources
+            ]
+            return meet_all(of_each) if of_each else FORBIDDEN
+
+        return {id_: of_one(inputs[id_]) if id_ in inputs else FORBIDDEN for id_ in ids}
+
     def _of_sources(self, sources: Iterable[str]) -> Handling:
         declared = [self.of_source.get(source, FORBIDDEN) for source in sources]
         return meet_all(declared) if declared else FORBIDDEN
@@ -64,5 +83,11 @@ def handlings_of(organization: OrganizationConfig, *own: str) -> Handlings:
         for source in organization.source
         for name in (source.name, *of_source(source.name))
     }
+    holding = {
+        name: source.holding.handling()
+        for source in organization.source
+        if source.holding is not None
+        for name in (source.name, *of_source(source.name))
+    }
     sites = {source.name: source.site for source in organization.source if source.site}
-    return Handlings(of_question, {**dict.fromkeys(own, of_question), **declared}, sites)
+    return Handlings(of_question, {**dict.fromkeys(own, of_question), **declared}, holding, sites)

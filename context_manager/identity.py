@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,10 +66,13 @@ class _Proven:
 
     by_digest: OrderedDict[bytes, tuple[Mapping[str, Any], Proof]] = field(default_factory=OrderedDict)
 
-    def get(self, token: str, key: Mapping[str, Any]) -> Proof | None:
+    def __contains__(self, token: str) -> bool:
+        return _digest(token) in self.by_digest
+
+    def get(self, token: str, published: Collection[Any]) -> Proof | None:
         """While it has not expired and the same key is still published."""
         by, proof = self.by_digest.get(_digest(token), (None, None))
-        return proof if proof is not None and by == key and time.time() < proof.expires else None
+        return proof if proof is not None and by in published and time.time() < proof.expires else None
 
     def put(self, token: str, key: Mapping[str, Any], proof: Proof) -> None:
         self.by_digest[_digest(token)] = key, proof
@@ -106,9 +109,11 @@ class Verifier:
         Raises TokenRefused for a token that is malformed, forged, expired, or of another issuer or audience,
         for a scope that is unknown, and for an agent's token without one.
         """
+        if token in self._proven:
+            published = (await self.keys(False)).get("keys", ())
+            if (proven := self._proven.get(token, published)) is not None:
+                return proven
         data = await self._key(_header(token))
-        if (proven := self._proven.get(token, data)) is not None:
-            return proven
         key = _public_key(data, self.issuer)
         try:
             claims = jwt.decode(
@@ -216,7 +221,9 @@ class DelegatingVerifier(Verifier):
 
     async def proof(self, token: str) -> Proof:
         """As of `Verifier`; TokenRefused too for an agent that may no longer act for the account."""
-        made_here = _issuer_of(token) == self.exchanged.issuer
+        made_here = token not in self._proven and (
+            token in self.exchanged._proven or _issuer_of(token) == self.exchanged.issuer
+        )
         proof = await (self.exchanged if made_here else self.of_issuer).proof(token)
         agent = proof.asker.agent
         if agent is None and not made_here:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from context_manager.settings import Settings
-from discovery.sources import SourceConfig
 from graph.database import Database
 from graph.system_reads import mesh_nodes
 from inference.embeddings import MODEL as EMBEDDING_MODEL
-from inference.explanation import handling_checks
 from inference.mesh import Mesh
 from inference.nodes import EMBEDDING, LOCAL_NODE_ID, MeshNode, certifications
 
@@ -68,29 +65,6 @@ def storage_node(settings: Settings) -> MeshNode:
         models=(),
         capabilities=frozenset(),
     )
-
-
-def holding(settings: Settings) -> Callable[[SourceConfig], str]:
-    """Says of a source why the process or its Neo4j may not hold it; nothing when both may."""
-    nodes = (own_node(settings), storage_node(settings))
-
-    def refusal(source: SourceConfig) -> str:
-        terms = (source.holding or source.handling).handling()
-        checks = handling_checks(terms, datetime.now(UTC))
-        why = [
-            f"{node.name} ({', '.join(failed)})"
-            for node in nodes
-            if (failed := [check.found(node) for check in checks if not check.met_by(node)])
-        ]
-        if not why:
-            return ""
-        return (
-            f"source {source.name!r} was not crawled, since its handling forbids it to be held by "
-            f"{' and by '.join(why)}: declare where these run (ORGRAPH_NODE_*, ORGRAPH_NEO4J_*), "
-            "or say in sources.toml where the graph may hold it (`holding`)"
-        )
-
-    return refusal
 
 
 def _node(properties: Mapping[str, Any]) -> MeshNode:

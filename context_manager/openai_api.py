@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from context_manager.ask import LEFT, Asking, handling_now, placement_record
+from context_manager.ask import LEFT, Asking, handling_now
 from context_manager.openai_context import Grounds, grounds
 from context_manager.openai_errors import UNSERVED, ApiError, in_openais_form
 from context_manager.openai_request import (
@@ -92,7 +92,7 @@ class OpenAIApi:
         placement = place(requirement, self.asking.gateway.mesh.snapshot())
         if placement.node is not None and placement.node.id == LOCAL_NODE_ID:
             tokens, node = await self._tokens(texts), placement.node
-            record = {"door": "embeddings", **_intent(asker, texts, found, placement)}
+            record = {"door": "embeddings", **await self._intent(asker, texts, found, placement)}
             await self._record("intent", ask_id, record)
             vectors = await self.asking.embedder.embed(texts)
         else:
@@ -209,7 +209,7 @@ class OpenAIApi:
         texts = body.texts()
 
         async def placed(placement: Placement) -> None:
-            record = {"door": "embeddings", **_intent(asker, texts, found, placement)}
+            record = {"door": "embeddings", **await self._intent(asker, texts, found, placement)}
             await self._record("intent", ask_id, record)
 
         job = Job(
@@ -264,6 +264,24 @@ class OpenAIApi:
             404, "model_not_found", f"there is no model {name[:80]!r}; there are: {known}", param="model"
         )
 
+    async def _intent(
+        self, asker: Asker, said: Sequence[str], found: Grounds, placement: Placement
+    ) -> dict[str, Any]:
+        placements = self.asking.placements
+        return {
+            "account": asker.account,
+            "agent": asker.agent,
+            "earlier_agents": list(asker.earlier_agents),
+            "scope": str(asker.scope),
+            "said_sha256": [hashlib.sha256(text.encode()).hexdigest() for text in said],
+            "revision": found.revision,
+            "facts": [fact.id for fact in found.facts],
+            "decision": {"visible_facts": len(found.facts), "handling": found.handling.record()},
+            "embedding": await placements.record(found.embedding),
+            "placement": await placements.record(placement),
+            "model": placement.requirement.model,
+        }
+
     async def _record(self, kind: str, ask_id: str, record: Mapping[str, Any]) -> None:
         await self.asking.audit.record(kind, {"ask": ask_id, **record})
 
@@ -283,7 +301,7 @@ class _Made:
     async def placed(self, placement: Placement) -> None:
         """The intent, before a byte leaves; each further attempt likewise."""
         said = [message.text() for message in self.body.messages]
-        record = {"door": "chat", **_intent(self.asker, said, self.grounds, placement)}
+        record = {"door": "chat", **await self.api._intent(self.asker, said, self.grounds, placement)}
         await self.api._record("retry" if self._begun else "intent", self.id, record)
         self._begun = True
 
@@ -345,22 +363,6 @@ async def _json(request: web.Request) -> Any:
         raise ApiError(400, "invalid_encoding", why) from None
     except ValueError:
         raise ApiError(400, "invalid_json", "the body is not JSON in UTF-8") from None
-
-
-def _intent(asker: Asker, said: Sequence[str], found: Grounds, placement: Placement) -> dict[str, Any]:
-    return {
-        "account": asker.account,
-        "agent": asker.agent,
-        "earlier_agents": list(asker.earlier_agents),
-        "scope": str(asker.scope),
-        "said_sha256": [hashlib.sha256(text.encode()).hexdigest() for text in said],
-        "revision": found.revision,
-        "facts": [fact.id for fact in found.facts],
-        "decision": {"visible_facts": len(found.facts), "handling": found.handling.record()},
-        "embedding": placement_record(found.embedding),
-        "placement": placement_record(placement),
-        "model": placement.requirement.model,
-    }
 
 
 def _message(answer: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -27,7 +27,6 @@ from context_manager.delegation import delegation_of
 from context_manager.enrolment import Enrolment, add_enrolment
 from context_manager.erasing import ErasureDesk, finish
 from context_manager.graphql_schema import Parts, build_schema
-from context_manager.handling import handlings_of
 from context_manager.hooks_api import add_hooks
 from context_manager.http_app import bearer, make_app
 from context_manager.identity import DelegatingVerifier, LocalIssuer, Verifier, write_secret
@@ -41,6 +40,7 @@ from context_manager.node_keys import NodeKeys
 from context_manager.openai_api import OpenAIApi
 from context_manager.openai_routes import add_openai_routes
 from context_manager.part_checks import health_of
+from context_manager.placement_log import PlacementLog
 from context_manager.policy_reader import read_once_possible, with_policy_reader
 from context_manager.running import Running, announced
 from context_manager.scim_api import add_scim
@@ -52,7 +52,6 @@ from discovery.reports import RunReport
 from discovery.runs import last_completed, prune_runs
 from discovery.schedule import scheduled
 from graph.account_standing import account_standing
-from graph.administration import POLICY as BY_HAND
 from graph.compaction import compact
 from graph.database import Database
 from graph.epoch import seen, write_witness
@@ -66,7 +65,6 @@ from graph.revision_token import RevisionTokens
 from graph.service_lease import ServiceLease
 from graph.store import FactStore
 from graph.system_reads import is_enabled, is_of_person
-from graph.tuples import CONFIGURATION, IDENTITY, NODES_BY_HAND
 from graph.visibility import Authorizer
 from inference.embeddings import Embedder
 from inference.engine_client import EngineClient, engine_session
@@ -144,6 +142,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
                 core.database,
                 core.ontology,
                 embedder,
+                core.holder,
                 lambda n: progress(f"embedding what is new: {n} entities"),
             )
         if starting is not None:
@@ -208,7 +207,7 @@ async def _leading(core: Core, embedder: Embedder, audit: AuditLog, mesh: Mesh) 
     """What one process does for all that serve one graph."""
     async with AsyncExitStack() as stack:
         for name, work in (
-            ("embedding", partial(index_forever, core.database, core.ontology, embedder)),
+            ("embedding", partial(index_forever, core.database, core.ontology, embedder, core.holder)),
             ("comparing entities", partial(keep_proposals, core.database, core.ontology, core.merges, audit)),
             ("reasoning", partial(keep_inferred, core.database, core.ontology)),
             ("telling the time", partial(_tick, core.store)),
@@ -356,7 +355,7 @@ def _asking(  # noqa: PLR0913, PLR0917  the parts of the service
         reader,
         embedder,
         gateway,
-        handlings_of(core.organization, CONFIGURATION, BY_HAND.name, IDENTITY, NODES_BY_HAND),
+        core.holder,
         audit,
         core.settings.ask_deadline,
         MeshOperations(
@@ -368,6 +367,7 @@ def _asking(  # noqa: PLR0913, PLR0917  the parts of the service
         ),
         _secret(core.settings.data_folder, "salts"),
         standings_of(core.database, reader, gateway.mesh, followed),
+        PlacementLog(core.settings.data_folder / "meshes.jsonl"),
         core.settings.ungrounded == "mark",
     )
 

@@ -87,6 +87,11 @@ def held_anywhere(source: SourceConfig) -> str:
     return ""
 
 
+async def nothing_ruled_out(source: SourceConfig) -> Sequence[str]:
+    """Likewise."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Runner:
     """Crawls the sources of an organization into a store, and keeps a record of each crawl."""
@@ -97,6 +102,8 @@ class Runner:
     progress: Progress = no_progress
     refusal: Callable[[SourceConfig], str] = held_anywhere
     """Why the graph may not hold a source, which is then not read; empty when it may."""
+    ruled_out: Callable[[SourceConfig], Awaitable[Sequence[str]]] = nothing_ruled_out
+    """What is to be said of rules that were found, by which the graph may not hold what the source says."""
     read_passage: ReadPassage | None = None
     """Asks a model for the rules of a passage; None where there is none to ask."""
     buckets: dict[str, TokenBucket] = field(default_factory=dict)
@@ -126,7 +133,7 @@ class Runner:
                 )
             )
             scopes += await self._left(source, listed)
-            notes = await self._proposals(source, proposed)
+            notes = (*await self._proposals(source, proposed), *await self.ruled_out(source))
         except Exception as failure:  # noqa: BLE001 - it must end only this source
             error = _why(source.name, failure)
         report = RunReport(source.name, started, datetime.now(UTC) - started, tuple(scopes), error, notes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, LiteralString
 
@@ -12,6 +12,10 @@ from graph.database import Database
 from graph.entity_view import EntityView, entity_view
 from graph.visibility import ENABLED
 from ontologies.ontology import Ontology
+
+#: From what is classified to what is therefore handled so: the reverse of `View.handling_inputs`.
+_BELOW: LiteralString = """MATCH (root) (()-[:HAS_PASSAGE|HAS_COLUMN|HAS_TABLE]->()){0,2} (:Entity)
+    (()<-[:STATED_IN]-()){0,1} (n:Entity)"""
 
 
 async def mesh_nodes(database: Database) -> list[Mapping[str, Any]]:
@@ -69,6 +73,55 @@ async def set_embeddings(database: Database, vectors: Mapping[str, Sequence[floa
         )
 
     await database.write_transaction(work)
+
+
+async def forget_embeddings(database: Database, ids: Collection[str]) -> None:
+    """Of entities that may not be embedded any more."""
+
+    async def work(tx: AsyncManagedTransaction) -> None:
+        await tx.run(
+            "MATCH (n:Entity) WHERE n.id IN $ids AND n.embedding IS NOT NULL REMOVE n.embedding",
+            ids=list(ids),
+        )
+
+    await database.write_transaction(work)
+
+
+async def embedded(database: Database, ids: Collection[str]) -> frozenset[str]:
+    """Those of the entities that have an embedding."""
+    records = await database.read(
+        "MATCH (n:Entity) WHERE n.id IN $ids AND n.embedding IS NOT NULL RETURN n.id AS id", ids=list(ids)
+    )
+    return frozenset(record["id"] for record in records)
+
+
+async def embedded_amiss(database: Database, sources: Collection[str]) -> frozenset[str]:
+    """Entities without an embedding, and those with one that others than these sources claim, too."""
+    records = await database.read(
+        """MATCH (n:Entity)
+           WHERE n.embedding IS NULL OR any(source IN n.sources WHERE NOT source IN $sources)
+           RETURN n.id AS id""",
+        sources=list(sources),
+    )
+    return frozenset(record["id"] for record in records)
+
+
+async def classified(database: Database, source: str | None = None) -> frozenset[str]:
+    """Entities that are classified, or stand below what is (`View.handling_inputs`): all, or a source's."""
+    query: LiteralString = (
+        "MATCH (root:Entity)-[:CLASSIFIED_AS]->(:Classification) WITH DISTINCT root "
+        + _BELOW
+        + " WHERE $source IS NULL OR $source IN n.sources RETURN DISTINCT n.id AS id"
+    )
+    return frozenset(record["id"] for record in await database.read(query, source=source))
+
+
+async def below(database: Database, ids: Collection[str]) -> frozenset[str]:
+    """The entities, and those to which they lend their classifications."""
+    query: LiteralString = (
+        "MATCH (root:Entity) WHERE root.id IN $ids " + _BELOW + " RETURN DISTINCT n.id AS id"
+    )
+    return frozenset(record["id"] for record in await database.read(query, ids=list(ids)))
 
 
 async def is_enabled(database: Database, account: str) -> bool:

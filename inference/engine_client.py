@@ -78,6 +78,7 @@ class EngineClient:
 
     session: aiohttp.ClientSession
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    _ending: set[asyncio.Task[None]] = field(default_factory=set, repr=False, compare=False)
 
     async def post_json(
         self, node: MeshNode, path: str, body: Mapping[str, Any], deadline: float
@@ -122,9 +123,20 @@ class EngineClient:
                     yield events
                 if wrong is not None:
                     raise wrong
-            await _read_to_end(response)
         finally:
-            response.release() if ended and response.content.at_eof() else response.close()
+            if ended:
+                self._let_end(response)
+            else:
+                response.close()
+
+    def _let_end(self, response: aiohttp.ClientResponse) -> None:
+        """Its connection serves again once its end is there, for which no answer waits."""
+        if response.content.at_eof():
+            response.release()
+            return
+        ending = asyncio.create_task(_read_to_end(response))
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
 
     async def _request(
         self,
@@ -264,9 +276,12 @@ def _events(
 
 async def _read_to_end(response: aiohttp.ClientResponse) -> None:
     """After `[DONE]`, so that the connection serves again; it is closed where more than that comes."""
-    with suppress(TimeoutError, aiohttp.ClientError, ConnectionError):
-        async with asyncio.timeout(_END_S):
-            await response.content.readany()
+    try:
+        with suppress(TimeoutError, aiohttp.ClientError, ConnectionError):
+            async with asyncio.timeout(_END_S):
+                await response.content.readany()
+    finally:
+        response.release() if response.content.at_eof() else response.close()
 
 
 def _json_object(node: MeshNode, content: bytes) -> dict[str, Any]:

@@ -21,12 +21,14 @@ from context_manager.audit import AuditLog
 from context_manager.graphql_schema import Parts, build_schema
 from context_manager.handling import Handlings
 from context_manager.health import Health
+from context_manager.holding import Holder
 from context_manager.http_app import bearer, make_app
 from context_manager.identity import LOCAL_ISSUER, LocalIssuer, Verifier
 from context_manager.mesh_operations import MeshOperations
 from context_manager.node_declarations import NodeDeclarations
 from context_manager.openai_api import OpenAIApi
 from context_manager.openai_routes import add_openai_routes
+from context_manager.placement_log import PlacementLog
 from context_manager.standings import standings_of
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database
@@ -169,7 +171,7 @@ async def door(neo4j: Database, tmp_path: Path, embedder: Embedder) -> AsyncIter
             reader,
             embedder,
             Gateway(EngineClient(session), mesh),
-            Handlings(WHERE, {"configuration": WHERE, "european": EU}),
+            Holder((local,), Handlings(WHERE, {"configuration": WHERE, "european": EU}, {"european": WHERE})),
             audit,
             10.0,
             MeshOperations(
@@ -181,6 +183,7 @@ async def door(neo4j: Database, tmp_path: Path, embedder: Embedder) -> AsyncIter
             ),
             b"key",
             standings_of(neo4j, reader, mesh, lambda: followed[0]),
+            PlacementLog(tmp_path / "meshes.jsonl"),
         )
         api = OpenAIApi(asking)
         verifier = Verifier(LOCAL_ISSUER, "orgraph", "acme", issuer.keys)

@@ -88,7 +88,7 @@ async def connected(door: Door, person: str = "ada", **token: Any) -> AsyncItera
 @pytest.fixture
 async def asked(door: Door, neo4j: Database) -> Door:
     asking = door.api.asking
-    await index_pending(neo4j, asking.ontology, asking.embedder, lambda _: None)
+    await index_pending(neo4j, asking.ontology, asking.embedder, asking.holder)
     return door
 
 

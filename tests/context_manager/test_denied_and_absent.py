@@ -65,7 +65,7 @@ async def test_what_is_hidden_changes_nothing_through_any_door(door: Door, neo4j
 
     async def says(*claims: Claim) -> None:
         await door.says(configuration=claims)
-        await index_pending(neo4j, asking.ontology, asking.embedder)
+        await index_pending(neo4j, asking.ontology, asking.embedder, asking.holder)
 
     await says(*VISIBLE, PAY, *HIDDEN)
     denied, allowed = await everything(door, "eve", WON, SALARY), await everything(door, "ada", WON)

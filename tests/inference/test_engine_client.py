@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from inference import engine_client
 from inference.engine_client import (
     EngineClient,
     NodeAnsweredGarbage,
@@ -179,6 +180,8 @@ async def test_a_connection_whose_stream_has_ended_serves_the_next_request(engin
     client, endpoint, asked, _ = engine
     for _ in range(3):
         assert await streamed(client, make_node(endpoint=endpoint)) == [{"choices": []}, {"choices": [1]}]
+        async with asyncio.timeout(5):
+            await asyncio.gather(*client._ending)
     assert len(asked) == 3
     assert len(set(asked)) == 1
 
@@ -190,6 +193,16 @@ async def test_a_stream_that_goes_on_after_its_end_is_closed_and_not_waited_for(
         async with asyncio.timeout(5):
             assert await streamed(client, make_node(endpoint=endpoint)) == [{"choices": []}, {"choices": [1]}]
     assert len(set(asked)) == 2
+
+
+async def test_the_end_of_an_answer_does_not_wait_for_the_end_of_its_connection(
+    engine, make_node, monkeypatch
+):
+    monkeypatch.setattr(engine_client, "_END_S", 30)
+    client, endpoint, _, rest = engine
+    rest.append(b"")
+    async with asyncio.timeout(5):
+        assert await streamed(client, make_node(endpoint=endpoint)) == [{"choices": []}, {"choices": [1]}]
 
 
 async def test_a_machine_that_is_gone_is_left_as_soon_as_it_acknowledges_nothing(engine, make_node):

@@ -1,5 +1,6 @@
 """Laws that hold of every placement, on random meshes; the oracle is written apart from the code."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from graph.handling import meet_all
 from inference.mesh import MeshSnapshot
 from inference.nodes import Status
 from inference.placement import place
+from inference.replay import moment_record, nodes_record, replay, requirement_record
 from inference.requirement import Requirement
 from tests.inference.meshes import NOW, allowed, handlings, mesh_of, meshes, requirements, states
 
@@ -77,6 +79,15 @@ def test_a_placement_can_be_replayed(requirement, mesh):
     placed, again = place(requirement, mesh), place(requirement, mesh_of(list(mesh.members)))
     assert again.order == placed.order
     assert np.array_equal(again.scores, placed.scores)
+
+
+@given(requirements, meshes)
+def test_a_placement_is_computed_again_from_its_record(requirement, mesh):
+    record = requirement_record(requirement), nodes_record(mesh), moment_record(mesh)
+    again, placed = replay(*json.loads(json.dumps(record))), place(requirement, mesh)
+    assert again.requirement == requirement
+    assert again.order == placed.order
+    assert again.verdicts == placed.verdicts
 
 
 @given(requirements, meshes)
