@@ -76,10 +76,10 @@ class Asking:
     """Makes what separates the askers in an engine's prefix cache."""
     standings: Standings
     placements: PlacementLog
+    prior: PriorAnswers
     marks_ungrounded: bool = False
     """Whether a sentence that no fact says is marked; else it is dropped."""
     answers: AnswerCache = field(default_factory=AnswerCache)
-    prior: PriorAnswers = field(default_factory=PriorAnswers)
 
     @property
     def handlings(self) -> Handlings:
@@ -262,7 +262,7 @@ class _Made:
         await self._record("closing", {**closing, "same_as": self.same_as})
         if made.cited:
             said = [made.text, *(sentence.text for sentence in self.sentences)]
-            self.service.prior.remember(self.asker, said, self.retrieval.handling)
+            await self.service.prior.remember(self.asker, said, self.retrieval.handling)
         key = self._key()
         if key is not None and self.same_as is None and outcome is None and made.outcome is Outcome.ANSWERED:
             kept = CachedAnswer(self.id, self.sentences, made)

@@ -100,7 +100,7 @@ async def _dry_run(  # noqa: PLR0913, PLR0917  what a request may say
     terms = HandlingTerms() if handling is None else HandlingTerms.model_validate(vars(handling))
     wanted = Extension(question=question, entities=tuple(map(str, entities)), handling=terms)
     try:
-        found = await grounds(service, asker, wanted, ())
+        found = await grounds(service, asker, wanted, (), ())
     except ApiError as error:
         raise GraphQLError(str(error)) from error
     requirement = Requirement(found.handling, capability, model, sites=service.handlings.sites(found.facts))

@@ -22,6 +22,7 @@ import orjson
 from aiohttp import web
 
 from context_manager.ask import LEFT, Asking, handling_now
+from context_manager.openai_body import Bodies, read_json
 from context_manager.openai_context import Grounds, grounds
 from context_manager.openai_errors import UNSERVED, ApiError, in_openais_form
 from context_manager.openai_request import (
@@ -41,6 +42,8 @@ from inference.requirement import Requirement
 from inference.serving import CutShort, Job, Refused, cache_salt
 
 _CHARACTERS_A_TOKEN = 4
+_TURNS = frozenset({"assistant", "tool"})
+"""Who says what was answered before."""
 _NOTHING: Mapping[str, Any] = {}
 """The message of what gave no answer."""
 
@@ -50,19 +53,24 @@ class OpenAIApi:
     """What the API needs of the service."""
 
     asking: Asking
+    _bodies: Bodies = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._bodies = Bodies(self.asking.mesh)
 
     async def chat(self, request: web.Request, asker: Asker) -> web.StreamResponse:
         _require(asker, "ask")
-        body = read_chat(await _json(request))
-        if schemas := body.schemas():
-            await asyncio.to_thread(check_schemas, schemas)
-        made = await self._prepare(asker, body)
-        with in_openais_form(made.grounds.nodes):
-            try:
-                return await (self._stream(request, body, made) if body.stream else self._whole(made))
-            except UNSERVED as error:
-                await made.unserved(error)
-                raise
+        with self._bodies.room(request) as most:
+            body = read_chat(await read_json(request, most))
+            if schemas := body.schemas():
+                await asyncio.to_thread(check_schemas, schemas)
+            made = await self._prepare(asker, body)
+            with in_openais_form(made.grounds.nodes):
+                try:
+                    return await (self._stream(request, body, made) if body.stream else self._whole(made))
+                except UNSERVED as error:
+                    await made.unserved(error)
+                    raise
 
     async def _whole(self, made: _Made) -> web.StreamResponse:
         try:
@@ -79,9 +87,12 @@ class OpenAIApi:
 
     async def embeddings(self, request: web.Request, asker: Asker) -> web.StreamResponse:
         _require(asker, "search")
-        body = read_embeddings(await _json(request))
+        with self._bodies.room(request) as most:
+            return await self._embeddings(asker, read_embeddings(await read_json(request, most)))
+
+    async def _embeddings(self, asker: Asker, body: EmbeddingsBody) -> web.StreamResponse:
         texts = body.texts()
-        found = await grounds(self.asking, asker, body.orgraph, texts)
+        found = await grounds(self.asking, asker, body.orgraph, (), texts)
         requirement = Requirement(
             found.handling,
             EMBEDDING,
@@ -141,8 +152,10 @@ class OpenAIApi:
 
     async def _prepare(self, asker: Asker, body: ChatBody) -> _Made:
         model = self._model(body.model, CHAT)
-        before = [one for message in body.messages for one in message.said()]
-        found = await grounds(self.asking, asker, body.orgraph, before)
+        said_by: dict[bool, list[str]] = {True: [], False: []}
+        for message in body.messages:
+            said_by[message.role in _TURNS] += message.said()
+        found = await grounds(self.asking, asker, body.orgraph, said_by[False], said_by[True])
         engine_body = body.for_engine()
         engine_body["messages"] = [*found.messages(), *engine_body["messages"]]
         said = [str(message.get("content", "")) for message in engine_body["messages"]]
@@ -199,7 +212,7 @@ class OpenAIApi:
         except (asyncio.CancelledError, ConnectionError):
             await asyncio.shield(made.close(LEFT, gathered(came), node, []))
             raise
-        made.closed("answered", gathered(came), node)
+        await made.closed("answered", gathered(came), node)
         await response.write_eof(b"data: [DONE]\n\n")
         return response
 
@@ -315,18 +328,18 @@ class _Made:
         self, outcome: str, message: Mapping[str, Any], node: MeshNode | None, notes: Sequence[str]
     ) -> None:
         """The closing, before the answer leaves."""
-        record = self._closing(outcome, message, node, notes)
+        record = await self._closing(outcome, message, node, notes)
         await self.api.asking.audit.record("closing", record)
 
-    def closed(self, outcome: str, message: Mapping[str, Any], node: MeshNode | None) -> None:
+    async def closed(self, outcome: str, message: Mapping[str, Any], node: MeshNode | None) -> None:
         """The closing of an answer that has left as it came: its end does not wait for the disk."""
-        self.api.asking.audit.follow("closing", self._closing(outcome, message, node, ()))
+        self.api.asking.audit.follow("closing", await self._closing(outcome, message, node, ()))
 
-    def _closing(
+    async def _closing(
         self, outcome: str, message: Mapping[str, Any], node: MeshNode | None, notes: Sequence[str]
     ) -> dict[str, Any]:
         said = said_in(message)
-        self.api.asking.prior.remember(self.asker, said, self.grounds.handling)
+        await self.api.asking.prior.remember(self.asker, said, self.grounds.handling)
         return {
             "ask": self.id,
             "outcome": outcome,
@@ -351,18 +364,6 @@ class _Made:
 def _require(asker: Asker, action: str) -> None:
     if action not in asker.scope.actions:
         raise ApiError(403, "insufficient_scope", f"the token is not for this: its scope lacks {action!r}")
-
-
-async def _json(request: web.Request) -> Any:
-    try:
-        return orjson.loads(await request.read())
-    except web.HTTPRequestEntityTooLarge as error:
-        raise ApiError(413, "request_too_large", error.text or error.reason) from None
-    except web.RequestPayloadError:
-        why = "the body is not whole, or not encoded as its Content-Encoding says"
-        raise ApiError(400, "invalid_encoding", why) from None
-    except ValueError:
-        raise ApiError(400, "invalid_json", "the body is not JSON in UTF-8") from None
 
 
 def _message(answer: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -47,9 +47,11 @@ class Grounds:
         return [{"role": "system", "content": f"{_RULE}\n\n{listed}"}]
 
 
-async def grounds(service: Asking, asker: Asker, wanted: Extension, said: Iterable[str]) -> Grounds:
-    """The facts that the asker may see among those wanted. What the caller sends (`said`) is handled as
-    questions are, and what of it was an answer, as that was.
+async def grounds(
+    service: Asking, asker: Asker, wanted: Extension, said: Iterable[str], turns: Iterable[str]
+) -> Grounds:
+    """The facts that the asker may see among those wanted. What the caller sends (`said`, and `turns` as
+    earlier ones) is handled as questions are, and what of it was an answer, as that was.
 
     Raises ApiError for an account that is disabled, and for an entity that there is not, or that the asker
     may not see: the two look alike.
@@ -72,7 +74,7 @@ async def grounds(service: Asking, asker: Asker, wanted: Extension, said: Iterab
     sent = [
         service.handlings.of_question,
         wanted.handling.handling(),
-        service.prior.handling(asker, said),
+        await service.prior.handling(asker, said, turns),
     ]
     if not asked and not wanted.entities:
         return Grounds((), meet_all(sent), standing.visible, standing.nodes, standing.revision, embedding)

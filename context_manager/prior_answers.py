@@ -1,4 +1,7 @@
-"""Answers given lately: what comes back of one in a prompt is handled as it was."""
+"""Answers that were given: what comes back of one in a prompt is handled as it was.
+
+Kept in the graph, so that a restart forgets none and each process knows those of the others.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,12 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from graph.handling import Handling, meet_all
+from graph.answer_handling import keep_answers, kept_answers, last_answers
+from graph.database import Database
+from graph.handling import UNRESTRICTED, Handling, meet_all
 from graph.reads import Asker
 
 _REMEMBERED = 10_000
@@ -22,20 +28,43 @@ class PriorAnswers:
     Each asker has their own, so that nobody finds out what was answered to another.
     """
 
+    database: Database
+    default: Handling
+    """Of what is sent: an answer that is handled no more strictly need not be known again."""
     _known: OrderedDict[str, Handling] = field(default_factory=OrderedDict)
+    """The last of them."""
 
-    def remember(self, asker: Asker, said: Iterable[str], handling: Handling) -> None:
-        for one in said:
-            if one.strip():
-                digest = _digest(asker, one)
-                self._known[digest] = handling.meet(self._known.get(digest, Handling()))
-                self._known.move_to_end(digest)
-                if len(self._known) > _REMEMBERED:
-                    self._known.popitem(last=False)
+    async def load(self) -> None:
+        """The last of those that were given before this process began."""
+        self._put(await last_answers(self.database, _REMEMBERED))
 
-    def handling(self, asker: Asker, said: Iterable[str]) -> Handling:
-        """Of all that was answered before, whoever is said to have written it."""
-        return meet_all(self._known.get(_digest(asker, one), Handling()) for one in said)
+    async def remember(self, asker: Asker, said: Iterable[str], handling: Handling) -> None:
+        """Before the answer has left as a whole."""
+        if self.default.meet(handling) == self.default:
+            return
+        digests = [_digest(asker, one) for one in said if one.strip()]
+        if digests:
+            await keep_answers(self.database, digests, handling, datetime.now(UTC))
+            self._put(dict.fromkeys(digests, handling))
+
+    async def handling(self, asker: Asker, said: Iterable[str], turns: Iterable[str] = ()) -> Handling:
+        """Of all that was answered before, whoever is said to have written it.
+
+        What is sent as an earlier turn (`turns`) is looked up in the graph too.
+        """
+        asked = {_digest(asker, one) for one in turns if one.strip()}
+        found = await kept_answers(self.database, asked) if asked else {}
+        known = (
+            self._known.get(digest, UNRESTRICTED) for digest in asked | {_digest(asker, one) for one in said}
+        )
+        return meet_all([*known, *found.values()])
+
+    def _put(self, handlings: Mapping[str, Handling]) -> None:
+        for digest, handling in handlings.items():
+            self._known[digest] = handling.meet(self._known.get(digest, UNRESTRICTED))
+            self._known.move_to_end(digest)
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
 
 
 def said_in(message: Mapping[str, Any]) -> list[str]:

@@ -42,6 +42,7 @@ from context_manager.openai_routes import add_openai_routes
 from context_manager.part_checks import health_of
 from context_manager.placement_log import PlacementLog
 from context_manager.policy_reader import read_once_possible, with_policy_reader
+from context_manager.prior_answers import PriorAnswers
 from context_manager.running import Running, announced
 from context_manager.scim_api import add_scim
 from context_manager.settings import Settings, SettingsError
@@ -52,6 +53,7 @@ from discovery.reports import RunReport
 from discovery.runs import last_completed, prune_runs
 from discovery.schedule import scheduled
 from graph.account_standing import account_standing
+from graph.answer_handling import prune_answers
 from graph.compaction import compact
 from graph.database import Database
 from graph.epoch import seen, write_witness
@@ -155,7 +157,7 @@ async def open_service(settings: Settings, progress: Progress) -> AsyncIterator[
         lease = ServiceLease(core.database, authorizer.follow)
         await stack.enter_async_context(lease.holding(settings.host))
         stack.push_async_callback(authorizer.save)
-        asking = _asking(core, authorizer, embedder, gateway, audit, lease.followed)
+        asking = await _asking(core, authorizer, embedder, gateway, audit, lease.followed)
         tuples = OrganizationTuples(core.database, core.ontology, {p.name: p for p in core.policies})
         signer = LocalIssuer(settings.data_folder / "keys" / "exchange", EXCHANGE_ISSUER)
         verifier, issuer = _identity(core, session, tuples, signer)
@@ -332,7 +334,7 @@ def _served_already(core: Core) -> SettingsError:
     )
 
 
-def _asking(  # noqa: PLR0913, PLR0917  the parts of the service
+async def _asking(  # noqa: PLR0913, PLR0917  the parts of the service
     core: Core,
     authorizer: Authorizer,
     embedder: Embedder,
@@ -343,6 +345,8 @@ def _asking(  # noqa: PLR0913, PLR0917  the parts of the service
     by_name = {policy.name: policy for policy in core.policies}
 
     reader = Reader(core.database, core.ontology, authorizer, _erasures(core).pseudonyms)
+    prior = PriorAnswers(core.database, core.holder.handlings.of_question)
+    await prior.load()
 
     async def operates(asker: Asker) -> bool:
         administrator = core.organization.administrator
@@ -368,6 +372,7 @@ def _asking(  # noqa: PLR0913, PLR0917  the parts of the service
         _secret(core.settings.data_folder, "salts"),
         standings_of(core.database, reader, gateway.mesh, followed),
         PlacementLog(core.settings.data_folder / "meshes.jsonl"),
+        prior,
         core.settings.ungrounded == "mark",
     )
 
@@ -452,11 +457,12 @@ async def _finish(erasures: Erasures, audit: AuditLog) -> None:
 
 
 async def _clear(database: Database, keep: timedelta) -> None:
-    """Once a day: changes that every consumer has followed, and records of crawls."""
+    """Once a day: changes that every consumer has followed, records of crawls, how answers were handled."""
     while True:
         now = datetime.now(UTC)
         await compact(database, keep, now)
         await prune_runs(database, now - keep)
+        await prune_answers(database, now - keep)
         await asyncio.sleep(timedelta(days=1).total_seconds())
 
 

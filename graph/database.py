@@ -82,6 +82,8 @@ _SCHEMA: tuple[LiteralString, ...] = (
     "CREATE CONSTRAINT tombstone_id IF NOT EXISTS FOR (n:_Tombstone) REQUIRE n.id IS UNIQUE",
     "CREATE CONSTRAINT erasure_id IF NOT EXISTS FOR (n:_Erasure) REQUIRE n.id IS UNIQUE",
     "CREATE CONSTRAINT position_consumer IF NOT EXISTS FOR (n:_Position) REQUIRE n.consumer IS UNIQUE",
+    "CREATE CONSTRAINT answer_digest IF NOT EXISTS FOR (n:_Answer) REQUIRE n.digest IS UNIQUE",
+    "CREATE INDEX answer_at IF NOT EXISTS FOR (n:_Answer) ON (n.at)",
     "CREATE CONSTRAINT tuple_store_id IF NOT EXISTS FOR (n:_TupleStore) REQUIRE n.id IS UNIQUE",
     "CREATE CONSTRAINT store_model_id IF NOT EXISTS FOR (n:_StoreModel) REQUIRE n.id IS UNIQUE",
     "CREATE INDEX store_model_store IF NOT EXISTS FOR (n:_StoreModel) ON (n.store)",

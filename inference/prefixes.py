@@ -16,6 +16,8 @@ import orjson
 
 _BLOCK = 256
 """Bytes."""
+_LONGEST = 8_192
+"""Blocks of one prompt that are looked at: what they tell of it is enough."""
 _KEPT = 50_000
 """Blocks, of all nodes together."""
 
@@ -56,6 +58,7 @@ class Prefixes:
 def blocks_of(salt: str, model: str | None, body: Mapping[str, Any]) -> tuple[bytes, ...]:
     """Of a chat: what it has to share with others of its salt. A rest that fills no block is left out."""
     text = orjson.dumps([salt, model, body.get("tools"), body.get("messages") or ()], default=str)
+    text = text[: _LONGEST * _BLOCK]
     before, blocks = b"", []
     for start in range(0, len(text) - _BLOCK + 1, _BLOCK):
         before = blake2b(before + text[start : start + _BLOCK], digest_size=16).digest()

@@ -29,6 +29,7 @@ from context_manager.node_declarations import NodeDeclarations
 from context_manager.openai_api import OpenAIApi
 from context_manager.openai_routes import add_openai_routes
 from context_manager.placement_log import PlacementLog
+from context_manager.prior_answers import PriorAnswers
 from context_manager.standings import standings_of
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
 from graph.database import Database
@@ -184,6 +185,7 @@ async def door(neo4j: Database, tmp_path: Path, embedder: Embedder) -> AsyncIter
             b"key",
             standings_of(neo4j, reader, mesh, lambda: followed[0]),
             PlacementLog(tmp_path / "meshes.jsonl"),
+            PriorAnswers(neo4j, WHERE),
         )
         api = OpenAIApi(asking)
         verifier = Verifier(LOCAL_ISSUER, "orgraph", "acme", issuer.keys)

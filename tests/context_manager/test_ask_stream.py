@@ -26,7 +26,7 @@ from inference.admission import Admission
 from inference.embeddings import MODEL
 from inference.nodes import EMBEDDING, MeshNode
 from ontologies import load_authorization, load_shapes
-from tests.context_manager.door import EU, PATH, Door, entity
+from tests.context_manager.door import EU, PATH, WHERE, Door, entity
 from tests.inference.openai_server import FAILS, completion, stream
 
 ASK = """subscription ($q: String!) { ask(question: $q) { __typename
@@ -339,9 +339,11 @@ async def test_an_answer_that_an_application_sends_on_is_handled_as_what_it_was_
     asked: Door,
 ) -> None:
     asking = asked.api.asking
-    european = replace(asking.handlings, of_source={**asking.handlings.of_source, "configuration": EU})
+    of_source = {**asking.handlings.of_source, "configuration": EU}
+    european = replace(asking.handlings, of_source=of_source, holding_of_source={"configuration": WHERE})
+    there = replace(asking, holder=replace(asking.holder, handlings=european))
     asked.european.answers[PATH] = stream(*written(CUP))
-    answer = await ask.ask(replace(asking, handlings=european), Asker("account:acme/ada"), WON)
+    answer = await ask.ask(there, Asker("account:acme/ada"), WON)
     assert (answer.draft.node, answer.draft.text) == ("frankfurt", "We won the cup.")
     asked.european.answers[PATH] = completion("Hallo.")
     turns: Any = [{"role": "user", "content": answer.draft.text}]
@@ -391,8 +393,9 @@ async def test_a_question_is_embedded_in_this_process_if_that_may_be_and_else_no
     await asked.api.asking.mesh.refresh()
     vector, placement = await ask.embed(asked.api.asking, WON)
     assert (len(vector or ()), placement.node and placement.node.name) == (384, "orgraph")
-    handlings = replace(asked.api.asking.handlings, of_question=EU)
-    vector, placement = await ask.embed(replace(asked.api.asking, handlings=handlings), WON)
+    asking = asked.api.asking
+    holder = replace(asking.holder, handlings=replace(asking.handlings, of_question=EU))
+    vector, placement = await ask.embed(replace(asking, holder=holder), WON)
     assert (vector, placement.node) == (None, None)
     assert "under the law of EU" in placement.refusal()
     assert asked.european.requests == []

@@ -19,6 +19,7 @@ from aiohttp import web
 from cryptography.fernet import Fernet
 from pydantic import BaseModel
 
+from context_manager import openai_body
 from context_manager.graphql_schema import Parts, RequestContext, build_schema
 from context_manager.http_app import bearer
 from context_manager.mesh_operations import drained
@@ -288,7 +289,10 @@ async def test_a_packed_body_is_bounded_by_what_comes_out_of_it(door: Door) -> N
                     assert answer.status == status, (path, await answer.text())
                     if (status, path) == (413, "/v1/chat/completions"):
                         error = (await answer.json())["error"]
-                        assert (error["code"], "262144" in error["message"]) == ("request_too_large", True)
+                        assert (error["code"], "2,097,152 bytes" in error["message"]) == (
+                            "request_too_large",
+                            True,
+                        )
     assert len(door.american.requests) == 1
 
 
@@ -469,6 +473,61 @@ async def test_a_prompt_over_every_permitted_context_is_refused_by_how_much(door
         )
     assert raised.value.code == "context_length_exceeded"
     assert door.european.requests == []
+
+
+async def test_a_prompt_that_fills_the_longest_context_is_read_and_a_longer_one_is_told_by_how_much(
+    door: Door,
+) -> None:
+    """Of Boston no length is known, which counts as 128k tokens; with 16,000 and 50 known, as those."""
+    asking = door.api.asking
+
+    async def send(words: int, **more: Any) -> Any:
+        messages: Any = [{"role": "user", "content": "measles " * words}]
+        return await door.client().chat.completions.create(model="chat", messages=messages, **more)
+
+    assert (await send(128_000)).choices[0].message.content == "Hello from Boston."  # a megabyte
+    [(_, _, body)] = door.american.requests
+    assert json.loads(body)["messages"][0]["content"].count("measles") == 128_000
+    with pytest.raises(
+        openai.APIStatusError, match=r"at most 2,097,152 bytes are read, 4\d\d,\d\d\d fewer"
+    ) as large:
+        await send(320_000)
+    assert (large.value.status_code, large.value.code) == (413, "request_too_large")
+    nodes = [node for node, _ in asking.mesh.snapshot().members if node.id in asking.mesh.ids()]
+    asking.mesh.declare(replace(node, context_length=node.context_length or 16_000) for node in nodes)
+    await asking.mesh.refresh()
+    with pytest.raises(openai.BadRequestError, match="at least 4,000 too many"):
+        await send(20_000)
+    with pytest.raises(openai.APIStatusError, match="at most 262,144 bytes are read"):
+        await send(40_000)
+    assert len(door.american.requests) == 1
+
+
+async def test_large_bodies_are_bounded_together_and_small_ones_go_on(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openai_body, "_TOGETHER", 1_500_000)
+    del door.american.answers[PATH]  # it hangs
+
+    async def send(words: int) -> Any:
+        messages: Any = [{"role": "user", "content": "measles " * words}]
+        return await door.client().chat.completions.create(model="chat", messages=messages)
+
+    first = asyncio.create_task(send(100_000))
+    async with asyncio.timeout(30):
+        while not door.american.requests:  # noqa: ASYNC110  a server in another task
+            await asyncio.sleep(0.02)
+    with pytest.raises(openai.RateLimitError, match="large requests fill the room") as full:
+        await send(100_000)
+    assert full.value.response.headers["Retry-After"] == "1"
+    door.american.answers[PATH] = completion("Hello.")
+    assert (await send(1)).choices
+    first.cancel()
+    await asyncio.wait([first])
+    async with asyncio.timeout(30):
+        while door.api._bodies._held:  # noqa: ASYNC110  as above
+            await asyncio.sleep(0.02)
+    assert (await send(100_000)).choices[0].message.content == "Hello."
 
 
 async def test_an_engine_that_refuses_the_request_is_not_called_broken(door: Door) -> None:
