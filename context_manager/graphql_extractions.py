@@ -48,7 +48,7 @@ class ExtractionPage:
 class ExtractionQueries:
     @strawberry.field(
         description="What was extracted and waits for the asker to decide, or what was decided; of all, of "
-        "one source, or read from one entity."
+        "one source, or read from one entity. Of the present alone."
     )
     async def extractions(  # noqa: PLR0913, PLR0917  what may be asked for
         self,

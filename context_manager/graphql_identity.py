@@ -72,7 +72,7 @@ def identity_decision_of(decision: merges.Decision) -> IdentityDecision:
 @strawberry.type
 class IdentityQueries:
     @strawberry.field(
-        description="Pairs of entities that may be one, the best first; of all, or with one of them."
+        description="Pairs of entities that may be one, the best first; of all, or with one of them. Of the present alone."
     )
     async def identity_proposals(
         self, info: strawberry.Info, about: strawberry.ID | None = None, first: int = 50
@@ -89,7 +89,9 @@ class IdentityQueries:
             for found in await expected(review.proposals(desk, asker, first, about))
         ]
 
-    @strawberry.field(description="What a merge would change, for who may decide it. Nothing is merged.")
+    @strawberry.field(
+        description="What a merge would change, for who may decide it. Nothing is merged. Of the present alone."
+    )
     async def preview_merge(
         self, info: strawberry.Info, kept: strawberry.ID, other: strawberry.ID
     ) -> MergePreview:
@@ -101,7 +103,7 @@ class IdentityQueries:
         )
 
     @strawberry.field(
-        description="What was decided of entities that are one, oldest first; `after` a decision, by its id."
+        description="What was decided of entities that are one, oldest first; `after` a decision, by its id. With all that was, and when."
     )
     async def identity_decisions(
         self,

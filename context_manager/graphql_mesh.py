@@ -152,13 +152,15 @@ def _node(node: MeshNode, state: NodeState, at: datetime) -> Node:
 
 @strawberry.type
 class MeshQueries:
-    @strawberry.field(description="The nodes of the mesh that the asker may see, as they are now.")
+    @strawberry.field(
+        description="The nodes of the mesh that the asker may see, as they are. Of the present alone."
+    )
     async def nodes(self, info: strawberry.Info) -> list[Node]:
         info.context.require("read")
         return await _nodes(info.context.service, info.context.asker)
 
     @strawberry.field(
-        description="Where a request would go with these entities and the facts for this question."
+        description="Where a request would go with these entities and the facts for this question. Of the present alone."
     )
     async def placement(  # noqa: PLR0913, PLR0917  what a request may say
         self,

@@ -41,7 +41,7 @@ async def told(desk: AccessDesk, asker: Asker, source: str | None) -> Sequence[Q
 class QuarantineQueries:
     @strawberry.field(
         description="What is kept out, of one source or of all: for the administrator everything, for "
-        "others what is about entities in collections whose access they decide."
+        "others what is about entities in collections whose access they decide. Of the present alone."
     )
     async def quarantine(self, info: strawberry.Info, source: str | None = None) -> list[QuarantinedClaim]:
         found = await expected(told(info.context.desk(), info.context.asker, source))
