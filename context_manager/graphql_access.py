@@ -161,7 +161,8 @@ class AccessQueries:
         return [decision_of(entry) for entry in found]
 
     @strawberry.field(
-        description="Emergencies that somebody else than who took access has yet to review. Of the present alone."
+        description="Emergencies that somebody else than who took access has yet to review."
+        " Of the present alone."
     )
     async def break_glass_reviews(self, info: strawberry.Info) -> list[AccessDecision]:
         found = await expected(questions.decisions(info.context.desk(), info.context.asker))
@@ -174,7 +175,8 @@ class AccessQueries:
 
     @strawberry.field(
         description="What changed for whom after the revision `since`, up to `until` or now; of a "
-        "collection, or, for the administrator, of all. Revisions are the tokens that answers carry. With all that was, and when."
+        "collection, or, for the administrator, of all. Revisions are the tokens that answers carry."
+        " With all that was, and when."
     )
     async def access_changes(
         self,
@@ -193,21 +195,24 @@ class AccessQueries:
         return [_change_of(change) for change in found]
 
     @strawberry.field(
-        description="Who would gain and lose if a source were crawled as it and its mapping are now. Of the present alone."
+        description="Who would gain and lose if a source were crawled as it and its mapping are now."
+        " Of the present alone."
     )
     async def preview_source(self, info: strawberry.Info, source: str) -> list[AccessEffect]:
         found = await expected(questions.preview_source(info.context.desk(), info.context.asker, source))
         return effects_of(found)
 
     @strawberry.field(
-        description="Who would gain and lose under another authorization model, which is in OpenFGA's DSL. Of the present alone."
+        description="Who would gain and lose under another authorization model, which is in OpenFGA's DSL."
+        " Of the present alone."
     )
     async def preview_model(self, info: strawberry.Info, model: str) -> list[AccessEffect]:
         found = await expected(questions.preview_model(info.context.desk(), info.context.asker, model))
         return effects_of(found)
 
     @strawberry.field(
-        description="Who would gain and lose if the sources' configuration took effect as its file is now. Of the present alone."
+        description="Who would gain and lose if the sources' configuration took effect as its file is now."
+        " Of the present alone."
     )
     async def preview_sources(self, info: strawberry.Info) -> list[AccessEffect]:
         found = await expected(questions.preview_configuration(info.context.desk(), info.context.asker))

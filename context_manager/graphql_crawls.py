@@ -58,7 +58,8 @@ async def _records(info: strawberry.Info) -> Database:
 @strawberry.type
 class CrawlQueries:
     @strawberry.field(
-        description="The latest crawls, of one source or of all, the latest first. With all that was, and when."
+        description="The latest crawls, of one source or of all, the latest first."
+        " With all that was, and when."
     )
     async def crawls(self, info: strawberry.Info, source: str | None = None, first: int = 20) -> list[Crawl]:
         database = await _records(info)
@@ -68,7 +69,8 @@ class CrawlQueries:
 @strawberry.type
 class CrawlSubscriptions:
     @strawberry.subscription(
-        description="Crawls that are under way, and each again when there is more to tell of it. Of the present alone."
+        description="Crawls that are under way, and each again when there is more to tell of it."
+        " Of the present alone."
     )
     async def crawls(self, info: strawberry.Info) -> AsyncGenerator[Crawl, None]:
         async with aclosing(follow_runs(await _records(info))) as runs:

@@ -69,7 +69,8 @@ class ErasureQueries:
     """Joined into the schema's queries. The context has `erasure_desk()`."""
 
     @strawberry.field(
-        description="Receipts of erasures, from the audit log; for the administrator. With all that was, and when."
+        description="Receipts of erasures, from the audit log; for the administrator."
+        " With all that was, and when."
     )
     async def erasures(self, info: strawberry.Info) -> list[ErasureReceipt]:
         found = await expected(erasing.receipts(info.context.erasure_desk(), info.context.asker))

@@ -72,7 +72,8 @@ def identity_decision_of(decision: merges.Decision) -> IdentityDecision:
 @strawberry.type
 class IdentityQueries:
     @strawberry.field(
-        description="Pairs of entities that may be one, the best first; of all, or with one of them. Of the present alone."
+        description="Pairs of entities that may be one, the best first; of all, or with one of them."
+        " Of the present alone."
     )
     async def identity_proposals(
         self, info: strawberry.Info, about: strawberry.ID | None = None, first: int = 50
@@ -90,7 +91,8 @@ class IdentityQueries:
         ]
 
     @strawberry.field(
-        description="What a merge would change, for who may decide it. Nothing is merged. Of the present alone."
+        description="What a merge would change, for who may decide it. Nothing is merged."
+        " Of the present alone."
     )
     async def preview_merge(
         self, info: strawberry.Info, kept: strawberry.ID, other: strawberry.ID
@@ -103,7 +105,8 @@ class IdentityQueries:
         )
 
     @strawberry.field(
-        description="What was decided of entities that are one, oldest first; `after` a decision, by its id. With all that was, and when."
+        description="What was decided of entities that are one, oldest first; `after` a decision, by its id."
+        " With all that was, and when."
     )
     async def identity_decisions(
         self,

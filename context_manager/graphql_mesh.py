@@ -160,7 +160,8 @@ class MeshQueries:
         return await _nodes(info.context.service, info.context.asker)
 
     @strawberry.field(
-        description="Where a request would go with these entities and the facts for this question. Of the present alone."
+        description="Where a request would go with these entities and the facts for this question."
+        " Of the present alone."
     )
     async def placement(  # noqa: PLR0913, PLR0917  what a request may say
         self,

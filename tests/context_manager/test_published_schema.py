@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from context_manager.graphql_schema import sdl
 from graphql import GraphQLField, build_schema
 
