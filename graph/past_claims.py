@@ -1,7 +1,8 @@
 """Claims of the past: what was said of a fact until a revision changed that, one `_Claimed` each.
 
 As of a revision, the claims on a fact are those that the next change of them superseded, or, where none came
-since, those that stand. Who claimed it under which trust and where in the source is as it was written last.
+since, those that stand. Evidence that moved takes no revision: what was told before is kept of the revisions
+before the current one, of which the new evidence is told from then on. Trust is as it was written last.
 """
 
 from __future__ import annotations
@@ -27,6 +28,13 @@ def differ(before: Mapping[Scope, Stated], after: Mapping[Scope, Stated]) -> boo
         return True
     return any(
         one is not after[by] and _plain(one.claim) != _plain(after[by].claim) for by, one in before.items()
+    )
+
+
+def moved(before: Mapping[Scope, Stated], after: Mapping[Scope, Stated]) -> bool:
+    """Whether the same is claimed, and some of it is told elsewhere in a source."""
+    return not differ(before, after) and any(
+        one.claim.evidence != after[by].claim.evidence for by, one in before.items()
     )
 
 

@@ -41,6 +41,8 @@ class Record:
     """What is kept of how far scopes are read."""
     superseded: list[Any] = field(default_factory=list)
     """Claims that are no longer what they were (`graph.past_claims.row`)."""
+    moved: list[Any] = field(default_factory=list)
+    """Claims whose evidence is no longer what it was, likewise."""
 
     async def write(self, tx: AsyncManagedTransaction, facts: live.Rows | None = None) -> None:
         """And the facts, in the same query."""
@@ -62,6 +64,8 @@ class Record:
             "commits": [[one.number, one.at, *one.by, one.changes] for one in self.commits],
         }
         await tx.run(_RECORD + (live.WRITE if facts else ""), kept=kept, facts=facts or {})
+        if self.moved:
+            await tx.run(_MOVED, rows=self.moved)
 
 
 async def take_revision(tx: AsyncManagedTransaction, commit: Commit) -> None:
@@ -74,6 +78,11 @@ async def write_pages(tx: AsyncManagedTransaction, pages: Pages) -> None:
     await Record(pages).write(tx)
 
 
+# What was told first, of those that move twice under one revision, or move where they have just changed.
+_MOVED: LiteralString = """
+        UNWIND $rows AS row
+        MERGE (c:_Claimed {fact: row[0], until: row[1]}) ON CREATE SET c.claims = row[2]
+        """
 _RECORD: LiteralString = """
         MATCH (meta:_Meta)
         SET meta += $kept.meta

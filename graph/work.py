@@ -20,7 +20,7 @@ from graph.gate import class_of
 from graph.live import Place, Transition, for_each, transition
 from graph.order import Order, Refused, Schema, State, quarantine_key
 from graph.pages import Pages
-from graph.past_claims import differ
+from graph.past_claims import differ, moved
 from graph.tuples import Scope
 
 Transaction = AsyncManagedTransaction
@@ -250,6 +250,14 @@ class Work:
             fact: before.values()
             for fact, before in self.batch.before.items()
             if before and differ(before, self.batch.after[fact])
+        }
+
+    def moved(self) -> dict[str, Collection[Stated]]:
+        """By fact of which only the evidence is another than before: the claims that were."""
+        return {
+            fact: before.values()
+            for fact, before in self.batch.before.items()
+            if moved(before, self.batch.after[fact])
         }
 
     def stands(self, stated: Stated) -> bool:

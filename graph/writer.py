@@ -144,6 +144,7 @@ async def _carry_out(
     if any(parts[by].is_quick and early[by] != revision for by, revision in revisions.items()):
         raise ApartError("of what was to be written at once, some stood already")
     last_revision = max(revisions.values(), default=state.revision)
+    record.moved += [row(fact, last_revision, claims) for fact, claims in work.moved().items()]
     rows: list[tuple[Transition, int]] = []
     outcomes: list[Outcome] = []
     for order in orders:

@@ -106,6 +106,45 @@ async def test_claims_and_conflicts_of_the_past_are_those_of_then(api: Api) -> N
         assert (past.errors, past.data) == (None, found)
 
 
+async def test_evidence_that_moved_is_told_now_and_of_each_revision_as_it_was_told_last(api: Api) -> None:  # noqa: F811
+    """Without a revision of its own, for entities and relationships, and through changes of what is said."""
+    said = 'query ($asOf: String) { entity(id: "person:eve", asOf: $asOf) { claims { evidence } neighbours { relationship claims { evidence } } } }'
+    database = api.store.database
+
+    async def told(revision: int | None = None) -> tuple[str, ...]:
+        result = await api(said, asOf=None if revision is None else api.tokens.seal(revision))
+        assert result.errors is None
+        found = result.data["entity"]
+        beside = [one["claims"] for one in found["neighbours"] if one["relationship"] == "MEMBER_OF"]
+        return tuple(one["evidence"] for claims in (found["claims"], *beside) for one in claims)
+
+    async def crawl(line: int, title: str, other: str) -> int:
+        group = EntityClaim("group:a", "Group", ALL, {"name": other}, "line 1")
+        member = RelationshipClaim("person:eve", "MEMBER_OF", "group:a", f"member {line}", 0.5)
+        await api.crawl(group, member, eve(title, f"line {line}"))
+        return await current_revision(database)
+
+    def at(line: int) -> tuple[str, str]:
+        return f"line {line}", f"member {line}"
+
+    first = await crawl(3, "Boss", "a")
+    second = await crawl(3, "Boss", "b")
+    assert first < second == await crawl(9, "Boss", "b") == await crawl(12, "Boss", "b")
+    assert (await told(first), await told(second), await told()) == (at(3), at(12), at(12))
+    third = await crawl(12, "Boss", "c")
+    assert third == await crawl(20, "Boss", "c")
+    moved_with_a_change = await crawl(25, "Boss", "d")
+    changed = await crawl(30, "Chief", "d")
+    assert changed == await crawl(35, "Chief", "d")
+    assert [await told(one) for one in (first, second, third, moved_with_a_change, changed)] == [
+        *(at(line) for line in (3, 12, 20, 25, 35))
+    ]
+    await crawl(35, "Chief", "e")
+    assert await told(changed) == await told() == at(35)
+    [kept] = await database.read("MATCH (c:_Claimed {fact: 'person:eve'}) RETURN count(c) AS count")
+    assert kept["count"] == 4, "of what moved twice under one revision, one is kept"
+
+
 TOLD = "sources confidence validFrom validTo since"
 FACTS = f"""query ($asOf: String) {{ entity(id: "person:eve", asOf: $asOf) {{
     {TOLD} neighbours {{ relationship {TOLD} }} }} }}"""
