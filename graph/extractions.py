@@ -23,7 +23,7 @@ from graph.database import Database
 from graph.facts import Stated, fact_of
 from graph.own_claims import keep_claims
 from graph.store import FactStore
-from graph.tuples import native
+from graph.tuples import REVIEWED, native
 
 Decision = Literal["accepted", "rejected"]
 
@@ -120,7 +120,7 @@ def reviewed(policy: SourcePolicy) -> SourcePolicy:
     """The source of what people accepted of that, which they are believed before it."""
     return replace(
         policy,
-        name=f"{policy.name}/reviewed",
+        name=policy.name + REVIEWED,
         grants=frozenset(),
         trust=policy.trust + 1,
         max_age=_FOR_EVER,
@@ -129,7 +129,7 @@ def reviewed(policy: SourcePolicy) -> SourcePolicy:
 
 def of_source(name: str) -> Sequence[str]:
     """The names of both, for what is declared of the source itself."""
-    return f"{name}/extracted", f"{name}/reviewed"
+    return f"{name}/extracted", name + REVIEWED
 
 
 async def extractions(

@@ -19,7 +19,7 @@ from graph import live
 from graph.claims import Claim
 from graph.facts import Stated
 from graph.pages import Pages
-from graph.tuples import Scope
+from graph.tuples import ADMINISTRATION, IDENTITY, REVIEWED, Scope
 
 
 def differ(before: Mapping[Scope, Stated], after: Mapping[Scope, Stated]) -> bool:
@@ -32,10 +32,19 @@ def differ(before: Mapping[Scope, Stated], after: Mapping[Scope, Stated]) -> boo
 
 
 def moved(before: Mapping[Scope, Stated], after: Mapping[Scope, Stated]) -> bool:
-    """Whether the same is claimed, and some of it is told elsewhere in a source."""
+    """Whether the same is claimed, and some of it is told elsewhere in a source.
+
+    What people decided is on record itself, with who did: when they are erased, that is rewritten, and what
+    a claim said of it before is not kept.
+    """
     return not differ(before, after) and any(
-        one.claim.evidence != after[by].claim.evidence for by, one in before.items()
+        one.claim.evidence != after[by].claim.evidence and not _is_decided(one.source)
+        for by, one in before.items()
     )
+
+
+def _is_decided(source: str) -> bool:
+    return source in (ADMINISTRATION, IDENTITY) or source.endswith(REVIEWED)
 
 
 def _plain(claim: Claim) -> Claim:

@@ -32,6 +32,9 @@ HAS_ACCOUNT = "HAS_ACCOUNT"
 #: Mesh nodes that the administrator declares.
 NODES_BY_HAND = "nodes-by-hand"
 
+#: How the names of sources end that claim what people accepted of what was read out of texts.
+REVIEWED = "/reviewed"
+
 #: What was decided of two entities that are one; as a source, it alone claims `SAME_AS`.
 IDENTITY = "identity"
 
