@@ -67,6 +67,7 @@ class HoldQueries:
 
     @strawberry.field(
         description="Crawls that wait for a person, of one source or of all; for the administrator."
+        " Of the present alone."
     )
     async def held_crawls(self, info: strawberry.Info, source: str | None = None) -> list[HeldCrawl]:
         found = await expected(told(info.context.desk(), info.context.asker, source))
