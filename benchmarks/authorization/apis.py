@@ -34,6 +34,8 @@ class OpenFgaApi:
     port: int
     prefix: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    beside: tuple[int, ...] = ()
+    """Ports of other processes that serve the same stores."""
 
     def write(self, keys: Sequence[TupleKey]) -> Load:
         bodies = [
@@ -61,9 +63,8 @@ class OpenFgaApi:
     def _load(self, what: str, bodies: Sequence[Mapping[str, Any]], marks: str = "") -> Load:
         store, model = self._store()
         texts = [json.dumps({**body, "authorization_model_id": model}) for body in bodies]
-        return Load(
-            self.port, f"{self.prefix}/stores/{store}/{what}", texts, headers=self.headers, marks=marks
-        )
+        path = f"{self.prefix}/stores/{store}/{what}"
+        return Load((self.port, *self.beside), path, texts, headers=self.headers, marks=marks)
 
     def _store(self) -> tuple[str, str]:
         found = [one for one in self._call("/stores")["stores"] if one["name"] == "benchmark"]
@@ -110,7 +111,7 @@ class SpiceDbApi:
         # What was written is read: its default lets a reader be some seconds behind.
         fresh = {} if "write" in path else {"consistency": {"minimizeLatency": True}}
         texts = [json.dumps({**body, **fresh}) for body in bodies]
-        return Load(self.port, path, texts, headers=_SPICEDB, marks=marks)
+        return Load((self.port,), path, texts, headers=_SPICEDB, marks=marks)
 
 
 _SPICEDB = {"Authorization": f"Bearer {KEY}"}

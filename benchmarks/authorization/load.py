@@ -28,7 +28,8 @@ _TIMEOUT_S = 120
 class Load:
     """Requests that are sent in turn by `clients` at once, the first `warm` of them without being timed."""
 
-    port: int
+    ports: Sequence[int]
+    """Where the server listens; connections are spread over them, as a load balancer would."""
     path: str
     bodies: Sequence[str]
     clients: int = 1
@@ -113,8 +114,8 @@ def _run(load: Load) -> Timing:
     ready = select.epoll()
     connections: dict[int, _Connection] = {}
     todo = iter(requests)
-    for request in islice(todo, load.clients):
-        connection = _Connection(load.port)
+    for number, request in enumerate(islice(todo, load.clients)):
+        connection = _Connection(load.ports[number % len(load.ports)])
         connections[connection.socket.fileno()] = connection
         ready.register(connection.socket, select.EPOLLIN)
         connection.send(request)

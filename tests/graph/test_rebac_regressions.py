@@ -30,6 +30,7 @@ type document
     define group: [group, group with equals]
     define shared: [user:* with office]
     define public: [user, user:*, group#member]
+    define every_group: [group:*, group#member]
     define limited: [user with office, user with equals, user]
     define viewer: public or viewer from parent or member from group
     define inherited: reader from parent
@@ -93,8 +94,8 @@ def test_the_same_tuple_under_two_contexts_is_two_questions() -> None:
 
 
 def test_what_a_list_found_beforehand_answers_no_check() -> None:
-    """GHSA-4vrg-r928-h5vv: what was found for a list with a context was taken for a check without one, where
-    one side of an intersection has a condition and the other has none."""
+    """GHSA-4vrg-r928-h5vv, CVE-2026-55866: what was found for a list with a context was taken for a check
+    without one, where one side of an intersection has a condition and the other has none."""
     index = TupleIndex([key("document:d limited user:ada", "office"), key("document:d written user:ada")])
     for _ in range(2):
         assert listed(index, "both", where="office") == ["document:d"]
@@ -139,12 +140,18 @@ def test_public_access_without_a_condition_is_none_where_the_model_asks_for_one(
 
 
 def test_a_userset_is_not_everyone() -> None:
-    """CVE-2025-46331 and -25196: a relation that takes `user:*` and usersets, asked for a userset."""
-    index = TupleIndex([key("document:d public user:*")])
-    assert not asked(index, "document:d public group:g#member")
-    index.add(key("document:e public group:g#member"))
-    assert asked(index, "document:e public group:g#member")
-    assert not asked(index, "document:e public user:ada")
+    """CVE-2025-46331 and -25196: a relation that takes everyone of a type and usersets of it, asked for one."""
+    index = TupleIndex([key("document:d public user:*"), key("document:d every_group group:*")])
+    for relation in ("public", "every_group"):
+        assert not asked(index, f"document:d {relation} group:g#member")
+        assert not list_objects(Request(MODEL, index), "group:g#member", relation, "document")
+    assert asked(index, "document:d every_group group:g")
+    for relation in ("public", "every_group"):
+        index.add(key(f"document:e {relation} group:g#member"))
+        assert asked(index, f"document:e {relation} group:g#member")
+        assert not asked(index, f"document:e {relation} user:ada")
+        found = list_objects(Request(MODEL, index), "group:g#member", relation, "document")
+        assert list(found) == ["document:e"]
 
 
 def test_contextual_tuples_count_for_their_request_alone_wherever_they_stand() -> None:
