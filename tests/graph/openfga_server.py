@@ -61,15 +61,12 @@ def as_json(key: TupleKey) -> dict[str, Any]:
 
 
 @contextmanager
-def running(command: str, *options: str) -> Iterator[OpenFga]:
-    """The server, with more options where they are given."""
+def running(command: str) -> Iterator[OpenFga]:
     ports = [_free_port(), _free_port()]
     addresses = [f"127.0.0.1:{port}" for port in ports]
     arguments = ["run", "--http-addr", addresses[0], "--grpc-addr", addresses[1]]
     arguments += ["--playground-enabled=false", "--metrics-enabled=false", "--log-level", "none"]
-    process = subprocess.Popen(
-        [command, *arguments, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen([command, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_until_healthy(f"http://{addresses[0]}/healthz", process)
         yield OpenFga(f"http://{addresses[0]}")

@@ -106,7 +106,7 @@ def openfga() -> Iterator[OpenFga]:
     command = binary()
     if command is None:
         pytest.skip("needs an openfga binary: name one in OPENFGA, or put it on the PATH")
-    with running(command, "--max-condition-evaluation-cost=10000") as server:
+    with running(command) as server:
         yield server
 
 
