@@ -125,11 +125,11 @@ class Clock:
 
         return call
 
-    def reading(self, build: Callable[..., Any]) -> Callable[..., Any]:
+    def reading(self, made: Callable[..., Any]) -> Callable[..., Any]:
         """Connectors whose reading is timed, item by item: not what waits for a place in the queue."""
 
-        def built(*arguments: Any) -> Any:
-            connector = build(*arguments)
+        def timed_connector(*arguments: Any) -> Any:
+            connector = made(*arguments)
             read = connector.read
 
             def timed(scope: str) -> Iterator[Any]:
@@ -144,11 +144,11 @@ class Clock:
             object.__setattr__(connector, "read", timed)
             return connector
 
-        return built
+        return timed_connector
 
     def watch(self) -> None:
         """Have the parts of a crawl tell this clock."""
-        readings.build = self.reading(readings.build)
+        readings.knowing = self.reading(readings.knowing)
         find = documents.mentions
         documents.mentions = self.timed("text", lambda *arguments: list(find(*arguments)))  # it is lazy
         Gate.look = self.timed("validation", Gate.look)  # type: ignore[method-assign]  # to be timed

@@ -99,7 +99,7 @@ class FileConnector:
         yield from parts.classifications()
         described: dict[str, EntityClaim] = {}
         files = find(locate(self.organization, self.options.path))
-        places, listed = placed(files, known(self.places, scope))
+        places, listed = placed(files, known(self.places, scope, self.scopes()))
         yield places
         for found in listed:
             if isinstance(found, Problem):

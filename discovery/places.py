@@ -19,12 +19,12 @@ Found = tuple[Path, str] | Problem
 """As `discovery.files.find` and `search` yield it."""
 
 
-def known(places: Mapping[str, Places], scope: str) -> Places:
+def known(places: Mapping[str, Places], scope: str, listed: Collection[str]) -> Places:
     """What is known of a scope's files; of one that was never read, as under another filter, what is known of
-    the source's others."""
+    those of the source that are listed no longer."""
     if scope in places:
         return places[scope]
-    others = [places[one] for one in sorted(places)]
+    others = [places[one] for one in sorted(places.keys() - set(listed))]
     return Places({name: place for one in others for name, place in one.files.items()})
 
 

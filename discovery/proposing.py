@@ -32,7 +32,7 @@ _AT_ONCE = 200
 #: Of these, how many are asked for together: engines answer many in little more time than one.
 _TOGETHER = 8
 #: Of the way rules are read: another, and all passages are read again.
-_VERSION = "4"
+_VERSION = "5"
 
 
 @dataclass(slots=True)

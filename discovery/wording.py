@@ -10,7 +10,10 @@ from discovery.extraction import MAX_PART, MAX_QUOTE, ExtractedRule, Kind
 
 _SENTENCE_END = re.compile(r"(?<=[.!?;:])(?<!\b\w\.)(?<!\b\d\d\.)\s+(?=[\"“(\[]?[A-Z0-9(*•-])|\n+")
 _NOT = r"(?:\s+(?:not|never)|n't|n’t)\b"
-_IS = r"(?:is|are)\s+(?:hereby\s+|strictly\s+|expressly\s+|absolutely\s+|generally\s+|always\s+)?"
+_IS = (
+    r"(?:is|are|(?:must|shall|should)(?:,[^,;.]{2,40},)?\s+be)\s+"
+    r"(?:hereby\s+|strictly\s+|expressly\s+|absolutely\s+|generally\s+|always\s+)?"
+)
 _LET = r"(?:permitted|allowed|authori[sz]ed|entitled)"
 _BANNED = r"(?:prohibited|forbidden|banned|disallowed)"
 _NEEDED = r"(?:required|mandatory|compulsory|obligatory)"
@@ -22,7 +25,11 @@ _SPAN = (
     r"(?:\s+an?\s+(?:\w+\s+)?period\s+of)?"
     r"(?:\s+(?:at\s+(?:least|most)|up\s+to|not?\s+(?:less|more|longer)\s+than))?"
 )
-_UNIT = r"(?:business\s+|calendar\s+|working\s+)?(?:hours?|days?|weeks?|months?|years?)"
+_UNIT = r"(?:business\s+|calendar\s+|working\s+)?(?:minutes?|hours?|days?|weeks?|months?|quarters?|years?)"
+_MANY = (
+    r"(?:\d[\d,.]*(?:\s*[-–]\s*\d+)?|an?|(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:-\w+)?|one|two|"
+    r"three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|a\s+hundred)"
+)
 _LASTING = rf"for{_SPAN}\s+(?:[\w-]+\s+)?(?:\(\d+\)\s+)?{_UNIT}\b"
 #: In this order: the first that matches at a place tells its kind; None: nobody is bound by it.
 _MODALS: tuple[tuple[Kind | None, str], ...] = (
@@ -79,7 +86,25 @@ _ITEM = re.compile(r"^\s*(?:[-*•]|\(?[0-9a-z]{1,3}[.)])\s+", re.IGNORECASE)
 _NOBODY = re.compile(r"\b(?:no|neither|nobody|no\s+one|none)\b", re.IGNORECASE)
 _NOTHING = re.compile(r"(?:no|neither|nobody|none|nothing)\b", re.IGNORECASE)
 _ADVERB = re.compile(
-    r"^(?:(?:also|always|only|all|be|been|have|hereby|to|at\s+all\s+times|not)\s+)+", re.IGNORECASE
+    r"^(?:(?:also|always|only|all|be|been|have|hereby|to|at\s+all\s+times|not|now|then|first"
+    r"|(?!(?:app|re|rep|supp|comp|imp|multip|f|al|tal|ral|bul)ly\b)\w+ly)\s+)+",
+    re.IGNORECASE,
+)
+#: Said of who it is that does it: they are no object of it.
+_BEING = re.compile(r"be\s+(?:able|accountable|available|aware|liable|responsible|subject)\b", re.IGNORECASE)
+#: All of a list: `All employees and contractors`, `Users, groups or teams`.
+_LISTED = re.compile(
+    r"^(?:(?:all|any|each|every|both|no|our)\s(?!.*\b(?:is|are|was|were|has|have|had|do|does|did|will|would|"
+    r"that|which|who|if|when|unless|where|because|while)\b)[^.;:]*|[\w'-]+(?:,\s+[\w'-]+)*,?\s+(?:and|or)\s+[\w'-]+)$",
+    re.IGNORECASE,
+)
+#: `Data owners, in consultation with counsel, may`.
+_INSERTED = re.compile(r"^(.*\w),\s[^,;:.]{2,60},\s*$", re.DOTALL)
+#: What brings something elsewhere; of anything else, `to` and `from` tell no place.
+_CARRYING = re.compile(
+    r"^(?:transfer|transmi|export|mov|remov|send|sent|leav|shar|disclos|releas|upload|cop(?:y|ie)|ship|provid|"
+    r"relocat|disseminat|bring|brought|tak|return)",
+    re.IGNORECASE,
 )
 _PLACE = re.compile(
     r"\b(?:(?:out|in)side(?:\s+of)?|in|within|leav(?:e|ing)|from|to)\s+(?:the\s+)?"
@@ -88,8 +113,11 @@ _PLACE = re.compile(
 _UNTIL = re.compile(
     r"\b(?:(?:until|till)\s+[^,.;]{2,80}"
     rf"|(?:within|after|for{_SPAN}|no\s+later\s+than|no\s+longer\s+than|by|before)\s+"
-    rf"(?:[\w-]+\s+){{0,3}}?\(?(?:\d+\)?\s+)?{_UNIT}"
-    r"|(?:by|before|on)\s+(?:\d{4}-\d\d-\d\d|\d{1,2}\s+[A-Z]\w+\s+\d{4}|[A-Z]\w+\s+\d{1,2},?\s+\d{4}))",
+    rf"(?:(?:a\s+(?:maximum|minimum|total)\s+of|at\s+(?:least|most)|the(?:\s+(?:first|last|next))?)\s+)?"
+    rf"{_MANY}\s+(?:\(\d+\)\s+)?(?:[a-z-]+\s+)?{_UNIT}\b"
+    r"|(?:by|until|before|at)\s+the\s+end\s+of\s+[^,.;]{2,60}"
+    r"|(?:up)?on\s+(?:the\s+)?(?:termination|completion|expir\w+|receipt|departure)\b[^,.;]{0,60}"
+    r"|(?:by|before|on|through)\s+(?:\d{4}-\d\d-\d\d|\d{1,2}\s+[A-Z]\w+\s+\d{4}|[A-Z]\w+\s+\d{1,2},?\s+\d{4}))",
     re.IGNORECASE,
 )
 _BOUNDARY = re.compile(
@@ -158,6 +186,7 @@ class _Clause(NamedTuple):
 def _modals(sentence: str) -> Iterator[_Clause]:
     # The month; an order to whoever reads it.
     matches = [one for one in _MODAL.finditer(sentence) if one[0] not in {"May", "Grant"}]
+    found: list[str] = []
     for at, match in enumerate(matches):
         kind = _MODALS[int((match.lastgroup or "m0")[1:])][0]
         before = sentence[matches[at - 1].end() if at else 0 : match.start()]
@@ -166,7 +195,10 @@ def _modals(sentence: str) -> Iterator[_Clause]:
             r"\w", after
         ):  # what is permitted stands before: `Permission to copy is granted.`
             after = match[0] if " " in match[0] else before
-        subject = _BOUNDARY.split(before)[-1].strip(' ,;:.-*•"“”()')
+        subject = _subject(before)
+        if not subject and found:  # `and must be kept`: the same
+            subject = found[-1]
+        found.append(subject)
         of_act = _OF_ACTS.fullmatch(match[0]) is not None
         if of_act and kind != "permission" and _NOTHING.match(subject):
             kind = None  # no approval is required; nothing is prohibited
@@ -181,6 +213,16 @@ def _modals(sentence: str) -> Iterator[_Clause]:
             yield _Clause(None if _CONDITION.search(before) else kind, subject, after, of_act=True)
         else:
             yield _Clause(kind, subject[-MAX_PART:], after, of_act=False)
+
+
+def _subject(before: str) -> str:
+    """Who or what is spoken of, at the end of what stands before the modal."""
+    bare = _ITEM.sub("", before).strip(' ,;:.-*•"“”()')
+    if _LISTED.match(bare):
+        return bare
+    if inserted := _INSERTED.search(before):
+        before = inserted[1]
+    return _BOUNDARY.split(before)[-1].strip(' ,;:.-*•"“”()')
 
 
 def _stated(clause: _Clause, quote: str) -> Iterator[ExtractedRule]:
@@ -221,12 +263,15 @@ def _rule_of_act(kind: Kind, act: re.Match[str], adverbial: str, quote: str) -> 
 
 
 def _rule(kind: Kind, subject: str, predicate: str, quote: str) -> ExtractedRule:
-    place, until = _first(_PLACE, predicate), _first(_UNTIL, predicate)
+    until = _first(_UNTIL, predicate)
+    whole = predicate
     if kind == "permission" and (granted := _GRANTED.search(predicate)):
         predicate = predicate[granted.start(1) :]
-    passive = re.match(r"\s*(?:\w+\s+){0,2}?be(?:en)?\s+\w+", predicate) is not None
+    being = _BEING.search(predicate[:40])
+    passive = being is None and re.match(r"\s*(?:\w+\s+){0,2}?be(?:en)?\s+\w+", predicate) is not None
     said = _ADVERB.sub("", predicate.strip(' ,;:.-*•"“”()'))
     action, _, rest = said.partition(" ")
+    place = _place(whole, action)
     clause = _END.split(rest + " ")[0]
     for part in (place, until):
         clause = clause.partition(part)[0] if part else clause
@@ -236,6 +281,14 @@ def _rule(kind: Kind, subject: str, predicate: str, quote: str) -> ExtractedRule
         target, assignee = subject, by[1] if by else ""
     words = (part[:MAX_PART].strip() for part in (assignee, target, place, until))
     return ExtractedRule(kind, action.strip(",;:.()") or said[:MAX_PART], quote, *words)
+
+
+def _place(text: str, action: str) -> str:
+    """Where it is done; where to or from, of what carries something there."""
+    for found in _PLACE.finditer(text):
+        if _CARRYING.match(action) or not re.match(r"(?:to|from)\b", found[0], re.IGNORECASE):
+            return found[0].strip(" ,;:.")
+    return ""
 
 
 def _first(pattern: re.Pattern[str], text: str) -> str:

@@ -77,7 +77,9 @@ class BpmnConnector:
         position = self._position()
         parts = Parts(self.organization, self.source)
         yield from parts.classifications()
-        places, listed = placed(find(locate(self.organization, scope)), known(self.places, scope))
+        places, listed = placed(
+            find(locate(self.organization, scope)), known(self.places, scope, self.scopes())
+        )
         yield places
         for found in listed:
             if isinstance(found, Problem):

@@ -179,7 +179,7 @@ class DocumentsConnector:
         found = self._found()
         position = self._position(found)
         parts, said = Parts(self.organization, self.source), _Said()
-        places, listed = placed(found, known(self.places, scope))
+        places, listed = placed(found, known(self.places, scope, self.scopes()))
         yield places
         yield from (item for item in listed if isinstance(item, Problem))
         files = [item for item in listed if not isinstance(item, Problem)]

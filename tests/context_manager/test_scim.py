@@ -227,6 +227,8 @@ async def test_a_provider_that_sends_more_than_is_kept_is_understood(served, neo
     provider, _ = served
     ada, grace = await provider.create("Users", OKTA), await provider.create("Users", ENTRA)
     crew = await provider.create("Groups", {"displayName": "crew", "externalId": "g-1", "members": []})
+    _, found = await provider.send("GET", 'Groups?filter=externalId eq "g-1"&startIndex=1&count=100')
+    assert [one["id"] for one in found["Resources"]] == [crew]
     await provider.patch(
         f"Groups/{crew}",
         {"op": "add", "path": "members", "value": [{"value": ada, "display": "ada@acme.example"}]},

@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from discovery.connector import Position, Problem, SourceError
+from discovery.connector import Places, Position, Problem, SourceError
 from discovery.connectors.table import build
 from tests.discovery.conftest import organization
 
@@ -38,7 +38,7 @@ def _read(folder: Path, connector: str, options: Mapping[str, Any]) -> tuple[int
             for item in built.read(scope):
                 if isinstance(item, Problem):
                     problems.append(item)
-                elif not isinstance(item, Position):
+                elif not isinstance(item, (Places, Position)):
                     claims += 1
     except SourceError as error:
         problems.append(Problem("the source", str(error)))

@@ -19,6 +19,9 @@ from reportlab.pdfgen.canvas import Canvas
 
 from discovery.connector import Places, Position, Problem, SourceError
 from discovery.connectors.table import build
+from discovery.sources import ConfigurationError
+from discovery.specimens import SPECIMENS, _git
+from graph.claims import EntityClaim
 from graph.rdf.parsing import MAX_PROBLEMS
 from tests.discovery.bounded import read_within_bounds
 from tests.discovery.conftest import organization
@@ -224,6 +227,44 @@ def test_a_mutated_file_is_read_or_said_to_be_broken_and_its_neighbour_is_read(s
         assert 0 < len(problem.message) < 5_000
         assert "root:x:0" not in problem.message
     assert not [place for place in places if "root:x:0" in place]
+
+
+#: Sources that are no folder of files of one kind: the file of their specimen that is broken.
+OTHERS = {
+    "sql": "x.sqlite",
+    "mesh-nodes": "nodes/a.jwt",
+    "codeowners": "repository/CODEOWNERS",
+    "git-authors": "repository/.mailmap",
+}
+
+
+@pytest.mark.parametrize("name", sorted(OTHERS))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(mutate=mutations())
+def test_what_else_is_mutated_is_read_or_said_to_be_broken(name, mutate):
+    with TemporaryDirectory() as made, SPECIMENS[name](Path(made)) as specimen:
+        path = Path(made) / OTHERS[name]
+        if name == "git-authors":
+            path.write_text("Ada <ada@x.example> <bob@x.example>\n")
+        path.write_bytes(mutate(path.read_bytes()))
+        if path.parent.name == "repository":
+            _git(path.parent, "add", "-A")
+            _git(path.parent, "commit", "-q", "--allow-empty", "-m", "x")
+        config = organization(
+            Path(made), {"name": "s", "connector": name, "options": specimen.options, **specimen.settings}
+        )
+        told = []
+        try:
+            connector = build(config, config.source[0], {})
+            for scope in connector.scopes():
+                told += connector.read(scope)
+        except (ConfigurationError, SourceError) as error:
+            told.append(Problem("the source", str(error)))
+        for problem in (one for one in told if isinstance(one, Problem)):
+            assert problem.place
+            assert 0 < len(problem.message) < 5_000
+        if name == "mesh-nodes":
+            assert any(isinstance(one, EntityClaim) and one.id == "mesh_node:b" for one in told)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A file that is moved stays the entity that it is: its labels, rules, reviews and history stay with it."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from discovery.connector import Place, Places, Problem
 from discovery.files import search
 from discovery.holds import decide
-from discovery.places import packed, placed, unpacked
+from discovery.places import known, packed, placed, unpacked
 from discovery.runner import Runner
 from graph.claims import EntityClaim, RelationshipClaim, SourcePolicy
 from graph.store import FactStore
@@ -88,6 +89,13 @@ def test_what_is_gone_is_known_until_its_scope_is_complete_without_it(tmp_path):
     assert keys(tmp_path, partial)[0] == {"d.md": "a.md", "b.md": "b.md"}, "it came back elsewhere"
 
 
+def test_another_scope_knows_what_is_listed_no_longer_and_nothing_of_its_neighbours(tmp_path):
+    one, other = (Places({"a.md": Place(key, "x")}) for key in ("first.md", "second.md"))
+    assert known({"one": one, "other": other}, "one", ["one", "other"]) == one
+    assert known({"one": one, "other": other}, "new", ["new", "other"]) == one
+    assert known({"one": one, "other": other}, "new", ["new", "one", "other"]) == NOTHING
+
+
 def test_what_lies_where_nothing_can_be_listed_was_not_moved(tmp_path, monkeypatch):
     write(tmp_path, "shut/a.md", "a")
     write(tmp_path, "b.md", "b")
@@ -99,6 +107,26 @@ def test_what_lies_where_nothing_can_be_listed_was_not_moved(tmp_path, monkeypat
     assert told.gone == {"shut/a.md": places.files["shut/a.md"]}
     told, _ = placed(found, places)
     assert told.files["copy.md"].key == "shut/a.md", "the same where it is gone"
+
+
+def test_a_folder_that_cannot_be_listed_is_a_problem_and_nothing_below_it_is_deleted(
+    say, tmp_path, monkeypatch
+):
+    pages = tmp_path / "pages"
+    write(pages, "a.md", "# A\n\nx\n")
+    write(pages, "shut/b.md", "# B\n\nx\n")
+    listed = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "shut":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    said = say(tmp_path, "documents", {"path": "pages"})
+    assert "document:source/a.md" in said.entities
+    [problem] = said.problems
+    assert (problem.place, "cannot be listed: Permission denied" in problem.message) == ("shut", True)
 
 
 POLICY = "# Travel\n\nEmployees must book trains within 30 days.\n\n## Who\n\nManagers may approve trips.\n"

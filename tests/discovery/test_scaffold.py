@@ -1,5 +1,7 @@
 """A third party's connector: written by the scaffold, found by its entry point, tested by our suite."""
 
+import os
+import subprocess
 import sys
 
 import pytest
@@ -55,6 +57,35 @@ def test_a_scaffold_conforms_as_it_is_and_is_found_by_its_entry_point(installed,
     assert (result.exit_code, result.stdout) == (0, "wiki-people: conforms\n")
     listed = CliRunner().invoke(app, ["connector", "list"]).stdout.split()
     assert {"ldif", "wiki-people"} <= set(listed)
+
+
+def test_a_scaffold_that_is_installed_is_a_connector_of_the_command(tmp_path):
+    """Built as its pyproject.toml says, and installed by pip, beside an Orgraph of another process."""
+    [project, *_] = write_scaffold(tmp_path, "wiki-people")
+    site = tmp_path / "site"
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--no-build-isolation",
+    ]
+    subprocess.run([*pip, "--target", str(site), str(project.parent)], check=True, capture_output=True)
+    assert not (site / "discovery").exists()
+    path = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
+    command = [sys.executable, "-c", "from context_manager.cli import app; app()", "connector"]
+    for arguments, says in ((["list"], "wiki-people"), (["test", "wiki-people"], "wiki-people: conforms")):
+        ran = subprocess.run(
+            [*command, *arguments],
+            env={**os.environ, "PYTHONPATH": path},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert says in ran.stdout.splitlines()
 
 
 def test_no_package_takes_the_place_of_another_connector(installed, make_organization, tmp_path):

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from benchmarks.extraction import by_wording, figures, licences
 from discovery.extraction import ExtractedRule, Passage, plain
+from discovery.markdown import read_markdown
+from discovery.passages import cut
 from discovery.rule_claims import (
     Known,
     claims_of,
@@ -15,7 +17,7 @@ from discovery.rule_claims import (
     standing,
     statement,
 )
-from discovery.wording import kinds_in, rules_in
+from discovery.wording import kinds_in, rules_in, sentences
 from graph.claims import EntityClaim, RelationshipClaim
 
 HELD = "Protected health information must be stored within the United States."
@@ -263,6 +265,84 @@ def test_a_rule_reads_as_a_sentence():
         assert statement(rule(f"{text}.")) == text
     opened = ExtractedRule("permission", "open", "For Ada alone the vault may open.", "Ada", "the vault")
     assert statement(opened) == "Ada may open the vault"
+
+
+#: Sentences of a real company's policies, by page and first words, and what they say by themselves.
+POLICIES = "content/company-info-and-process/policies"
+REAL = [
+    (f"{POLICIES}/asset-management-policy.md", "All employees and third-party users", "duty",
+     ("return", "All employees and third-party users of Sourcegraph equipment",
+      "all of the organizational assets within their possession", "", "upon termination of their employment")),
+    (f"{POLICIES}/data-management-policy.md", "Data owners, in consultation", "permission",
+     ("determine", "Data owners", "retention periods for their data", "", "")),
+    (f"{POLICIES}/data-management-policy.md", "- Restricted systems shall not", "prohibition",
+     ("allow", "Restricted systems", "unauthenticated or anonymous access", "", "")),
+    (f"{POLICIES}/access-control-policy.md", "Requests for an exception", "duty",  # to whom is not where
+     ("submitted", "", "Requests for an exception to this policy", "", "")),
+    (f"{POLICIES}/access-control-policy.md", "User IDs should not", "prohibition",
+     ("re-used", "", "User IDs", "", "")),
+    (f"{POLICIES}/cloud-security-policy.md", "Data should be properly", "duty",
+     ("segregated", "", "Data", "", "")),
+    (f"{POLICIES}/business-continuity-policy.md", "The VP of People shall", "duty",
+     ("responsible", "The VP of People", "for internal communications to employees as well as any action needed "
+      "to maintain physical health and safety of the workforce", "", "")),
+    ("content/departments/security/cryptography-policy.md", "Sourcegraph shall evaluate", "duty",
+     ("implement", "Sourcegraph", "cryptographic controls to mitigate those risks", "", "")),
+    ("content/departments/people-talent/family-support.md", "You must submit the reimbursement", "duty",
+     ("submit", "You", "the reimbursement request", "", "within 90 days")),
+    ("content/benefits-pay-perks/pay-expenses/expenses/index.md", "Teammates should submit", "duty",
+     ("submit", "Teammates", "expenses", "", "at the end of every month")),
+]  # fmt: skip
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize(("page", "begins", "kind", "parts"), REAL)
+def test_what_a_real_policy_says_of_who_what_and_until_when(shared_data, page, begins, kind, parts):
+    blocks = read_markdown((shared_data / "handbook" / page).read_text()).blocks
+    said = [one for passage in cut(blocks) for one in sentences(passage.text) if one.startswith(begins)]
+    assert [(rule.kind, rule.parts) for rule in rules_in(said[0])][-1] == (kind, parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "until"),
+    [
+        (
+            "Accounts must be closed no later than five (5) business days after.",
+            "no later than five (5) business days",
+        ),
+        ("Backups must be kept for at least twenty-four months.", "for at least twenty-four months"),
+        ("Logs may be kept through 31 December 2027.", "through 31 December 2027"),
+        ("Reports must be filed by the end of the quarter.", "by the end of the quarter"),
+        ("Badges must be returned upon termination.", "upon termination"),
+        ("Screens must lock after 5 minutes.", "after 5 minutes"),
+        ("Staff must be ready for release day.", ""),
+        ("Staff should post their distance for the week.", ""),
+        ("Meetings must be held within working hours.", ""),
+    ],
+)
+def test_a_limit_of_time_has_a_number_a_date_or_an_end(text, until):
+    assert rule(text).until == until
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "parts"),
+    [
+        ("Users, groups or teams must not share keys.", "prohibition",
+         ("share", "Users, groups or teams", "keys", "", "")),
+        ("The team reviews requests and managers must approve them.", "duty",
+         ("approve", "managers", "them", "", "")),
+        ("If guests stay and all leave, staff must lock up.", "duty", ("lock", "staff", "up", "", "")),
+        ("Staff must promptly apply patches.", "duty", ("apply", "Staff", "patches", "", "")),
+        ("Export of keys shall be prohibited.", "prohibition", ("Export", "", "keys", "", "")),
+        ("Export of keys should, by default, be forbidden.", "prohibition", ("Export", "", "keys", "", "")),
+        ("Staff shall be permitted to work from home.", "permission", ("work", "Staff", "from home", "", "")),
+        ("Requests must be sent to Berlin.", "duty", ("sent", "", "Requests", "to Berlin", "")),
+        ("Requests must be submitted to Ada in Berlin.", "duty",
+         ("submitted", "", "Requests", "in Berlin", "")),
+    ],
+)  # fmt: skip
+def test_who_and_where_are_told_from_what_stands_beside_them(text, kind, parts):
+    assert [(one.kind, one.parts) for one in rules_in(text)] == [(kind, parts)]
 
 
 @pytest.mark.shared_data
