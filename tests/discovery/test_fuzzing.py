@@ -252,7 +252,7 @@ def test_what_else_is_mutated_is_read_or_said_to_be_broken(name, mutate):
             _git(path.parent, "commit", "-q", "--allow-empty", "-m", "x")
         config = organization(
             Path(made), {"name": "s", "connector": name, "options": specimen.options, **specimen.settings}
-        )
+        ).model_copy(update={"issuer": "specimen"})
         told = []
         try:
             connector = build(config, config.source[0], {})
