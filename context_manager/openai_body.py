@@ -14,8 +14,8 @@ from context_manager.openai_errors import ApiError
 from inference.mesh import Mesh
 from inference.nodes import CHAT
 
-LEAST = 256 * 1024
-"""Bytes that are read in any case."""
+LEAST = 512 * 1024
+"""Bytes that are read in any case: the texts that may be embedded at once fit in."""
 MOST = 16 * 1024 * 1024
 """Of one body."""
 _TOGETHER = 256 * 1024 * 1024

@@ -498,8 +498,8 @@ async def test_a_prompt_that_fills_the_longest_context_is_read_and_a_longer_one_
     await asking.mesh.refresh()
     with pytest.raises(openai.BadRequestError, match="at least 4,000 too many"):
         await send(20_000)
-    with pytest.raises(openai.APIStatusError, match="at most 262,144 bytes are read"):
-        await send(40_000)
+    with pytest.raises(openai.APIStatusError, match="at most 524,288 bytes are read"):
+        await send(70_000)
     assert len(door.american.requests) == 1
 
 
