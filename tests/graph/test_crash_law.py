@@ -1,11 +1,11 @@
 """The law of the fact store where Neo4j is killed at any point of a batch, in a database that is not named as
-usual: what was committed is there whole, what was not is not there at all, and every revision tells what the
-model in memory tells."""
+usual, and where the process that writes ends before each thing that it would send: what was committed is there
+whole, what was not is not there at all, and every revision tells what the model in memory tells."""
 
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partialmethod
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from neo4j import AsyncManagedTransaction
+from neo4j import AsyncManagedTransaction, AsyncSession
 from neo4j.exceptions import ServiceUnavailable
 
 from graph import neo4j_server
@@ -35,6 +35,7 @@ from tests.graph.fact_model import (
     START,
     Merge,
     Model,
+    Said,
     live,
     merges,
     past,
@@ -264,3 +265,94 @@ async def test_killed_at_any_point_of_a_batch_every_revision_tells_what_the_mode
     async with server.connect() as database:
         for revision, expected in told.items():
             assert await past(database, prefix, revision, START) == expected, revision
+
+
+class EndedError(Exception):
+    """The process is gone."""
+
+
+@dataclass
+class Cut:
+    """The process ends before one of the queries and commits of a step is sent: nothing is sent any more."""
+
+    before: int
+    sent: int = 0
+
+    async def during(self, work: Awaitable[None]) -> bool:
+        """Whether there was as much to send."""
+        with pytest.MonkeyPatch.context() as patch:
+            for of, name in (
+                (AsyncManagedTransaction, "run"),
+                (AsyncManagedTransaction, "_commit"),
+                (AsyncSession, "run"),
+            ):
+                patch.setattr(of, name, partialmethod(_sent, self, getattr(of, name)))
+            try:
+                await work
+            except EndedError:
+                return True
+        assert self.sent <= self.before, "somebody took the end for something else"
+        return False
+
+
+async def _sent(to: Any, cut: Cut, send: Any, *arguments: Any, **more: Any) -> Any:
+    cut.sent += 1
+    if cut.sent > cut.before:
+        raise EndedError
+    return await send(to, *arguments, **more)
+
+
+def _full(turn: int) -> Crawl:
+    """Titles, an interval and a relationship that come, change and go."""
+    ada, eve = Said("ada", None, ("Boss", "Analyst")[turn % 2], None, None), Said("eve", None, None, 0, None)
+    return Crawl("hr", [ada, eve, Said("ada", "eve", None, None, None)] if turn % 2 else [ada, eve])
+
+
+def _all_or_nothing(turn: int) -> Crawl:
+    """What another source says of the same, and whether it says anything."""
+    return Crawl("it", [Said("ada", None, "Clerk", None, 4), Said("eve", "ada", None, 1, None)] * (turn % 2))
+
+
+KINDS: tuple[Callable[[int], Step], ...] = (_full, _all_or_nothing, lambda _: Merge("ada"))
+
+
+async def test_cut_off_before_each_query_and_commit_of_a_batch_every_revision_tells_what_the_model_tells(
+    neo4j: Database,
+) -> None:
+    prefix, model, told, turns = "cut-", Model(), {}, count()
+    await store_of(neo4j)
+
+    async def check(states: list[Model]) -> None:
+        found, revision = await live(neo4j, prefix), await current_revision(neo4j)
+        assert found in [state.holding(START) for state in states]
+        assert await past(neo4j, prefix, revision, START) == await fed(neo4j, prefix) == found
+        told[revision] = found
+
+    cuts = []
+    for kind in KINDS:
+        for before in count():
+            step, begun = kind(next(turns)), await current_revision(neo4j)
+            states = step.states(model, prefix)
+            store = FactStore(neo4j, load_shapes(), load_authorization(), lambda: START)
+            cut = await Cut(before).during(step.carry_out(store, prefix))
+            if (reached := await current_revision(neo4j)) == begun + 2:
+                told[begun + 1] = states[0].holding(START)
+            await check(states if reached > begun else [model])
+            if not cut:
+                cuts.append(before)
+                model = states[-1]
+                break
+            store = FactStore(neo4j, load_shapes(), load_authorization(), lambda: START)
+            await store.resume()
+            if isinstance(step, Merge):
+                await Merges(store).reconcile()
+                model = states[-1] if await decided(neo4j, states[-1], prefix) else model
+            elif reached > begun:  # a part of it, or all of it and nobody knows
+                await step.carry_out(store, prefix)
+                model = states[-1]
+            else:
+                continue
+            await check([model])
+    assert min(cuts) > 8, "as many things are sent at least"
+    for revision, expected in told.items():
+        assert await past(neo4j, prefix, revision, START) == expected, revision

@@ -19,7 +19,7 @@ from graph.reads import Asker, HandlingInput, HandlingRule, Reader, ReadOvertake
 from graph.rebac.relation_tuples import type_of
 from graph.store import FactStore
 from graph.system_reads import set_embeddings
-from graph.visibility import Authorizer
+from graph.visibility import Authorizer, standing
 from ontologies import load, load_authorization, load_shapes
 
 ADA, EVE = Asker("account:acme/ada"), Asker("account:acme/eve")
@@ -289,6 +289,20 @@ async def test_grants_hold_within_their_interval_only(
 ) -> None:
     await graph.write(replace(ADA_IN_PAYROLL, valid_from=begin, valid_to=end), source=DIRECTORY)
     assert await pay_seen(graph, ADA) is seen
+
+
+async def test_a_grant_that_has_ended_does_not_begin_again_with_a_clock_that_goes_back(graph: Graph) -> None:
+    await graph.write(replace(ADA_IN_PAYROLL, valid_to=NOW + HOUR), source=DIRECTORY)
+
+    async def audiences(now: datetime) -> int:
+        async def work(tx):
+            at = await standing(tx, ADA.account, now)
+            return await graph.reader._authorizer.visible(ADA.account, at, now)
+
+        return sum(await graph.store.database.read_transaction(work))
+
+    before, after, back = [await audiences(NOW + HOUR * hours) for hours in (0, 2, 0)]
+    assert before > after == back
 
 
 async def test_only_what_holds_now_is_read(graph: Graph) -> None:
