@@ -118,6 +118,26 @@ async def test_texts_mention_systems_and_refer_to_titles_that_other_sources_tell
     assert sum(scope.claims for scope in again.scopes) == 0, "its own titles are not news"
 
 
+async def test_of_two_crawls_at_once_on_one_source_the_second_says_so_and_takes_nothing_away(
+    make_runner, neo4j, tmp_path
+):
+    (tmp_path / "directory.ldif").write_text(BOTH)
+    runner = make_runner(PEOPLE)
+    configuration, people = all_sources(runner.organization)
+    assert {(await runner.run(source)).outcome for source in (configuration, people)} == {"complete"}
+    (tmp_path / "directory.ldif").write_text(ONE)
+    revision = await current_revision(neo4j)
+    async with runner.store.crawl(people.policy(), "directory.ldif"):
+        report = await runner.run(people)
+        assert report.outcome == "failed"
+        [scope] = report.scopes
+        assert "source people, scope directory.ldif, is being crawled already: wait" in str(scope)
+    assert await current_revision(neo4j) == revision
+    assert await names(neo4j, "Person") == ["Ada Lovelace", "Grace Hopper"]
+    assert (await runner.run(people)).outcome == "complete"
+    assert await names(neo4j, "Person") == ["Ada Lovelace"]
+
+
 async def test_what_a_complete_crawl_no_longer_says_is_retracted(make_runner, neo4j, tmp_path):
     runner = make_runner(PEOPLE)
     await runner.run(all_sources(runner.organization)[0])
@@ -192,26 +212,6 @@ class Interrupted:
 
 
 @pytest.mark.parametrize("error", [SourceError("the line went dead"), RuntimeError("a bug")])
-async def test_of_two_crawls_at_once_on_one_source_the_second_says_so_and_takes_nothing_away(
-    make_runner, neo4j, tmp_path
-):
-    (tmp_path / "directory.ldif").write_text(BOTH)
-    runner = make_runner(PEOPLE)
-    configuration, people = all_sources(runner.organization)
-    assert {(await runner.run(source)).outcome for source in (configuration, people)} == {"complete"}
-    (tmp_path / "directory.ldif").write_text(ONE)
-    revision = await current_revision(neo4j)
-    async with runner.store.crawl(people.policy(), "directory.ldif"):
-        report = await runner.run(people)
-        assert report.outcome == "failed"
-        [scope] = report.scopes
-        assert "source people, scope directory.ldif, is being crawled already: wait" in str(scope)
-    assert await current_revision(neo4j) == revision
-    assert await names(neo4j, "Person") == ["Ada Lovelace", "Grace Hopper"]
-    assert (await runner.run(people)).outcome == "complete"
-    assert await names(neo4j, "Person") == ["Ada Lovelace"]
-
-
 async def test_a_read_that_breaks_off_is_reported_and_keeps_what_was_written(
     make_runner, neo4j, monkeypatch, error
 ):
