@@ -19,11 +19,12 @@ from tests.graph.test_conditions_openfga import answer, batched
 MOST = 100
 PARAMETERS = {
     "x": "list<int>", "s": "string", "d": "any", "i": "int", "m": "map<string>", "mm": "map<map<int>>", "b": "bool",
+    "ip": "ipaddress",
     "long": "string", "many": "list<string>",
 }  # fmt: skip
 CONTEXT: dict[str, Any] = {
     "x": [1, 2, 3], "s": "abc", "d": {"a": {"b": 1}, "l": [1, 2]}, "i": 1, "m": {"a": "b", "k": "v"},
-    "mm": {"a": {"b": 1}}, "b": True, "long": "é" * 95, "many": ["a"] * 40,
+    "mm": {"a": {"b": 1}}, "b": True, "ip": "10.0.0.1", "long": "é" * 95, "many": ["a"] * 40,
 }  # fmt: skip
 COSTS: list[tuple[str, int]] = [
     ('has(m.a)', 2),
@@ -138,6 +139,8 @@ COSTS: list[tuple[str, int]] = [
     ('i == 2 ? long == long : s == s', 5),
     ("(b ? m : m).a == 'b'", 3),
     ('x.all(y, y > 5) || b', 10),
+    ("[dyn(ip)].exists(y, y == ip)", 20),
+    ("[ip, 'a'][0] == ip", 15),
     ('x.exists(y, y == 1)', 11),
     ('x.all(y, x.all(z, b))', 53),
     ('x.map(y, y).size() == 3', 43),

@@ -96,12 +96,14 @@ def _spend_by_sizes(how: int, one: int, other: int) -> bool:
 
 
 def functions() -> list[Any]:
-    """What an expression calls that counts itself. Nobody can write their names in one."""
+    """What an expression calls that counts itself, for an environment whose types have `IPAddress`. Nobody
+    can write their names in one."""
     of = cel.Type
     sized = {"string": of.STRING, "bytes": of.BYTES, "list": of.List(of.DYN), "map": of.Map(of.DYN, of.DYN)}
     sizes = [cel.Overload(f"@size_{name}", of.INT, [type_], impl=len) for name, type_ in sized.items()]
-    for single in ("INT", "UINT", "DOUBLE", "BOOL", "NULL", "TIMESTAMP", "DURATION"):
-        sizes.append(cel.Overload(f"@size_{single}", of.INT, [getattr(of, single)], impl=lambda _value: 1))
+    singles = (of.INT, of.UINT, of.DOUBLE, of.BOOL, of.NULL, of.TIMESTAMP, of.DURATION)
+    for single in (*singles, of("IPAddress")):
+        sizes.append(cel.Overload(f"@size_{single.name()}", of.INT, [single], impl=lambda _value: 1))
     spends = [
         cel.Overload("@spend_cost", of.BOOL, [of.INT], impl=_spend),
         cel.Overload("@spend_by_sizes", of.BOOL, [of.INT] * 3, impl=_spend_by_sizes),
