@@ -333,6 +333,8 @@ def test_a_limit_of_time_has_a_number_a_date_or_an_end(text, until):
          ("approve", "managers", "them", "", "")),
         ("If guests stay and all leave, staff must lock up.", "duty", ("lock", "staff", "up", "", "")),
         ("Staff must promptly apply patches.", "duty", ("apply", "Staff", "patches", "", "")),
+        ("Owners, in consultation with counsel, may set limits.", "permission",
+         ("set", "Owners", "limits", "", "")),
         ("Export of keys shall be prohibited.", "prohibition", ("Export", "", "keys", "", "")),
         ("Export of keys should, by default, be forbidden.", "prohibition", ("Export", "", "keys", "", "")),
         ("Staff shall be permitted to work from home.", "permission", ("work", "Staff", "from home", "", "")),
@@ -343,6 +345,11 @@ def test_a_limit_of_time_has_a_number_a_date_or_an_end(text, until):
 )  # fmt: skip
 def test_who_and_where_are_told_from_what_stands_beside_them(text, kind, parts):
     assert [(one.kind, one.parts) for one in rules_in(text)] == [(kind, parts)]
+
+
+def test_who_is_bound_twice_is_named_once():
+    text = "Acme shall weigh the risks, and shall keep a list of them."
+    assert [(one.assignee, one.action) for one in rules_in(text)] == [("Acme", "weigh"), ("Acme", "keep")]
 
 
 @pytest.mark.shared_data
