@@ -199,15 +199,29 @@ async def assign_placed(
     tx: Transaction, ontology: Ontology, model: AuthorizationModel, placed: Mapping[str, str]
 ) -> Mapping[str, int | None]:
     """The audience of each entity, by the collection that it is in and nothing else."""
-    types = places(model)
+    expressions = _placed(ontology, model, placed)
+    numbers = await _numbers(tx, dict.fromkeys(e for e in expressions.values() if e is not None))
+    return {id: None if e is None else numbers[e] for id, e in expressions.items()}
+
+
+def placed_at(
+    ontology: Ontology, model: AuthorizationModel, placed: Mapping[str, str]
+) -> Mapping[str, str | None]:
+    """As `assign_placed`, the `place` of the audience's node instead of its number."""
+    return {id: None if e is None else _name(e) for id, e in _placed(ontology, model, placed).items()}
+
+
+def _placed(
+    ontology: Ontology, model: AuthorizationModel, placed: Mapping[str, str]
+) -> Mapping[str, Expression | None]:
+    types, bindings = places(model), decided_by(ontology, model)
     expressions = {}
     for id, collection in placed.items():
-        by_type = (bound(one, id, collection) for one in decided_by(ontology, model))
+        by_type = (bound(one, id, collection) for one in bindings)
         expressions[id] = _place_of(
             model, types, id, [one for one in by_type if one is not None and one.object == id]
         )
-    numbers = await _numbers(tx, dict.fromkeys(e for e in expressions.values() if e is not None))
-    return {id: None if e is None else numbers[e] for id, e in expressions.items()}
+    return expressions
 
 
 def _place_of(

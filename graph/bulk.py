@@ -9,16 +9,40 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 
+import orjson
 from neo4j import AsyncManagedTransaction
 
-from graph.audiences import assign_placed, decided_by, places
+from graph.audiences import assign_placed, decided_by, placed_at, places
 from graph.claims import EntityClaim
-from graph.facts import IN_COLLECTION, EntityFact, Stated, kept_confidence, merge_entity
+from graph.facts import IN_COLLECTION, Stated, kept_confidence, kind, merge_entity
 from graph.tuples import Scope
 from ontologies.authorization_model import AuthorizationModel
+from ontologies.ontology import Ontology
 from ontologies.shapes import Shapes
+
+
+class Plain(NamedTuple):
+    """What a plain claim comes to where it is the first on its fact: made before the transaction begins, for
+    which all other writers wait."""
+
+    told: orjson.Fragment
+    """What the feed tells of it (`graph.feed.pack_changes`)."""
+    confidence: float
+    """As Neo4j keeps it."""
+    properties: Mapping[str, Any]
+    """Of the node of an entity, but for those that Neo4j is told for all of them."""
+
+
+def plainly(ontology: Ontology, stated: Stated, row: orjson.Fragment) -> Plain:
+    """`row`: `Stated.to_row` in JSON."""
+    confidence = kept_confidence(stated.claim.confidence)
+    if not isinstance(stated.claim, EntityClaim):
+        return Plain(row, confidence, {})
+    fact = merge_entity(ontology, [stated])
+    properties = {name: value for name, value in fact.properties().items() if value is not None}
+    return Plain(orjson.Fragment(orjson.dumps(fact.to_row())), confidence, properties)
 
 
 def counted(shapes: Shapes) -> frozenset[str]:
@@ -54,9 +78,13 @@ def needy(shapes: Shapes, model: AuthorizationModel) -> frozenset[str]:
 class Written:
     """What the quick way wrote, and what it left to the other."""
 
-    entities: list[EntityFact] = field(default_factory=list)
+    entities: list[Stated] = field(default_factory=list)
     relationships: list[Stated] = field(default_factory=list)
     """Live now like the entities, and not known before."""
+
+    def facts(self) -> Iterator[str]:
+        """Of both."""
+        return (one.fact for of in (self.entities, self.relationships) for one in of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +101,9 @@ class Bulk:
     aside: bool
     """Whether there are facts aside."""
     shared: Collection[str]
-    """Relationship types of which some may stand that these scopes do not claim."""
-    audiences: dict[tuple[str, str], int | None]
-    """By class and collection, those that this transaction has found."""
+    """Kinds (`graph.facts.kind`) of which some may stand that these scopes do not claim."""
+    plain: Mapping[str, Plain]
+    """By fact: what each claim comes to."""
 
     async def write(self, claims: Iterable[Stated]) -> Written:
         """Write plain claims; entities first."""
@@ -94,24 +122,21 @@ class Bulk:
             for kind, group in entities.items()
             if (kept := [one for one in group if one.fact not in known])
         }
-        # All entities of a class in a collection have one audience, since none of them is special.
-        firsts = {group[0].fact: kind for kind, group in new.items() if kind not in self.audiences}
-        if firsts:
-            placed = {fact: collection for fact, (_, collection) in firsts.items()}
-            found = await assign_placed(self.tx, self.shapes.ontology, self.model, placed)
-            self.audiences.update({kind: found[fact] for fact, kind in firsts.items()})
         for (class_name, collection), group in new.items():
-            audience = self.audiences[class_name, collection]
-            written.entities += await self._entities(class_name, collection, audience, group)
+            written.entities += await self._entities(class_name, collection, group)
         for type_, group in relationships.items():
             await self._relationships(type_, group, written)
         return written
 
     async def _known(self, ids: Sequence[str]) -> set[str]:
+        others = [id for id in ids if kind(id) in self.shared]
+        return await self._standing(others) | await self._aside(ids)
+
+    async def _standing(self, ids: Collection[str]) -> set[str]:
         if not ids:
             return set()
-        result = await self.tx.run("UNWIND $ids AS id MATCH (n:Entity {id: id}) RETURN id", ids=ids)
-        return {record["id"] async for record in result} | await self._aside(ids)
+        result = await self.tx.run("UNWIND $ids AS id MATCH (n:Entity {id: id}) RETURN id", ids=list(ids))
+        return {record["id"] async for record in result}
 
     async def _aside(self, facts: Sequence[str]) -> set[str]:
         if not self.aside or not facts:
@@ -119,31 +144,32 @@ class Bulk:
         query = "UNWIND $facts AS fact MATCH (a:_Aside {fact: fact}) RETURN fact"
         return {record["fact"] async for record in await self.tx.run(query, facts=facts)}
 
-    async def _entities(
-        self, class_name: str, collection: str, audience: int | None, new: Sequence[Stated]
-    ) -> Sequence[EntityFact]:
+    async def _entities(self, class_name: str, collection: str, new: Sequence[Stated]) -> Sequence[Stated]:
         """Those that are written: all, or none where their collection does not stand."""
-        facts = [merge_entity(self.shapes.ontology, [one]) for one in new]
+        # All entities of a class in a collection have one audience, since none of them is special.
+        first = {new[0].fact: collection}
+        [place] = placed_at(self.shapes.ontology, self.model, first).values()
         rows = [
-            [fact.id, _stored(fact.properties() | {"pages": [self.pages[fact.id]]}), by]
-            for fact, by in zip(facts, self._by(new), strict=True)
+            [one.fact, self.plain[one.fact].properties, by, [self.pages[one.fact]]]
+            for one, by in zip(new, self._by(new), strict=True)
         ]
-        result = await self.tx.run(
-            _CREATE_ENTITIES.replace("LABELS", "&".join(map(_name, self.shapes.ontology.labels(class_name)))),
-            collection=collection,
-            rows=rows,
-            of=self._of(),
-            audience=audience,
-        )
-        return facts if (await result.single(strict=True))["written"] else ()
+        labels = "&".join(map(_name, self.shapes.ontology.labels(class_name)))
+        query = _CREATE_ENTITIES.replace("LABELS", labels)
+        parameters = {"collection": collection, "rows": rows, "of": self._of(), "place": place}
+        for _ in range(2):
+            result = await self.tx.run(query, parameters)
+            if (await result.single(strict=True))["written"]:
+                return new
+            await assign_placed(self.tx, self.shapes.ontology, self.model, first)  # it may be a new place
+        return ()
 
     async def _relationships(self, type_: str, group: Sequence[Stated], written: Written) -> None:
         aside = await self._aside([one.fact for one in group])
         new = [one for one in group if one.fact not in aside]
         if not new:
             return
-        rows = [
-            [claim.start, claim.end, [self.pages[one.fact]], kept_confidence(claim.confidence), number, by]  # type: ignore[union-attr]  # relationships
+        rows: list[list[Any]] = [
+            [claim.start, claim.end, [self.pages[one.fact]], self.plain[one.fact].confidence, number, by]  # type: ignore[union-attr]  # relationships
             for number, (one, by) in enumerate(zip(new, self._by(new), strict=True))
             for claim in (one.claim,)
         ]
@@ -151,9 +177,7 @@ class Bulk:
         record = await result.single(strict=True)
         left = set(record["stood"])
         if record["met"] < len(new):
-            ends = {end for row in rows for end in row[:2]}
-            query = "UNWIND $ids AS id MATCH (n:Entity {id: id}) RETURN id"
-            stand = {found["id"] async for found in await self.tx.run(query, ids=list(ends))}
+            stand = await self._standing({end for row in rows for end in row[:2]})
             left |= {row[4] for row in rows if not (row[0] in stand and row[1] in stand)}
         written.relationships += (
             [one for number, one in enumerate(new) if number not in left] if left else new
@@ -166,16 +190,13 @@ class Bulk:
     def _by(self, claims: Iterable[Stated]) -> Iterator[int]:
         """The place in `_of` of each claim's scope."""
         at = {by: number for number, by in enumerate(self.revisions)}
+        if len(at) == 1:
+            return (0 for _ in claims)
         return (at[one.by] for one in claims)
 
     def _relationship_query(self, type_: str) -> LiteralString:
         query = _MERGE if type_ in self.shared else _CREATE
         return query.replace("TYPE", _name(self.shapes.ontology.relationships[type_].type))
-
-
-def _stored(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Without those that a new node would lose at once."""
-    return {name: value for name, value in properties.items() if value is not None}
 
 
 def _name(name: str) -> str:
@@ -187,8 +208,10 @@ def _name(name: str) -> str:
 
 _CREATE_ENTITIES: LiteralString = """
     MATCH (c:Entity {id: $collection})
+    OPTIONAL MATCH (a:_Audience {place: $place})
+    WITH c, a.number AS audience WHERE audience IS NOT NULL OR $place IS NULL
     UNWIND $rows AS row
-    CREATE (n:LABELS {id: row[0], since: $of[row[2]][0], audience: $audience})
+    CREATE (n:LABELS {id: row[0], since: $of[row[2]][0], audience: audience, pages: row[3]})
     SET n += row[1]
     CREATE (n)-[:IN_COLLECTION {sources: $of[row[2]][1], confidence: n.confidence, since: n.since}]->(c)
     RETURN count(n) AS written

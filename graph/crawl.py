@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -19,15 +19,18 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
+import orjson
 from neo4j import AsyncManagedTransaction
 
 from graph import digests
+from graph.bulk import Plain, plainly
 from graph.claims import Claim, SourcePolicy, WriteReport
 from graph.digests import ENTRY, NOWHERE, Numbers, Table
 from graph.facts import Stated, fact_of
 from graph.gate import Gate, violation
 from graph.order import Order, Orders, Outcome, Refused, quarantine_key
 from graph.tombstones import Tombstones, kept_out
+from graph.turns import Turn
 
 #: Claims retracted in one transaction.
 _BATCH = 1_000
@@ -96,8 +99,9 @@ class _Said:
     about: Collection[str] = ()
     """All facts of the batch."""
     new: dict[str, Stated] = field(default_factory=dict)
-    plain: set[str] = field(default_factory=set)
+    plain: dict[str, Plain] = field(default_factory=dict)
     entries: dict[str, bytes] = field(default_factory=dict)
+    rows: dict[str, orjson.Fragment] = field(default_factory=dict)
     refused: dict[str, Refused] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
     """Pages of what the scope holds of facts of `new` and `refused`."""
@@ -105,6 +109,22 @@ class _Said:
     told: dict[str, _Row] = field(default_factory=dict)
     """By fact that this crawl had not told of."""
     unchanged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A batch that is being written."""
+
+    said: _Said
+    outcome: asyncio.Future[Outcome]
+    turn: Turn | None = None
+    """None where it shares a transaction, or needs none."""
+    begun: float = field(default_factory=time.monotonic)
+
+    async def has_begun(self) -> None:
+        """Wait until it had its head start."""
+        begun = self.begun if self.turn is None else self.turn.began or time.monotonic()
+        await asyncio.wait([self.outcome], timeout=max(0, begun + _HEAD_START_S - time.monotonic()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +149,14 @@ class Crawl:
     carry_out_each: Callable[
         [Order, Callable[[AsyncManagedTransaction], Awaitable[None]], Orders], Awaitable[Sequence[Outcome]]
     ]
+    carry_out_turn: Callable[[Turn], Awaitable[Outcome]]
     mark_complete: Callable[[Order], Awaitable[int]]
     erased: Tombstones = field(default_factory=Tombstones)
     contents: digests.Contents = field(init=False)
     kept_out: set[str] = field(default_factory=set, init=False)
     """Keys of what this crawl yielded and is quarantined."""
+    unsure: bool = field(default=False, init=False)
+    """Whether a write has failed: it may be in Neo4j all the same, where only its answer was lost."""
 
     def __post_init__(self) -> None:
         self.contents = digests.Contents(self.policy.trust)
@@ -193,33 +216,57 @@ class Crawl:
         return [_report(*pair) for pair in zip(outcomes, (said.unchanged for said in written), strict=True)]
 
     async def write_each(self, batches: AsyncIterator[Sequence[Claim]]) -> AsyncGenerator[WriteReport, None]:
-        """As `write` of each of the batches; while one is written, the next is read and looked at.
+        """As `write` of each of the batches; while one is written, the next is read and looked at, and waits
+        for the lock.
 
         Where the batches end with an error, it is raised once what was read before is written.
         """
-        under_way: tuple[_Said, asyncio.Future[Outcome]] | None = None
-        begun = 0.0
+        under_way: deque[_UnderWay] = deque()
         end: Exception | None = None
         try:
             while end is None:
                 try:
                     batch = await anext(batches)
-                    if under_way is not None:
-                        await asyncio.wait([under_way[1]], timeout=begun + _HEAD_START_S - time.monotonic())
+                    if under_way:
+                        await under_way[-1].has_begun()
                     said = await asyncio.to_thread(self._sort, batch)
                 except Exception as error:  # noqa: BLE001 - raised below, unless they are just at their end
                     end = error
-                if under_way is not None:
-                    yield await self._written(*under_way)
+                one_by_one = end is not None or self._order(said).is_small()
+                while under_way and (one_by_one or under_way[-1].turn is None):
+                    yield await self._written(under_way[0].said, under_way[0].outcome)
+                    under_way.popleft()
                 if end is None:
-                    under_way = said, asyncio.ensure_future(self.carry_out(self._order(said)))
-                    begun = time.monotonic()
+                    before = under_way[-1].turn if under_way else None
+                    under_way.append(await self._begin(said, before))
+                while len(under_way) > 1:
+                    yield await self._written(under_way[0].said, under_way[0].outcome)
+                    under_way.popleft()
             if not isinstance(end, StopAsyncIteration):
                 raise end
         finally:
-            if under_way is not None and not under_way[1].done():
-                under_way[1].cancel()
-                await asyncio.wait([under_way[1]])
+            await self._leave(under_way)
+
+    async def _begin(self, said: _Said, before: Turn | None) -> _UnderWay:
+        order = self._order(said)
+        if order.is_small():
+            return _UnderWay(said, asyncio.ensure_future(self.carry_out(order)))
+        if before is not None:
+            await before.holds_lock()
+        turn = Turn(order, before)
+        return _UnderWay(said, asyncio.ensure_future(self.carry_out_turn(turn)), turn)
+
+    async def _leave(self, under_way: Collection[_UnderWay]) -> None:
+        """Nobody waits for them any more."""
+        for one in under_way:
+            one.outcome.cancel()
+        if under_way:
+            await asyncio.wait([one.outcome for one in under_way])
+        for one in under_way:
+            if one.outcome.cancelled() or one.outcome.exception():
+                self._forget(one.said)
+            else:
+                self._remember(one.said, one.outcome.result())
 
     async def _written(self, said: _Said, outcome: Awaitable[Outcome]) -> WriteReport:
         try:
@@ -297,7 +344,8 @@ class Crawl:
         return said
 
     def _forget(self, said: _Said) -> None:
-        """What was said in a batch that was not written may be said again."""
+        """What was said in a batch that was not written may be said again, and is looked for then."""
+        self.unsure = True
         table = self.held.table
         table.said[table.find(digests.of_facts(said.told))] = 0
 
@@ -318,8 +366,9 @@ class Crawl:
         if problem is None:
             said.new[fact] = stated
             said.entries[fact] = entry
-            if plain and row.page == NOWHERE:
-                said.plain.add(fact)
+            said.rows[fact] = orjson.Fragment(orjson.dumps(stated.to_row()))
+            if plain and row.page == NOWHERE and not self.unsure:
+                said.plain[fact] = plainly(self.gate.ontology, stated, said.rows[fact])
             self._pass(stated, said)
         else:
             key = quarantine_key(stated)
@@ -385,6 +434,7 @@ class Crawl:
             new=said.new,
             plain=said.plain,
             entries=said.entries,
+            rows=said.rows,
             refused=tuple(said.refused.values()),
             held=said.held,
             withdrawn=withdrawn or {},

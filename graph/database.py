@@ -107,6 +107,14 @@ _COUNTERS: LiteralString = """
     MERGE (meta:_Meta {one: true})
     ON CREATE SET meta.revision = 0, meta.accessRevision = 0, meta.nextAudience = 0
     SET meta.epoch = coalesce(meta.epoch, randomUUID())"""
+#: Scopes of a graph that was written when only the types of their relationships were kept of them.
+_KINDS: LiteralString = """
+    MATCH (s:_Source) WHERE s.kinds IS NULL
+    WITH collect(s) AS old WHERE size(old) > 0
+    WITH old, COLLECT { MATCH (n:Entity) RETURN DISTINCT split(n.id, ':')[0] } AS entities
+    UNWIND old AS s
+    SET s.kinds = coalesce(s.types, []) + entities
+    REMOVE s.types"""
 
 
 def _name(statement: str) -> str:
@@ -174,6 +182,7 @@ class Database:
                 if missing or not all(online.values()):
                     await (await session.run("CALL db.awaitIndexes(300)")).consume()
                 await (await session.run(_COUNTERS)).consume()
+                await (await session.run(_KINDS)).consume()
         except ClientError as error:
             server = await self.driver.get_server_info()
             raise DatabaseError(

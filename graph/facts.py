@@ -26,6 +26,11 @@ def fact_of(claim: Claim) -> str:
     return f"{claim.start} {claim.type} {claim.end}"
 
 
+def kind(fact: str) -> str:
+    """The type of a relationship, in upper case, or that of an entity's id, in lower case."""
+    return fact.split(" ")[1] if is_relationship(fact) else fact.partition(":")[0]
+
+
 def is_relationship(fact: str) -> bool:
     """Whether it is the id of a relationship."""
     return " " in fact

@@ -67,6 +67,7 @@ class Gate:
 
     def __init__(self, shapes: Shapes, policy: SourcePolicy, needy: frozenset[str]) -> None:
         """`needy`: classes and relationship types of which no claim is plain."""
+        self.ontology = shapes.ontology
         self._shapes = shapes
         self._policy = policy
         self._needy = needy

@@ -77,7 +77,7 @@ async def _take(
     await tx.run("MATCH (meta:_Meta) SET meta.locked = true REMOVE meta.locked")
     result = await tx.run(
         """
-        MERGE (s:_Source {name: $source, scope: $scope})
+        MERGE (s:_Source {name: $source, scope: $scope}) ON CREATE SET s.kinds = []
         WITH s, s.lease IS NULL OR s.leaseUntil < datetime()
                 OR s.lease STARTS WITH $process AND NOT s.lease IN $active AS free
         SET s.lease = CASE WHEN free THEN $token ELSE s.lease END,

@@ -421,19 +421,25 @@ async def _records(tx: AsyncManagedTransaction, step: Step, at: _At) -> None:
             old=old,
             new=new,
         )
+        await _rename_kind(tx, type_of_class(step.name), type_of_class(step.to))
     elif step.about == "relationship":
         await tx.run("MATCH ()-[r:$($name)]->() WHERE r.inferred DELETE r", {"name": step.name})
-        await tx.run(
-            """
-            MATCH (s:_Source) WHERE $name IN s.types
-            SET s.types = [type IN s.types WHERE type <> $name] + $to
-            """,
-            {"name": step.name, "to": [step.to] if step.to else []},
-        )
+        await _rename_kind(tx, step.name, step.to)
     await tx.run(
         "MATCH (m:_Migration {module: $module}) SET m.step = $next, m.page = -1",
         module=at.module,
         next=at.number + 1,
+    )
+
+
+async def _rename_kind(tx: AsyncManagedTransaction, name: str, to: str) -> None:
+    """In what scopes claim; nothing of it is left where `to` is empty."""
+    await tx.run(
+        """
+        MATCH (s:_Source) WHERE $name IN s.kinds
+        SET s.kinds = [kind IN s.kinds WHERE kind <> $name] + $to
+        """,
+        {"name": name, "to": [to] if to else []},
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from neo4j import AsyncManagedTransaction
 
-from graph.bulk import counted, needy
+from graph.bulk import Plain, counted, needy
 from graph.claims import EntityClaim, Violation
 from graph.facts import (
     IN_COLLECTION,
@@ -23,6 +23,9 @@ from ontologies.authorization_model import AuthorizationModel
 from ontologies.shapes import Shapes
 
 Transaction = AsyncManagedTransaction
+
+#: Facts of an order that may share its transaction.
+_SMALL = 50
 
 
 class Schema:
@@ -82,10 +85,12 @@ class Order:
     """Of the crawl that orders it; none for the store itself."""
     new: Mapping[str, Stated] = field(default_factory=dict)
     """By fact: claims that passed the gate alone, and are not held as they are."""
-    plain: Collection[str] = ()
+    plain: Mapping[str, Plain] = field(default_factory=dict)
     """Those of them on which the state around has no say."""
     entries: Mapping[str, bytes] = field(default_factory=dict)
     """By fact of `new`: its entry in the index of its page."""
+    rows: Mapping[str, orjson.Fragment] = field(default_factory=dict)
+    """By fact of `new`: its claim, as its page holds it (`Stated.to_row`)."""
     refused: Sequence[Refused] = ()
     withdrawn: Mapping[int, Collection[bytes]] = field(default_factory=dict)
     """By page: digests of the facts whose claims are no longer made."""
@@ -109,6 +114,10 @@ class Order:
     def size(self) -> int:
         """How many facts it may change."""
         return len(self.new) + sum(map(len, self.withdrawn.values())) + len(self.recheck) + len(self.refused)
+
+    def is_small(self) -> bool:
+        """Whether it may share a transaction, or needs none."""
+        return self.size() <= _SMALL or self.is_done()
 
     def is_done(self) -> bool:
         """Whether all is as ordered."""
@@ -162,17 +171,17 @@ class State:
     """Never before the instant of the last revision, whatever the clock says."""
     aside: bool
     """Whether there are facts aside."""
-    types: Mapping[Scope, frozenset[str]]
-    """By scope of an order: the relationship types of which it has claimed some."""
+    kinds: Mapping[Scope, frozenset[str]]
+    """By scope of an order: the kinds (`graph.facts.kind`) of which it has claimed some."""
     others: frozenset[str]
     """Those of which scopes have that no order is of."""
 
-    def types_of(self, by: Scope) -> frozenset[str]:
-        return self.types.get(by, frozenset())
+    def kinds_of(self, by: Scope) -> frozenset[str]:
+        return self.kinds.get(by, frozenset())
 
     def shared(self, by: Scope) -> frozenset[str]:
-        """Relationship types of which other scopes have claimed some."""
-        return self.others.union(*(types for scope, types in self.types.items() if scope != by))
+        """Kinds of which other scopes have claimed some."""
+        return self.others.union(*(kinds for scope, kinds in self.kinds.items() if scope != by))
 
 
 def quarantine_key(stated: Stated, *, again: bool = False) -> str:

@@ -34,6 +34,8 @@ class Page:
     """By fact."""
     entries: dict[str, bytes] = field(default_factory=dict)
     """By fact: its entry in the index."""
+    rows: dict[str, orjson.Fragment] = field(default_factory=dict)
+    """By fact: its claim in JSON, where it was made before."""
 
     def row(self) -> dict[str, Any]:
         """The properties of its node."""
@@ -44,7 +46,9 @@ class Page:
             "trust": self.trust,
             "count": len(self.claims),
             "index": b"".join([self.entries[fact] for fact in self.claims]),
-            "claims": zlib.compress(orjson.dumps([one.to_row() for one in self.claims.values()]), 1),
+            "claims": zlib.compress(
+                orjson.dumps([self.rows.get(fact) or one.to_row() for fact, one in self.claims.items()]), 1
+            ),
         }
 
 
@@ -118,13 +122,16 @@ class Pages:
 
     def put(self, number: int, stated: Stated, entry: bytes) -> None:
         """Write a claim into an open page, over what was there of its fact."""
-        self._open[number].claims[stated.fact] = stated
-        self._open[number].entries[stated.fact] = entry
+        page = self._open[number]
+        page.claims[stated.fact], page.entries[stated.fact] = stated, entry
+        page.rows.pop(stated.fact, None)
         self._changed.add(number)
 
     def drop(self, number: int, fact: str) -> None:
         """The page no longer holds the claim."""
-        del self._open[number].claims[fact], self._open[number].entries[fact]
+        page = self._open[number]
+        del page.claims[fact], page.entries[fact]
+        page.rows.pop(fact, None)
         self._changed.add(number)
 
     def filled(self, last: tuple[int, int]) -> tuple[int, int] | None:

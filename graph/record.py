@@ -33,10 +33,8 @@ class Record:
     pages: Pages
     commits: list[Commit] = field(default_factory=list)
     next_page: int | None = None
-    audiences: dict[tuple[str, str], int | None] = field(default_factory=dict)
-    """By class and collection, those of entities that have no other than their collection's."""
-    types: dict[Scope, Collection[str]] = field(default_factory=dict)
-    """Relationship types that scopes claim, where there are more than before."""
+    kinds: dict[Scope, Collection[str]] = field(default_factory=dict)
+    """Kinds of what scopes claim, where there are more than before."""
     reached: dict[Scope, Mapping[str, str]] = field(default_factory=dict)
     """What is kept of how far scopes are read."""
     superseded: list[Any] = field(default_factory=list)
@@ -52,13 +50,13 @@ class Record:
             meta |= {"revision": self.commits[-1].number, "at": self.commits[-1].at}
         if access := [one.number for one in self.commits if one.access]:
             meta["accessRevision"] = access[-1]
-        if not (meta or pages or emptied or self.types or self.reached or facts):
+        if not (meta or pages or emptied or self.kinds or self.reached or facts):
             return
         kept = {
             "meta": meta,
             "pages": pages,
             "emptied": emptied,
-            "types": [[*by, sorted(types)] for by, types in self.types.items()],
+            "kinds": [[*by, sorted(kinds)] for by, kinds in self.kinds.items()],
             "reached": [[*by, reached] for by, reached in self.reached.items()],
             "superseded": self.superseded,
             "commits": [[one.number, one.at, *one.by, one.changes] for one in self.commits],
@@ -94,9 +92,9 @@ _RECORD: LiteralString = """
             CREATE (:_Claimed {fact: row[0], until: row[1], claims: row[2]})
         }
         CALL () {
-            UNWIND $kept.types AS row
+            UNWIND $kept.kinds AS row
             MATCH (s:_Source {name: row[0], scope: row[1]})
-            SET s.types = row[2]
+            SET s.kinds = row[2]
         }
         CALL () {
             UNWIND $kept.reached AS row

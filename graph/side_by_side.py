@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from graph.bulk import Written
+from graph.bulk import Plain, Written
 from graph.claims import EntityClaim
 from graph.facts import IN_COLLECTION, Fact, RelationshipFact, Stated
 from graph.live import Transition
@@ -85,10 +85,9 @@ class Part:
         """Whether some of it was written at once."""
         return bool(self.written.entities or self.written.relationships)
 
-    def appeared(self) -> list[Any]:
+    def appeared(self, plain: Mapping[str, Plain]) -> list[Any]:
         """What the feed tells of what was written at once."""
-        entities = [one.to_row() for one in self.written.entities]
-        return entities + [one.to_row() for one in self.written.relationships]
+        return [plain[fact].told for fact in self.written.facts()]
 
     @property
     def known(self) -> list[Transition]:
@@ -118,19 +117,22 @@ def divided(  # noqa: PLR0913, PLR0917  all that became of them
     superseded: Mapping[str, Collection[Stated]],
 ) -> Mapping[Scope, Part]:
     """By scope of an order. Raises ApartError for what is of none of them, or of several."""
+    if len(orders) == 1:
+        transitions = list(transitions)
+        told = [changes[one.id] for one in transitions if one.id in changes]
+        of_access = any(one.id in vouched for one in transitions)
+        return {orders[0].by: Part(written, transitions, told, of_access, dict(superseded))}
     found = {order.by: Part() for order in orders}
     whose = {fact: order.by for order in orders for fact in order.new}
 
     def part(fact: str) -> Part:
-        if len(orders) == 1:
-            return found[orders[0].by]
         by = {whose[fact]} if fact in whose else {whose[end] for end in fact.split(" ")[::2] if end in whose}
         if len(by) != 1:
             raise ApartError(f"{fact} is changed by several orders at once")
         return found[by.pop()]
 
-    for entity in written.entities:
-        part(entity.id).written.entities.append(entity)
+    for stated in written.entities:
+        part(stated.fact).written.entities.append(stated)
     for stated in written.relationships:
         part(stated.fact).written.relationships.append(stated)
     for one in transitions:

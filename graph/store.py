@@ -28,12 +28,12 @@ from graph.service_lease import acknowledged
 from graph.together import Together
 from graph.tombstones import Pseudonyms, Tombstones, tombstones
 from graph.tuples import ADMINISTRATION
-from graph.writer import carry_out, carry_out_each, current_revision, lock, settle
+from graph.turns import Turn
+from graph.writer import carry_out, carry_out_each, carry_out_turn, current_revision, lock, settle
 from ontologies.authorization_model import AuthorizationModel
 from ontologies.shapes import Shapes
 
-#: Facts of an order that may share its transaction, and how many such orders do.
-_SMALL = 50
+#: How many small orders may share a transaction.
 _TOGETHER = 50
 #: Entities moved, and facts looked at as time passes, in one transaction.
 _BATCH = 1_000
@@ -80,6 +80,7 @@ class FactStore:
                 held,
                 self.carry_out,
                 self.carry_out_each,
+                self.carry_out_turn,
                 self._mark_complete,
                 erased,
             )
@@ -102,10 +103,24 @@ class FactStore:
         if order.is_done():
             revision = await self.database.read_transaction(current_revision)
             return order.done(revision)
-        if order.size() > _SMALL:
-            [outcome] = await self._transaction([order])
-        else:
+        if order.is_small():
             outcome = await self._together(order)
+        else:
+            [outcome] = await self._transaction([order])
+        await self._follow_up([outcome])
+        return outcome
+
+    async def carry_out_turn(self, turn: Turn) -> Outcome:
+        """As `carry_out` of what is not done yet, in a row of them (`graph.turns`)."""
+
+        async def commit(turn: Turn) -> Outcome:
+            async def work(tx: AsyncManagedTransaction) -> Outcome:
+                return await carry_out_turn(tx, self._schema, turn, self._clock())
+
+            [outcome] = self._told([await self.database.write_transaction(work)])
+            return outcome
+
+        outcome = await turn.take(commit)
         await self._follow_up([outcome])
         return outcome
 

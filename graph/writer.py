@@ -12,8 +12,7 @@ from neo4j import AsyncManagedTransaction
 
 from graph import live
 from graph.bulk import Bulk
-from graph.claims import EntityClaim
-from graph.facts import IN_COLLECTION, EntityFact, RelationshipFact, Stated
+from graph.facts import IN_COLLECTION, EntityFact, RelationshipFact, Stated, kind
 from graph.feed import pack_changes
 from graph.lease import LeaseLostError
 from graph.live import Rows, Transition, for_each
@@ -23,6 +22,7 @@ from graph.past_claims import row
 from graph.record import Commit, Record, take_revision
 from graph.side_by_side import ApartError, Part, divided, independent
 from graph.tuples import Scope, native
+from graph.turns import Turn
 from graph.work import Work
 
 Transaction = AsyncManagedTransaction
@@ -51,12 +51,12 @@ async def lock(
                COLLECT {
                    UNWIND $scopes AS one
                    MATCH (s:_Source {name: one[0], scope: one[1]})
-                   RETURN [s.name, s.scope, s.lease, coalesce(s.types, [])]
+                   RETURN [s.name, s.scope, s.lease, s.kinds]
                } AS own,
                COLLECT {
-                   MATCH (s:_Source) UNWIND s.types AS type
-                   WITH type, count(*) AS scopes
-                   RETURN [type, scopes]
+                   MATCH (s:_Source) UNWIND s.kinds AS kind
+                   WITH kind, count(*) AS scopes
+                   RETURN [kind, scopes]
                } AS claimed,
                COLLECT { UNWIND $numbers AS number MATCH (p:_Page {number: number}) RETURN p {.*} } AS pages
         """,
@@ -75,10 +75,10 @@ async def lock(
             )
     at = record["at"]
     instant = now if at is None else max(now, native(at))
-    types = {(source, scope): frozenset(types) for source, scope, _, types in record["own"]}
-    own = Counter(type_ for of_scope in types.values() for type_ in of_scope)
-    others = frozenset(type_ for type_, number in record["claimed"] if number > own[type_])
-    return State(record["revision"], record["page"], instant, record["aside"], types, others)
+    kinds = {(source, scope): frozenset(kinds) for source, scope, _, kinds in record["own"]}
+    own = Counter(one for of_scope in kinds.values() for one in of_scope)
+    others = frozenset(one for one, number in record["claimed"] if number > own[one])
+    return State(record["revision"], record["page"], instant, record["aside"], kinds, others)
 
 
 async def carry_out(
@@ -98,6 +98,16 @@ async def carry_out_each(
     return await _carry_out_groups(tx, schema, of, lambda became: ([one] for one in orders(became)), now)
 
 
+async def carry_out_turn(tx: Transaction, schema: Schema, turn: Turn, now: datetime) -> Outcome:
+    """As `carry_out` of one order, which is made once the transaction holds the lock."""
+    turn.begin()
+    record = Record(Pages(tx))
+    state = await lock(tx, now, [turn.order], record.pages)
+    order = await turn.made()
+    [outcome] = await _carry_out_under_lock(tx, schema, lambda _: [[order]], state, record)
+    return outcome
+
+
 async def _carry_out_groups(
     tx: Transaction,
     schema: Schema,
@@ -107,6 +117,16 @@ async def _carry_out_groups(
 ) -> Sequence[Outcome]:
     record = Record(Pages(tx))
     state = await lock(tx, now, of, record.pages)
+    return await _carry_out_under_lock(tx, schema, groups, state, record)
+
+
+async def _carry_out_under_lock(
+    tx: Transaction,
+    schema: Schema,
+    groups: Callable[[Sequence[Outcome]], Iterable[Sequence[Order]]],
+    state: State,
+    record: Record,
+) -> Sequence[Outcome]:
     outcomes: list[Outcome] = []
     facts: Rows = {}
     for group in groups(outcomes):
@@ -129,15 +149,14 @@ async def _carry_out(
     # What is written at once has its revision before it is known whether the others come to one.
     early = _numbered((order.by for order in sorted(orders, key=lambda order: not order.plain)), state)
     shared = schema.inferable.union(*(state.shared(order.by) for order in orders))
-    bulk = Bulk(tx, schema.shapes, schema.model, early, target, state.aside, shared, record.audiences)
-    written = await bulk.write(
-        one for order in orders for fact, one in order.new.items() if fact in order.plain and fact in target
-    )
-    quick = {fact.id for fact in written.entities} | {one.fact for one in written.relationships}
+    plain = orders[0].plain if len(orders) == 1 else {f: p for one in orders for f, p in one.plain.items()}
+    bulk = Bulk(tx, schema.shapes, schema.model, early, target, state.aside, shared, plain)
+    written = await bulk.write(order.new[fact] for order in orders for fact in order.plain if fact in target)
+    quick = set(written.facts())
     rest = {fact: one for order in orders for fact, one in order.new.items() if fact not in quick}
     work = Work(tx, schema, state, joined(orders), record.pages, target)
     refused = await work.settle(rest)
-    transitions = await work.transitions([fact.id for fact in written.entities])
+    transitions = await work.transitions([one.fact for one in written.entities])
     transitions = await live.place_dormant(tx, schema.shapes.ontology, schema.model, transitions)
     parts = divided(orders, written, transitions, *await work.shown(transitions), work.superseded())
     revisions = _numbered((by for by in early if parts[by].commits), state)
@@ -155,7 +174,7 @@ async def _carry_out(
         passed = await _write_quarantined(tx, own, order)
         access = revision is not None and (part.vouched or _touches_access(schema, part))
         if revision is not None:
-            packed = pack_changes(part.changes, order.source, part.appeared())
+            packed = pack_changes(part.changes, order.source, part.appeared(plain))
             record.commits.append(Commit(revision, state.now, packed, access, order.by))
             record.superseded += [row(fact, revision, claims) for fact, claims in part.superseded.items()]
         rows += [(one, revision or state.revision + 1) for one in part.transitions]
@@ -172,12 +191,12 @@ async def _carry_out(
         facts = {}
         if await live.place(tx, schema.shapes.ontology, schema.model, placed):
             outcomes = [replace(one, moving=True) for one in outcomes]
-    types = {order.by: frozenset(record.types.get(order.by, state.types_of(order.by))) for order in orders}
+    kinds = {order.by: frozenset(record.kinds.get(order.by, state.kinds_of(order.by))) for order in orders}
     return (
         outcomes,
         facts,
         replace(
-            state, revision=last_revision, next_page=next_page, types={**state.types, **types}, aside=aside
+            state, revision=last_revision, next_page=next_page, kinds={**state.kinds, **kinds}, aside=aside
         ),
     )
 
@@ -257,13 +276,14 @@ async def _put_claims(
                 pages.put(number, stated, order.entries[stated.fact])
         else:
             trust = next(iter(claims.values())).trust
-            pages.add(Page(number, by, trust, claims, {fact: order.entries[fact] for fact in claims}))
+            entries = {fact: order.entries[fact] for fact in claims}
+            pages.add(Page(number, by, trust, claims, entries, {fact: order.rows[fact] for fact in claims}))
         last = number, len(claims)
     if added and max(added) >= work.state.next_page:
         record.next_page = max(added) + 1
-    types = {one.claim.type for one in kept.values() if not isinstance(one.claim, EntityClaim)}
-    if more := types - work.state.types_of(by):
-        record.types[by] = more | work.state.types_of(by)
+    kinds = {kind(fact) for fact in kept}
+    if more := kinds - work.state.kinds_of(by):
+        record.kinds[by] = more | work.state.kinds_of(by)
     if order.reached:
         record.reached[by] = order.reached
     return last and pages.filled(last)
