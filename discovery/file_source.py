@@ -9,10 +9,10 @@ from typing import Any, Self
 
 from discovery.connector import Change, Connector, Item, Places, Position, Problem, only_if_unchanged
 from discovery.fields import as_mapping
-from discovery.files import UnreadableError, find, listing, locate, read_bytes
+from discovery.files import UnreadableError, find, listing, locate, noting, read_bytes
 from discovery.options import Options, parse_options
 from discovery.patterns import Parts
-from discovery.places import known, placed
+from discovery.places import known, placed, saying
 from discovery.records import read_document
 from discovery.sources import OrganizationConfig, SourceConfig
 from discovery.statements import alike
@@ -101,21 +101,23 @@ class FileConnector:
         files = find(locate(self.organization, self.options.path))
         places, listed = placed(files, known(self.places, scope, self.scopes()))
         yield places
-        for found in listed:
-            if isinstance(found, Problem):
-                yield found
-                continue
-            path, name = found
-            for item in self._file(path, name, places.files[name].key, parts):
-                if isinstance(item, EntityClaim):
-                    first = described.setdefault(item.id, item)
-                    if not alike(first, item):
-                        yield Problem(
-                            item.evidence, f"{item.id} is also described at {first.evidence}; keep one"
-                        )
-                    if first is not item:
-                        continue
-                yield item
+        with noting() as noted:
+            for found in listed:
+                if isinstance(found, Problem):
+                    yield found
+                    continue
+                path, name = found
+                for item in self._file(path, name, places.files[name].key, parts):
+                    if isinstance(item, EntityClaim):
+                        first = described.setdefault(item.id, item)
+                        if not alike(first, item):
+                            yield Problem(
+                                item.evidence, f"{item.id} is also described at {first.evidence}; keep one"
+                            )
+                        if first is not item:
+                            continue
+                    yield item
+        yield saying(places, listed, noted)
         yield Position(position)
 
     def _file(self, path: Path, name: str, key: str, parts: Parts) -> Iterator[Claim | Problem]:

@@ -6,7 +6,9 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from discovery.connector import Problem, SourceError
@@ -17,6 +19,7 @@ from discovery.sources import ConfigurationError, OrganizationConfig
 #: Larger files are refused: everything is read into memory.
 MAX_BYTES = 64 * 1024 * 1024
 
+_noted: ContextVar[dict[Path, str] | None] = ContextVar("noted", default=None)
 _FRESH_NS = 2_000_000_000
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _MAGIC = re.compile(r"[*?]")
@@ -139,7 +142,25 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
         ) from error
     if len(data) > limit:
         raise UnreadableError(f"expected at most {limit} bytes, found more; split the file")
+    if (noted := _noted.get()) is not None:
+        noted[path] = digest(data)
     return data
+
+
+def digest(data: bytes) -> str:
+    """Of a file's content, by which it is known again elsewhere."""
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+@contextmanager
+def noting() -> Iterator[Mapping[Path, str]]:
+    """The `digest` of each file that this thread reads within the block."""
+    noted: dict[Path, str] = {}
+    token = _noted.set(noted)
+    try:
+        yield noted
+    finally:
+        _noted.reset(token)
 
 
 def read_text(path: Path, limit: int = MAX_BYTES) -> str:

@@ -6,14 +6,15 @@ changed and moved at once is a new one: nothing tells it from one.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from itertools import count, takewhile
 from pathlib import Path, PurePosixPath
 
 from discovery.connector import Place, Places, Problem
-from discovery.files import UnreadableError, read_bytes
+from discovery.files import UnreadableError, digest, read_bytes
 
 Found = tuple[Path, str] | Problem
 """As `discovery.files.find` and `search` yield it."""
@@ -28,28 +29,14 @@ def known(places: Mapping[str, Places], scope: str, listed: Collection[str]) -> 
     return Places({name: place for one in others for name, place in one.files.items()})
 
 
-def placed(
-    found: Iterable[Found], before: Places, unchanged: Collection[str] = ()
-) -> tuple[Places, list[Found]]:
-    """The keys of the files that were found, and these; a Problem in the place of one that cannot be read.
+def placed(found: Iterable[Found], before: Places) -> tuple[Places, list[Found]]:
+    """The keys of the files that were found, and these; `saying` tells what they say, once they are read.
 
-    `unchanged`: paths of files that are as they were, and are not read.
+    None is read here, but for new ones where others are gone.
     """
     listed = list(found)
     there = {one[1] for one in listed if not isinstance(one, Problem)}
     unseen = {one.place for one in listed if isinstance(one, Problem)}
-    contents: dict[str, str] = {}
-    for at, one in enumerate(listed):
-        if isinstance(one, Problem):
-            continue
-        path, name = one
-        if name in unchanged and name in before.files:
-            contents[name] = before.files[name].content
-            continue
-        try:
-            contents[name] = hashlib.sha256(read_bytes(path)).hexdigest()[:32]
-        except UnreadableError as error:
-            listed[at] = Problem(name, str(error))
     known = {**before.gone, **before.files}
     # What lies where nothing can be seen may be there still.
     gone = {
@@ -57,29 +44,51 @@ def placed(
         for name in known.keys() - there
         if unseen.isdisjoint([name, *map(str, PurePosixPath(name).parents)])
     }
-    was = _moved(contents.keys() - known.keys(), gone, contents, known)
+    came = {one[1]: one[0] for one in listed if not isinstance(one, Problem) and one[1] not in known}
+    was = _moved(_contents(came) if gone else {}, gone, known)
     files: dict[str, Place] = {}
     taken = {place.key for place in known.values()}
-    for name in sorted(contents):
+    for name in sorted(there):
         if (former := known.get(was.get(name, name))) is not None:
             key = former.key
         else:
             key = next(one for one in _keys(name) if one not in taken)
             taken.add(key)
-        files[name] = Place(key, contents[name])
+        files[name] = Place(key, "" if former is None else former.content)
     left = known.keys() - files.keys() - set(was.values())
     return Places(files, {name: known[name] for name in left}), listed
 
 
-def _moved(
-    came: Collection[str], gone: Collection[str], contents: Mapping[str, str], known: Mapping[str, Place]
-) -> Mapping[str, str]:
+def saying(places: Places, found: Iterable[Found], noted: Mapping[Path, str]) -> Places:
+    """The same, once the files are read: `noted` (`discovery.files.noting`) has what they say.
+
+    One that could not be read is not known again when it is moved.
+    """
+    contents = {one[1]: noted[one[0]] for one in found if not isinstance(one, Problem) and one[0] in noted}
+    return replace(
+        places,
+        files={
+            name: replace(place, content=contents.get(name, place.content))
+            for name, place in places.files.items()
+        },
+    )
+
+
+def _contents(files: Mapping[str, Path]) -> Mapping[str, str]:
+    found = {}
+    for name, path in files.items():
+        with suppress(UnreadableError):  # told when it is to be read for what it says
+            found[name] = digest(read_bytes(path))
+    return found
+
+
+def _moved(came: Mapping[str, str], gone: Collection[str], known: Mapping[str, Place]) -> Mapping[str, str]:
     """By the path of a file that was moved, the one that it had; of several that say the same, those whose
     paths end most alike."""
     at: dict[str, list[str]] = {}
     for name in gone:
         at.setdefault(known[name].content, []).append(name)
-    pairs = [(-_alike(new, old), new, old) for new in came for old in at.get(contents[new], ())]
+    pairs = [(-_alike(new, old), new, old) for new, content in came.items() for old in at.get(content, ())]
     was: dict[str, str] = {}
     for _, new, old in sorted(pairs):
         if new not in was and old not in was.values():

@@ -18,7 +18,7 @@ from discovery.connector import Change, Connector, Item, Place, Places, Position
 from discovery.connectors.handling_rules import handling_rules
 from discovery.dates import effective_from
 from discovery.docx import read_docx
-from discovery.files import UnreadableError, locate, read_bytes, read_text, search, stamps
+from discovery.files import UnreadableError, locate, noting, read_bytes, read_text, search, stamps
 from discovery.folder_position import FolderPosition
 from discovery.html import read_html
 from discovery.markdown import read_markdown
@@ -27,7 +27,7 @@ from discovery.options import Options, parse_options
 from discovery.passages import Block, PassageText, cut
 from discovery.patterns import Parts
 from discovery.pdf import read_pdf
-from discovery.places import known, placed
+from discovery.places import known, placed, saying
 from discovery.slugs import slug
 from discovery.sources import OrganizationConfig, SourceConfig
 from discovery.text import mentions
@@ -107,12 +107,15 @@ class DocumentsConnector:
             raise PositionLostError(f"{len(came) + len(changed) + len(went)} files changed")
         if (before := self.places.get(scope)) is None:
             raise PositionLostError("by which keys its files are known was not kept")
-        places, listed = placed(found, before, now.files.keys() - came - changed)
+        places, listed = placed(found, before)
         if any(isinstance(item, Problem) for item in listed):
             raise PositionLostError("not all files can be read")
         files = {name: path for path, name in (item for item in listed if not isinstance(item, Problem))}
         gone = {self._id(before.files[name].key) for name in changed | went if name in before.files}
-        yield self._change(scope, now, files, places, came | changed, gone, bool(came or went))
+        with noting() as noted:
+            change = self._change(scope, now, files, places, came | changed, gone, bool(came or went))
+        told = saying(places, listed, noted)
+        yield replace(change, places=told if change.position is None else Places(told.files))
 
     def _change(  # noqa: PLR0913, PLR0917  what changed, and of what
         self,
@@ -157,10 +160,10 @@ class DocumentsConnector:
         told |= {fact_of(claim): claim for claim in said.references(self._known())}
         before |= referred_before
         if problems:
-            return Change(None, tuple(told.values()), (), problems, standing, places)
+            return Change(None, tuple(told.values()), (), problems, standing)
         gone = [claim for fact, claim in before.items() if fact not in told]
         news = [claim for fact, claim in told.items() if before.get(fact) != claim]
-        return Change(now.text(), news, gone, (), standing, Places(keys))
+        return Change(now.text(), news, gone, (), standing)
 
     def _found(self) -> list[tuple[Path, str] | Problem]:
         return list(search(locate(self.organization, self.options.path), list(self.options.glob)))
@@ -184,8 +187,10 @@ class DocumentsConnector:
         yield from (item for item in listed if isinstance(item, Problem))
         files = [item for item in listed if not isinstance(item, Problem)]
         yield from parts.classifications()
-        yield from self._documents(files, places.files, parts, said)
+        with noting() as noted:
+            yield from self._documents(files, places.files, parts, said)
         yield from said.references(self._known())
+        yield saying(places, listed, noted)
         yield Position(position.text())
 
     def _documents(
