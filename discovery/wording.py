@@ -115,6 +115,7 @@ _UNTIL = re.compile(
     rf"|(?:within|after|for{_SPAN}|no\s+later\s+than|no\s+longer\s+than|by|before)\s+"
     rf"(?:(?:a\s+(?:maximum|minimum|total)\s+of|at\s+(?:least|most)|the(?:\s+(?:first|last|next))?)\s+)?"
     rf"{_MANY}\s+(?:\(\d+\)\s+)?(?:[a-z-]+\s+)?{_UNIT}\b"
+    r"|within\s+the\s+(?:hour|day|week|month|quarter|year)\b"
     r"|(?:by|until|before|at)\s+the\s+end\s+of\s+[^,.;]{2,60}"
     r"|(?:up)?on\s+(?:the\s+)?(?:termination|completion|expir\w+|receipt|departure)\b[^,.;]{0,60}"
     r"|(?:by|before|on|through)\s+(?:\d{4}-\d\d-\d\d|\d{1,2}\s+[A-Z]\w+\s+\d{4}|[A-Z]\w+\s+\d{1,2},?\s+\d{4}))",

@@ -306,6 +306,7 @@ def test_what_a_real_policy_says_of_who_what_and_until_when(shared_data, page, b
 @pytest.mark.parametrize(
     ("text", "until"),
     [
+        ("Lost ones must be reported to the engineering team within the hour.", "within the hour"),
         (
             "Accounts must be closed no later than five (5) business days after.",
             "no later than five (5) business days",
