@@ -11,7 +11,7 @@ import pytest
 from ldif import LDIFParser
 
 from discovery.configuration import all_sources
-from discovery.connector import Position, Problem
+from discovery.connector import Places, Position, Problem
 from discovery.connectors.table import build
 from discovery.sources import OrganizationConfig, load_organization
 from graph.claims import Claim, EntityClaim, RelationshipClaim, SourcePolicy
@@ -98,6 +98,6 @@ def crawl(sample: Path) -> Crawl:
             for said in connector.read(scope):
                 if isinstance(said, Problem):
                     problems.append(f"{source.name} {said.place}: {said.message}")
-                elif not isinstance(said, Position):
+                elif not isinstance(said, (Places, Position)):
                     claims.append((source.policy(), said))
     return Crawl(organization, claims, problems)
