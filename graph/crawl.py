@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections import defaultdict, deque
 from collections.abc import (
@@ -37,6 +38,9 @@ _BATCH = 1_000
 #: What a write may compute before the next batch is looked at, which computes too: else it shares its
 #: processor while Neo4j waits for it.
 _HEAD_START_S = 0.04
+#: Within which the event loop, for which Neo4j waits, has Python's interpreter back from a thread that looks
+#: at a batch; of the process, and ten times as long without.
+_SWITCH_S = 0.0005
 
 
 @dataclass(slots=True)
@@ -221,6 +225,7 @@ class Crawl:
 
         Where the batches end with an error, it is raised once what was read before is written.
         """
+        sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_S))
         under_way: deque[_UnderWay] = deque()
         end: Exception | None = None
         try:
