@@ -65,7 +65,8 @@ class Connector(Protocol):
     source claimed there before and no longer yields is retracted. After a `Problem` it is partial,
     after a `SourceError` failed, and nothing is retracted.
 
-    It yields the `Places` of its files, if any, before the first claim.
+    It yields the `Places` of its files, if any, before the first claim, and again at its end, with what
+    they said.
 
     A scope's name says what it covers, filters included: under a narrower filter it is another scope,
     and what the old one held is not taken for deleted.
