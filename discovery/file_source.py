@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from discovery.connector import Change, Connector, Item, Places, Position, Problem, only_if_unchanged
 from discovery.fields import as_mapping
-from discovery.files import UnreadableError, find, listing, locate, noting, read_bytes
+from discovery.files import find, listing, locate, read_bytes
 from discovery.options import Options, parse_options
 from discovery.patterns import Parts
-from discovery.places import known, placed, saying
+from discovery.places import known, read_each
 from discovery.records import read_document
 from discovery.sources import OrganizationConfig, SourceConfig
 from discovery.statements import alike
@@ -98,34 +99,21 @@ class FileConnector:
         parts = Parts(self.organization, self.source)
         yield from parts.classifications()
         described: dict[str, EntityClaim] = {}
-        files = find(locate(self.organization, self.options.path))
-        places, listed = placed(files, known(self.places, scope, self.scopes()))
-        yield places
-        with noting() as noted:
-            for found in listed:
-                if isinstance(found, Problem):
-                    yield found
+        found = find(locate(self.organization, self.options.path))
+        read = partial(self._file, parts)
+        for item in read_each(found, known(self.places, scope, self.scopes()), read):
+            if isinstance(item, EntityClaim):
+                first = described.setdefault(item.id, item)
+                if not alike(first, item):
+                    yield Problem(item.evidence, f"{item.id} is also described at {first.evidence}; keep one")
+                if first is not item:
                     continue
-                path, name = found
-                for item in self._file(path, name, places.files[name].key, parts):
-                    if isinstance(item, EntityClaim):
-                        first = described.setdefault(item.id, item)
-                        if not alike(first, item):
-                            yield Problem(
-                                item.evidence, f"{item.id} is also described at {first.evidence}; keep one"
-                            )
-                        if first is not item:
-                            continue
-                    yield item
-        yield saying(places, listed, noted)
+            yield item
         yield Position(position)
 
-    def _file(self, path: Path, name: str, key: str, parts: Parts) -> Iterator[Claim | Problem]:
-        try:
-            document = as_mapping(read_document(read_bytes(path), name), "the document")
-            yield from self.interpret(File(name, key, document, self.source.name, parts))
-        except UnreadableError as error:
-            yield Problem(name, str(error))
+    def _file(self, parts: Parts, path: Path, name: str, key: str) -> Iterator[Claim | Problem]:
+        document = as_mapping(read_document(read_bytes(path), name), "the document")
+        return self.interpret(File(name, key, document, self.source.name, parts))
 
     def _position(self) -> str:
         return f"{self.options.digest()} {listing(find(locate(self.organization, self.options.path)))}"

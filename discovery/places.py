@@ -7,14 +7,15 @@ changed and moved at once is a new one: nothing tells it from one.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count, takewhile
 from pathlib import Path, PurePosixPath
 
-from discovery.connector import Place, Places, Problem
-from discovery.files import UnreadableError, digest, read_bytes
+from discovery.connector import Item, Place, Places, Problem
+from discovery.files import UnreadableError, digest, noting, read_bytes
+from graph.claims import Claim
 
 Found = tuple[Path, str] | Problem
 """As `discovery.files.find` and `search` yield it."""
@@ -57,6 +58,28 @@ def placed(found: Iterable[Found], before: Places) -> tuple[Places, list[Found]]
         files[name] = Place(key, "" if former is None else former.content)
     left = known.keys() - files.keys() - set(was.values())
     return Places(files, {name: known[name] for name in left}), listed
+
+
+def read_each(
+    found: Iterable[Found], before: Places, read: Callable[[Path, str, str], Iterator[Claim | Problem]]
+) -> Iterator[Item]:
+    """Their places, what `read` says of each by its path, name and key, and their places with what they said.
+
+    A file of which it raises UnreadableError is a Problem.
+    """
+    places, listed = placed(found, before)
+    yield places
+    with noting() as noted:
+        for one in listed:
+            if isinstance(one, Problem):
+                yield one
+                continue
+            path, name = one
+            try:
+                yield from read(path, name, places.files[name].key)
+            except UnreadableError as error:
+                yield Problem(name, str(error))
+    yield saying(places, listed, noted)
 
 
 def saying(places: Places, found: Iterable[Found], noted: Mapping[Path, str]) -> Places:

@@ -12,10 +12,10 @@ from xml.etree.ElementTree import Element
 
 from discovery.connector import Change, Connector, Item, Places, Position, Problem, only_if_unchanged
 from discovery.file_source import without_suffix
-from discovery.files import UnreadableError, find, listing, locate, noting, read_bytes
+from discovery.files import UnreadableError, find, listing, locate, read_bytes
 from discovery.options import Options, parse_options
 from discovery.patterns import Parts
-from discovery.places import known, placed, saying
+from discovery.places import known, read_each
 from discovery.sources import OrganizationConfig, SourceConfig
 from discovery.xml_text import load_xml
 from graph.claims import Claim, EntityClaim, RelationshipClaim, entity_id
@@ -77,23 +77,12 @@ class BpmnConnector:
         position = self._position()
         parts = Parts(self.organization, self.source)
         yield from parts.classifications()
-        places, listed = placed(
-            find(locate(self.organization, scope)), known(self.places, scope, self.scopes())
-        )
-        yield places
-        with noting() as noted:
-            for found in listed:
-                if isinstance(found, Problem):
-                    yield found
-                    continue
-                path, name = found
-                try:
-                    root = _parse(path)
-                except UnreadableError as error:
-                    yield Problem(name, str(error))
-                else:
-                    yield from _Model(name, places.files[name].key, root, parts).claims()
-        yield saying(places, listed, noted)
+        found = find(locate(self.organization, scope))
+
+        def claims(path: Path, name: str, key: str) -> Iterator[Claim | Problem]:
+            return _Model(name, key, _parse(path), parts).claims()
+
+        yield from read_each(found, known(self.places, scope, self.scopes()), claims)
         yield Position(position)
 
 

@@ -5,7 +5,6 @@ The costs are those that OpenFGA 1.22.1 told of each expression; its limit is me
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from graph.rebac.relation_tuples import TupleKey
 from ontologies.authorization_model import from_json, parse_dsl, to_json
 from ontologies.authorization_model.conditions import ConditionError, compiled
-from tests.graph.openfga_server import OpenFga, as_json, binary, running
+from tests.graph.openfga_server import OpenFga, as_json
 from tests.graph.test_conditions_openfga import answer, batched
 
 MOST = 100
@@ -219,15 +218,6 @@ def test_nothing_dear_is_begun() -> None:
     text = "model\n  schema 1.1\ntype user\ncondition c(s: string, t: string) {\n  s.contains(t)\n}\n"
     with pytest.raises(ConditionError, match="cost limit exceeded"):
         compiled(parse_dsl(text).conditions["c"]).holds(context)
-
-
-@pytest.fixture(scope="module")
-def openfga() -> Iterator[OpenFga]:
-    command = binary()
-    if command is None:
-        pytest.skip("needs an openfga binary: name one in OPENFGA, or put it on the PATH")
-    with running(command) as server:
-        yield server
 
 
 def test_openfga_decides_and_refuses_the_same(openfga: OpenFga) -> None:

@@ -17,7 +17,7 @@ from graph.rebac.evaluator import Request, check
 from graph.rebac.relation_tuples import TupleIndex, TupleKey
 from graph.rebac.validation import validate_check, validate_contextual
 from ontologies.authorization_model import AuthorizationModel, ModelError, from_json, parse_dsl, to_json
-from tests.graph.openfga_server import OpenFga, as_json, binary, running
+from tests.graph.openfga_server import OpenFga, as_json
 
 NUMBERS: list[Any] = [
     0, -0.0, 1, -1, 1.0, 1.5, 2**53, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 1e30, 5e-324, "0", "7",
@@ -99,15 +99,6 @@ EXPRESSIONS: dict[str, list[str]] = {
     "list<any>": ["size(x) == 0", "x[3].a == 1", "x[2] == null", "x.exists(y, y == 'a')", "1 in x"],
     "map<any>": ["x.a == 1", "x.a.b[0] == 1", "has(x.a)", "x.a == null"],
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def openfga() -> Iterator[OpenFga]:
-    command = binary()
-    if command is None:
-        pytest.skip("needs an openfga binary: name one in OPENFGA, or put it on the PATH")
-    with running(command) as server:
-        yield server
 
 
 @pytest.mark.parametrize("kind", EXPRESSIONS)

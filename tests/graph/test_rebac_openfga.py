@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -14,21 +13,12 @@ from graph.rebac.evaluator import Request, Search, check
 from graph.rebac.expansion import expand
 from graph.rebac.listing import list_objects, list_users
 from graph.rebac.relation_tuples import TupleIndex, TupleKey
-from tests.graph.openfga_server import OpenFga, as_json, binary, running
+from tests.graph.openfga_server import OpenFga, as_json
 from tests.graph.plain_rebac import IDS, OBJECT_TYPES, RELATIONS, models, tuples_of
 
 USERS = ["user:1", "user:2", "user:*", "group:1", "group:1#r0", "group:2#r1", "folder:1#r0"]
 OBJECTS = [f"{kind}:{id}" for kind in OBJECT_TYPES for id in IDS]
 GOALS = [(object, relation) for object in OBJECTS for relation in RELATIONS]
-
-
-@pytest.fixture(scope="module")
-def openfga() -> Iterator[OpenFga]:
-    command = binary()
-    if command is None:
-        pytest.skip("needs an openfga binary: name one in OPENFGA, or put it on the PATH")
-    with running(command) as server:
-        yield server
 
 
 @st.composite
